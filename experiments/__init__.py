@@ -1,0 +1,1 @@
+"""Command lines: attacks, weights, benchmarks."""

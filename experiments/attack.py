@@ -1,0 +1,268 @@
+"""Attacks a click model on a data set: MIN, BASE and MAX curves, the robustness score, pictures.
+
+  python -m experiments.attack
+  python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
+
+The same command resumes a run that was stopped; finished instances are not done again. Ends with 0
+when no instance failed, 3 when some did (their rows say why), 1 when none was measured, 2 when a
+flag, the data, the weights or the work folder cannot be used, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import jax
+from absl import app, flags, logging
+
+from experiments import runner
+from ports import errors, zoo
+from tetris_jax import data, presets, results, types
+from tetris_jax.report import figures, summary, tables
+
+__all__ = ['Settings', 'UsageError', 'execute', 'main']
+
+flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
+flags.DEFINE_string(
+  'weights', None, 'File with the weights; by default they come from the cache or are fetched.'
+)
+flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
+flags.DEFINE_string(
+  'data_dir', None, 'For --dataset=folder: holds images/ and masks/ with files of the same stem.'
+)
+flags.DEFINE_string(
+  'objects', 'binary', "For --dataset=folder: 'binary' masks, or 'ids' with an object a number."
+)
+flags.DEFINE_integer(
+  'ignore_id', None, 'With --objects=ids: the number of pixels that no metric counts.'
+)
+flags.DEFINE_string('preset', 'tetris', 'Named attack.')
+flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
+flags.DEFINE_integer('batch_size', 4, 'Instances attacked at once.')
+flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
+flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
+flags.DEFINE_string(
+  'workdir', None, 'Where results go; by default runs/<model>-<dataset>-<preset>.'
+)
+flags.DEFINE_integer(
+  'pictures', -1, 'How many instances are drawn, the first ones; -1 for all.'
+)
+
+
+class UsageError(Exception):
+  """The run cannot start; the message names the flag, what was found, and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """The flags of this program, by name; see its `--help`."""
+
+  model: str = 'mobile_sam'
+  weights: str | None = None
+  dataset: str = 'samples'
+  data_dir: str | None = None
+  objects: str = 'binary'
+  ignore_id: int | None = None
+  preset: str = 'tetris'
+  num_clicks: int = 10
+  batch_size: int = 4
+  limit: int = 0
+  seed: int = 0
+  workdir: str | None = None
+  pictures: int = -1
+
+  def __post_init__(self) -> None:
+    """Raises UsageError for a number out of its range."""
+    for name, least in (('num_clicks', 1), ('batch_size', 1), ('limit', 0), ('pictures', -1)):
+      value = getattr(self, name)
+      if value < least:
+        raise UsageError(f'--{name}={value}: expected at least {least}')
+    if not 0 <= self.seed < 2**32:
+      raise UsageError(f'--seed={self.seed}: expected 0 to {2**32 - 1}')
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The work folder."""
+    name = f'{self.model}-{self.dataset}-{self.preset}'
+    return pathlib.Path(self.workdir or pathlib.Path('runs') / name)
+
+
+def _settings() -> Settings:
+  names = [field.name for field in dataclasses.fields(Settings)]
+  asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+  return Settings(**asked)
+
+
+def _open_dataset(settings: Settings) -> data.Dataset:
+  options: dict[str, Any] = {}
+  if settings.objects != 'binary':
+    options['objects'] = settings.objects
+  if settings.ignore_id is not None:
+    options['ignore_id'] = settings.ignore_id
+  try:
+    dataset = data.open_dataset(settings.dataset, settings.data_dir, **options)
+  except data.DataError as error:
+    raise UsageError(str(error)) from error
+  except ValueError as error:
+    raise UsageError(f'--objects, --ignore_id: {error}') from error
+  if settings.limit:
+    dataset = dataset.select(range(min(settings.limit, len(dataset))))
+  return dataset
+
+
+def _preset(settings: Settings) -> types.AttackConfig:
+  try:
+    return presets.get(settings.preset, num_clicks=settings.num_clicks)
+  except (KeyError, ValueError) as error:
+    raise UsageError(f'--preset={settings.preset}: {error.args[0]}') from error
+
+
+def _segmenter(settings: Settings) -> types.Segmenter:
+  if settings.model not in zoo.MODELS:
+    known = ', '.join(sorted(zoo.MODELS))
+    raise UsageError(f'--model={settings.model} is unknown; known models: {known}')
+  try:
+    return zoo.segmenter(settings.model, weights=settings.weights)
+  except (errors.CheckpointError, OSError) as error:
+    flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
+    raise UsageError(f'{flag}: {error}') from error
+
+
+def _configuration(
+  settings: Settings,
+  config: types.AttackConfig,
+  info: types.ModelInfo,
+  dataset: data.Dataset,
+) -> dict[str, Any]:
+  """What `config.json` holds; all but Python's and NumPy's versions must agree on resuming."""
+  asked = dataclasses.asdict(settings)
+  del asked['workdir'], asked['pictures']  # They change no row.
+  for name in ('data_dir', 'weights'):
+    asked[name] = asked[name] and str(pathlib.Path(asked[name]).expanduser().resolve())
+  packages = ('tetris_jax', 'jax', 'jaxlib', 'numpy')
+  device = jax.devices()[0]
+  return {
+    'flags': asked,
+    'preset': dataclasses.asdict(config),
+    'model': {
+      'name': info.name,
+      'threshold': info.threshold,
+      'step_diagonal': info.step_diagonal,
+      'sha256': dict(info.sha256),
+    },
+    'instances': runner.fingerprint(dataset),
+    'versions': {
+      **{name: _version(name) for name in packages},
+      'python': platform.python_version(),
+    },
+    'devices': {
+      'platform': device.platform,
+      'kind': device.device_kind,
+      'count': jax.device_count(),
+    },
+  }
+
+
+def _version(package: str) -> str:
+  try:
+    return metadata.version(package)
+  except metadata.PackageNotFoundError:
+    return 'not installed'
+
+
+def _keep_compiled_programs() -> None:
+  """Lets JAX keep compiled programs between runs, unless the user has chosen a folder for them."""
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
+
+
+def _report(
+  workdir: results.Workdir,
+  rows: Sequence[Mapping[str, Any]],
+  config: Mapping[str, Any],
+  totals: Mapping[str, float],
+) -> dict[str, Any]:
+  """Writes summary, curves and report; returns the summary."""
+  made = summary.summarise(
+    rows, config['model']['name'], config['preset']['name'], config['preset']['num_clicks']
+  )
+  rate = totals['evaluations'] / totals['seconds'] if totals['seconds'] else None
+  made['evaluations_per_second'] = rate and round(rate, 3)
+  made['device_seconds'] = round(totals['seconds'], 3)
+  made['compile_seconds'] = round(totals['compile_seconds'], 3)
+
+  def picture(index: int, instance: str) -> str | None:
+    file = f'figures/{runner.picture_name(index, instance)}'
+    return file if (workdir.path / file).exists() else None
+
+  if made['n_ok']:
+    results.write_atomically(workdir.path / 'figures' / 'curves.png', figures.draw_curves(made))
+  text = tables.markdown(rows, made, config, picture)
+  results.write_atomically(workdir.path / 'report.md', text.encode())
+  # The summary comes last: where it lies, the rest does too.
+  workdir.write_json('summary.json', made)
+  return made
+
+
+def _headline(made: Mapping[str, Any]) -> str:
+  found = {mode: value for mode, value in made['iou_auc'].items() if value is not None}
+  scores = [f'{mode.upper()} {100 * value:.1f}' for mode, value in found.items()]
+  if made['d'] is not None:
+    scores.append(f'D {100 * made["d"]["value"]:.1f}')
+  counts = f'{made["n_ok"]} ok, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
+  return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
+
+
+def execute(settings: Settings) -> int:
+  """Runs or resumes an attack and writes its report.
+
+  Returns:
+    The exit status: 0, or 3 when an instance failed, or 1 when none was measured.
+
+  Raises:
+    UsageError: a flag, the data or the weights cannot be used.
+    results.WorkdirError: the work folder cannot be used.
+  """
+  config = _preset(settings)
+  dataset = _open_dataset(settings)
+  segmenter = _segmenter(settings)
+  _keep_compiled_programs()
+  described = _configuration(settings, config, segmenter.info, dataset)
+  with results.open_workdir(settings.folder, described) as workdir:
+    pictures = len(dataset) if settings.pictures < 0 else settings.pictures
+    attacker = runner.Attacker(segmenter, config, settings.seed, with_masks=pictures > 0)
+    rows, totals = runner.run(dataset, attacker, workdir, settings.batch_size, pictures)
+    made = _report(workdir, rows, described, totals)
+  print(f'{_headline(made)}\n{settings.folder / "report.md"}')
+  if not made['n_ok']:
+    print('error: no instance was measured; see report.md', file=sys.stderr)
+    return 1
+  return 3 if made['n_failed'] else 0
+
+
+def main(argv: Sequence[str]) -> None:
+  """Entry point of absl; exits with the status that the module's docstring lists."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
+  try:
+    if len(argv) > 1:
+      raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
+    status = execute(_settings())
+  except (UsageError, results.WorkdirError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    status = 2
+  except KeyboardInterrupt:
+    print('\ninterrupted; the same command resumes the run', file=sys.stderr)
+    status = 130
+  sys.exit(status)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,300 @@
+"""The loop behind an attack: batches in, shards out, the device kept busy, nothing done twice."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import re
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+import tetris_jax
+from experiments import progress as progress_lib
+from tetris_jax import data, results, rows, types
+from tetris_jax.report import overlay
+
+__all__ = ['Attacker', 'fingerprint', 'picture_name', 'run']
+
+_LONGEST_REASON = 300
+_LONGEST_NAME = 80
+
+
+class Attacker:
+  """An attack compiled once per shape of its batches.
+
+  Attributes:
+    compile_seconds: spent on compiling so far.
+  """
+
+  def __init__(
+    self, segmenter: types.Segmenter, config: types.AttackConfig, seed: int, with_masks: bool
+  ):
+    """Puts the parameters on the device.
+
+    Args:
+      segmenter: the model.
+      config: the preset.
+      seed: of the key with which each instance's number is folded.
+      with_masks: whether the masks after the first and the last click are kept.
+    """
+    self._params = jax.device_put(dict(segmenter.params))
+    self._compiled: dict[Any, Callable[..., types.Trajectories]] = {}
+    self.compile_seconds = 0.0
+
+    def attack(params: types.Params, batch: types.Batch, key: jax.Array) -> types.Trajectories:
+      found = tetris_jax.attack(segmenter._replace(params=params), batch, config, key)
+      kept = found.mask
+      if kept is not None:
+        kept = kept[:, :, np.array(overlay.rounds(config.num_clicks))] if with_masks else None
+      return found._replace(mask=kept)
+
+    self._attack = jax.jit(attack)
+    self._key = jax.random.key(seed)
+
+  def knows(self, batch: types.Batch) -> bool:
+    """Whether the program for batches of this shape has been compiled."""
+    return batch.mask.shape in self._compiled
+
+  def __call__(self, batch: types.Batch) -> tuple[types.Trajectories, float]:
+    """Attacks a batch.
+
+    Returns:
+      Trajectories as NumPy arrays, whose masks (batch, modes, rounds, height, width) are those
+      after the first and the last click, and the seconds that it took, compiling aside.
+    """
+    shape = batch.mask.shape
+    if not self.knows(batch):
+      start = time.perf_counter()
+      self._compiled[shape] = self._attack.lower(self._params, batch, self._key).compile()
+      self.compile_seconds += time.perf_counter() - start
+    start = time.perf_counter()
+    found = jax.device_get(self._compiled[shape](self._params, batch, self._key))
+    return found, time.perf_counter() - start
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+  group: data.Group
+  samples: list[data.Sample]
+  rejected: list[data.Rejected]
+  batch: types.Batch | None
+
+
+def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
+  """What must stay the same between a run and its resumption: the instances and their sizes.
+
+  Their pixels are not looked at, for that would read a whole data set before the first batch.
+  """
+  digest = hashlib.sha256()
+  for index, name in enumerate(dataset.names):
+    digest.update(f'{name!r} {dataset.size(index)}\n'.encode('utf-8', 'surrogateescape'))
+  return {'count': len(dataset), 'sha256': digest.hexdigest()}
+
+
+def picture_name(index: int, instance: str) -> str:
+  """The file name of an instance's picture: its position, and its name as far as files allow."""
+  safe = re.sub(r'[^A-Za-z0-9._-]+', '_', instance)[:_LONGEST_NAME]
+  return f'{index:05d}_{safe}.png'
+
+
+def _reason(error: BaseException) -> str:
+  first = (str(error).strip().splitlines() or ['no message'])[0]
+  return f'{type(error).__name__}: {first}'[:_LONGEST_REASON]
+
+
+def _prepare(dataset: data.Dataset, group: data.Group, batch_size: int) -> _Prepared:
+  samples: list[data.Sample] = []
+  rejected: list[data.Rejected] = []
+  for index in group.indices:
+    entry = dataset[index]
+    if isinstance(entry, data.Rejected):
+      rejected.append(entry)
+    else:
+      samples.append(entry)
+  batch = data.stack(samples, group.canvas, batch_size)[0] if samples else None
+  return _Prepared(group, samples, rejected, batch)
+
+
+def _rejected_row(rejected: data.Rejected) -> dict[str, Any]:
+  return rows.empty_row(rejected.instance, rejected.status, rejected.reason, rejected.size)
+
+
+def _unsized_rows(dataset: data.Dataset, indices: Sequence[int]) -> list[dict[str, Any]]:
+  """Rows of the instances whose header could not be read; reading them whole says why."""
+  out = []
+  for index in indices:
+    entry = dataset[index]
+    if isinstance(entry, data.Sample):
+      reason = 'its size became known only after the batches were planned; run again'
+      entry = data.Rejected(entry.instance, 'failed', reason, entry.size)
+    out.append(_rejected_row(entry))
+  return out
+
+
+class _Run:
+  """One pass over the groups that have no whole shard yet."""
+
+  def __init__(
+    self,
+    dataset: data.Dataset,
+    attacker: Attacker,
+    workdir: results.Workdir,
+    batch_size: int,
+    pictures: int,
+    progress: progress_lib.Progress,
+  ):
+    self.dataset, self.attacker, self.workdir = dataset, attacker, workdir
+    self.names = dataset.names
+    self.batch_size, self.pictures, self.progress = batch_size, pictures, progress
+
+  def attack(self, prepared: _Prepared) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
+    """Rows in the group's order, the trajectories, and the facts of one batch."""
+    made = [_rejected_row(rejected) for rejected in prepared.rejected]
+    facts: dict[str, Any] = {'seconds': 0.0, 'compile_seconds': 0.0, 'evaluations': 0}
+    found = None
+    if prepared.batch is not None:
+      before = self.attacker.compile_seconds
+      if not self.attacker.knows(prepared.batch):
+        height, width = prepared.group.canvas
+        self.progress.say(f'compiling for pictures up to {height} x {width}')
+      found, facts['seconds'] = self.attacker(prepared.batch)
+      facts['compile_seconds'] = self.attacker.compile_seconds - before
+      facts['evaluations'] = int(np.sum(found.forward[: len(prepared.samples)]))
+      names = [sample.instance for sample in prepared.samples]
+      made += rows.trajectory_rows(found, names, [sample.size for sample in prepared.samples])
+    return self.ordered(prepared.group, made), found, facts
+
+  def ordered(self, group: data.Group, made: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in the order of the group's instances."""
+    by_name = {row['instance']: row for row in made}
+    return [by_name[self.names[index]] for index in group.indices]
+
+  def failed(self, prepared: _Prepared, error: Exception) -> results.Shard:
+    """A shard that says why a batch raised; resuming the run tries the batch again."""
+    self.progress.say(''.join(traceback.format_exception(error)).rstrip())
+    reason = _reason(error)
+    made = [_rejected_row(rejected) for rejected in prepared.rejected]
+    known = {row['instance'] for row in made}
+    made += [
+      rows.empty_row(self.names[index], 'failed', reason, self.dataset.size(index))
+      for index in prepared.group.indices
+      if self.names[index] not in known
+    ]
+    facts = {'seconds': 0.0, 'compile_seconds': 0.0, 'evaluations': 0, 'raised': True}
+    return results.Shard(self.ordered(prepared.group, made), facts)
+
+  def finish(self, number: int, prepared: _Prepared, shard: results.Shard, found: Any) -> None:
+    """Draws the pictures of a batch, then marks it as finished."""
+    if found is not None and found.mask is not None:
+      position = {self.names[index]: index for index in prepared.group.indices}
+      status = {row['instance']: row['status'] for row in shard.rows}
+      for slot, sample in enumerate(prepared.samples):
+        index = position[sample.instance]
+        if status[sample.instance] != 'ok' or index >= self.pictures:
+          continue
+        one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], found)
+        picture = overlay.draw(sample.instance, sample.image, sample.mask, one)
+        name = picture_name(index, sample.instance)
+        results.write_atomically(self.workdir.path / 'figures' / name, picture)
+    self.workdir.write_shard(number, shard)
+
+
+def _one_ahead(
+  submit: Callable[[int], concurrent.futures.Future[_Prepared]], numbers: Sequence[int]
+) -> Iterator[tuple[int, concurrent.futures.Future[_Prepared]]]:
+  """Numbers with their futures; when one is handed out, the next has been submitted."""
+  current = None
+  for number in numbers:
+    following = number, submit(number)
+    if current is not None:
+      yield current
+    current = following
+  if current is not None:
+    yield current
+
+
+def run(
+  dataset: data.Dataset,
+  attacker: Attacker,
+  workdir: results.Workdir,
+  batch_size: int,
+  pictures: int,
+) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
+  """Attacks every instance that has no row yet and merges all rows.
+
+  While the device works on a batch, one thread reads the next and another draws and writes the
+  last. A batch that raises becomes failed rows, and is tried again when the run is resumed.
+
+  Args:
+    dataset: the instances; the batches are cut from all of them, finished or not.
+    attacker: what attacks a batch.
+    workdir: where shards are.
+    batch_size: instances a batch.
+    pictures: how many instances are drawn, the first ones of the data set.
+
+  Returns:
+    The rows in data set order, and the totals of all batches, also of earlier sessions: device
+    "seconds" aside from "compile_seconds", and decoder "evaluations".
+
+  Raises:
+    results.WorkdirError: something cannot be written, or the shards are of other instances.
+  """
+  groups, unsized = data.plan(dataset, batch_size)
+  order = dataset.names
+  names = [[order[index] for index in group.indices] for group in groups]
+  shards: dict[int, results.Shard] = {}
+  notes = []
+  for number in range(len(groups)):
+    try:
+      shard = workdir.read_shard(number, names[number])
+    except results.DamagedShardError as error:
+      notes.append(f'{error}; its batch is done again')
+      continue
+    if shard is not None and not shard.facts.get('raised'):
+      shards[number] = shard
+  done = sum(len(names[number]) for number in shards) + len(unsized)
+  progress = progress_lib.Progress(len(dataset), done)
+  if shards:
+    notes.append(f'resuming {workdir.path}: {done} of {len(dataset)} instances are done')
+  for note in notes:
+    progress.say(note)
+
+  this = _Run(dataset, attacker, workdir, batch_size, pictures, progress)
+  todo = [number for number in range(len(groups)) if number not in shards]
+  written: concurrent.futures.Future[None] | None = None
+  with (
+    contextlib.closing(progress),
+    concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
+    concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
+  ):
+    submit = lambda number: reader.submit(_prepare, dataset, groups[number], batch_size)
+    for number, upcoming in _one_ahead(submit, todo):
+      prepared, found = _Prepared(groups[number], [], [], None), None
+      try:
+        prepared = upcoming.result()
+        made, found, facts = this.attack(prepared)
+        shard = results.Shard(made, facts)
+      except Exception as error:  # Whatever it is, it ends as rows with a reason.
+        shard = this.failed(prepared, error)
+      if written is not None:
+        written.result()
+      written = writer.submit(this.finish, number, prepared, shard, found)
+      shards[number] = shard
+      progress.advance(len(names[number]), shard.facts['evaluations'], shard.facts['seconds'])
+    if written is not None:
+      written.result()
+
+  made = [row for shard in shards.values() for row in shard.rows]
+  merged = workdir.write_rows(order, made + _unsized_rows(dataset, unsized))
+  totals = {
+    key: sum(shard.facts[key] for shard in shards.values())
+    for key in ('seconds', 'compile_seconds', 'evaluations')
+  }
+  return merged, totals

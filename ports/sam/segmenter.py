@@ -1,0 +1,143 @@
+"""Models of the SAM family as click models: pure functions over a flat dict of parameters."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ports.sam import network, preprocess, tiny_vit
+from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
+
+__all__ = ['Features', 'State', 'mobile_sam', 'prompted', 'upsampling']
+
+
+class Features(NamedTuple):
+  """What is kept of an image.
+
+  Attributes:
+    image: (grid * grid, 256) embedding.
+    rows: (height, 4 * grid), low-resolution rows to image rows.
+    columns: (4 * grid, width), likewise.
+    scale: (2,) float32, (y, x) pixels of the 1024 frame per image pixel.
+  """
+
+  image: jax.Array
+  rows: jax.Array
+  columns: jax.Array
+  scale: jax.Array
+
+
+class State(NamedTuple):
+  """The mask that is fed back.
+
+  Attributes:
+    logits: (4 * grid, 4 * grid) float32, of the last round.
+    given: () bool, False before the first click.
+  """
+
+  logits: jax.Array
+  given: jax.Array
+
+
+@functools.cache
+def _split() -> tuple[Any, list[tuple[tuple[Any, ...], Any]]]:
+  """Graph and parameter slots of the prompt encoder and the mask decoder."""
+  graph, state = nnx.split(nnx.eval_shape(lambda: network.Prompted(nnx.Rngs(0))))
+  return graph, list(state.flat_state())
+
+
+def prompted(params: Params) -> network.Prompted:
+  """The Flax module with these parameters, named "a/b/kernel" in the flat dict."""
+  graph, slots = _split()
+  leaves = {
+    path: slot.replace(jnp.asarray(params['/'.join(map(str, path))])) for path, slot in slots
+  }
+  return nnx.merge(graph, nnx.State.from_flat_path(leaves))
+
+
+def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.Array:
+  """(count, size) matrix: `source` samples stretched bilinearly over `length`, corners not aligned.
+
+  Both lengths may be traced; rows from `length` on are meaningless but finite.
+  """
+  at = (jnp.arange(count) + 0.5) * (source / length) - 0.5
+  at = jnp.clip(at, 0, source - 1)[:, None]
+  return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size)))
+
+
+def upsampling(count: int, length: Array, grid: int, cut: Array) -> jax.Array:
+  """Low-resolution logits to image pixels along one axis, as one (count, grid) matrix.
+
+  Up to the 1024 frame, cut to the `cut` pixels that hold the image, on to `length` image pixels;
+  both steps bilinear with corners not aligned, so both are linear and so is their product.
+  """
+  up = _interpolation(network.SIDE, jnp.float32(network.SIDE), grid, jnp.float32(grid))
+  down = _interpolation(count, length, network.SIDE, cut)
+  return jnp.matmul(down, up, precision='highest')
+
+
+def _encode(params: Params, image: Array, size: Array) -> Features:
+  height, width = image.shape[:2]
+  embedding = tiny_vit.apply(params, preprocess.preprocess(image, size))
+  resized = preprocess.resized_size(size).astype(jnp.float32)
+  true = jnp.asarray(size).astype(jnp.float32)
+  grid = 4 * network.GRID
+  return Features(
+    embedding.reshape(-1, network.EMBED),
+    upsampling(height, true[0], grid, resized[0]),
+    upsampling(width, true[1], grid, resized[1]).T,
+    resized / true,
+  )
+
+
+def _init(params: Params, features: Features) -> State:
+  del params, features
+  side = 4 * network.GRID
+  return State(jnp.zeros((side, side)), jnp.array(False))
+
+
+def _prepare(params: Params, features: Features, state: State) -> Any:
+  module = prompted(params)
+  encoder = module.prompt_encoder
+  dense = jnp.where(
+    state.given, encoder.encode_mask(state.logits), encoder.no_mask_embed.embedding[...]
+  )
+  context = module.mask_decoder.prepare(features.image + dense, encoder.grid_position())
+  return context, features._replace(image=jnp.zeros(()))
+
+
+def _decode(params: Params, context: Any, clicks: Clicks) -> tuple[jax.Array, State]:
+  decoder, features = context
+  module = prompted(params)
+  xy = (jnp.asarray(clicks.yx) * features.scale)[:, ::-1]
+  sparse, use = module.prompt_encoder.encode_clicks(xy, jnp.asarray(clicks.label))
+  low, _ = module.mask_decoder.best(decoder, sparse, use)
+  return features.rows @ low @ features.columns, State(low, jnp.array(True))
+
+
+def _frame(params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
+  """The part of the 1024 frame that holds the image."""
+  del params, context, clicks
+  extent = jnp.asarray(size).astype(jnp.float32)
+  resized = preprocess.resized_size(size).astype(jnp.float32)
+  return Frame(jnp.zeros_like(extent), extent, resized)
+
+
+def mobile_sam(params: Mapping[str, np.ndarray], sha256: Mapping[str, str]) -> Segmenter:
+  """MobileSAM (arXiv 2306.14289): TinyViT-5M encoder, SAM's prompt encoder and mask decoder.
+
+  Clicks in click order; the mask with the best predicted IoU of three at every click, its logits
+  fed back at the next.
+
+  Args:
+    params: flat tree, see `ports.sam.weights`.
+    sha256: of the files that it came from, by name.
+  """
+  info = ModelInfo('mobile_sam', threshold=0.5, step_diagonal='image', sha256=dict(sha256))
+  return Segmenter(_encode, _init, _decode, dict(params), info, _prepare, _frame)

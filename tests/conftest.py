@@ -1,0 +1,20 @@
+"""Every test runs with two CPU devices and with JAX's strict modes on."""
+
+import os
+
+# Before the first import of jax.
+os.environ['XLA_FLAGS'] = (
+  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=2'
+)
+
+import jax
+import pytest
+
+jax.config.update('jax_numpy_dtype_promotion', 'strict')
+jax.config.update('jax_numpy_rank_promotion', 'raise')
+jax.config.update('jax_default_matmul_precision', 'highest')
+
+
+def pytest_configure(config: pytest.Config) -> None:
+  """Makes a warning that our own packages raise or cause an error."""
+  config.addinivalue_line('filterwarnings', 'error:::(tetris_jax|ports|experiments)')

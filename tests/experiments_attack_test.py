@@ -1,0 +1,321 @@
+"""The launcher: files, exit states, resumption, and that a kill at any moment changes no byte."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import toy
+
+from experiments import attack, progress, runner
+from tetris_jax import results
+
+SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
+
+
+@pytest.fixture(autouse=True)
+def toy_zoo(monkeypatch, tmp_path_factory):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+  monkeypatch.setattr(attack, 'zoo', toy)
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'd'
+  toy.write_folder(path, SIZES)
+  return path
+
+
+def settings(data_dir, workdir, **changes):
+  asked = {'num_clicks': 2, 'batch_size': 2, 'preset': 'baseline'} | changes
+  return attack.Settings(
+    model='toy', dataset='folder', data_dir=str(data_dir), workdir=str(workdir), **asked
+  )
+
+
+def rows_of(workdir):
+  return results.read_rows(workdir / 'rows.jsonl')
+
+
+def summary_of(workdir):
+  return json.loads((workdir / 'summary.json').read_text())
+
+
+def forbid_attacks(monkeypatch):
+  def refuse(self, batch):
+    raise AssertionError('a finished batch was attacked again')
+
+  monkeypatch.setattr(runner.Attacker, '__call__', refuse)
+
+
+def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
+  assert attack.execute(settings(data_dir, tmp_path, preset='tetris')) == 0
+  rows = rows_of(tmp_path)
+  assert [row['instance'] for row in rows] == ['p0', 'p1', 'p2', 'p3', 'p4']
+  assert [tuple(row['size']) for row in rows] == list(SIZES)
+  for row in rows:
+    assert row['status'] == 'ok'
+    first = [row['iou'][mode][0] for mode in ('min', 'base', 'max')]
+    assert first == sorted(first)
+    for mode in ('min', 'base', 'max'):
+      assert len(row['iou'][mode]) == len(row['biou'][mode]) == len(row['clicks'][mode]) == 2
+      for y, x, label in row['clicks'][mode]:
+        assert np.isfinite([y, x]).all()
+        assert label in (0, 1)
+    assert row['forward'] >= row['backward'] > 0
+  summary = summary_of(tmp_path)
+  assert (summary['n_ok'], summary['n_failed'], summary['n_skipped']) == (5, 0, 0)
+  assert summary['d']['n'] == 5
+  assert summary['d']['value'] == pytest.approx(
+    summary['iou_auc']['max'] - summary['iou_auc']['min'], abs=2e-6
+  )
+  assert summary['evaluations_per_second'] > 0
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert config['flags']['num_clicks'] == config['preset']['num_clicks'] == 2
+  assert config['model'] == {
+    'name': 'toy', 'threshold': 0.5, 'step_diagonal': 'image', 'sha256': {'toy': 'none'},
+  }  # fmt: skip
+  figures = sorted(file.name for file in (tmp_path / 'figures').iterdir())
+  assert figures == [f'0000{k}_p{k}.png' for k in range(5)] + ['curves.png']
+  assert '(figures/00003_p3.png)' in (tmp_path / 'report.md').read_text()
+  assert 'D ' in capsys.readouterr().out
+
+
+def test_a_finished_run_is_not_done_again(data_dir, tmp_path, monkeypatch, capsys):
+  assert attack.execute(settings(data_dir, tmp_path)) == 0
+  before = (tmp_path / 'rows.jsonl').read_bytes()
+  forbid_attacks(monkeypatch)
+  assert attack.execute(settings(data_dir, tmp_path)) == 0
+  assert (tmp_path / 'rows.jsonl').read_bytes() == before
+  assert 'resuming' in capsys.readouterr().err
+
+
+def test_a_damaged_shard_is_reported_and_its_batch_alone_redone(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  assert attack.execute(settings(data_dir, tmp_path)) == 0
+  before = (tmp_path / 'rows.jsonl').read_bytes()
+  shard = tmp_path / 'results' / '00001.jsonl'
+  shard.write_bytes(shard.read_bytes()[:-100])
+  attacked = []
+  original = runner.Attacker.__call__
+  monkeypatch.setattr(
+    runner.Attacker, '__call__', lambda self, b: (attacked.append(b.id), original(self, b))[1]
+  )
+  assert attack.execute(settings(data_dir, tmp_path)) == 0
+  assert len(attacked) == 1
+  assert '00001.jsonl: truncated or altered' in capsys.readouterr().err
+  assert (tmp_path / 'rows.jsonl').read_bytes() == before
+
+
+def test_baseline_has_only_base(data_dir, tmp_path):
+  assert attack.execute(settings(data_dir, tmp_path, limit=2)) == 0
+  assert [row['instance'] for row in rows_of(tmp_path)] == ['p0', 'p1']
+  assert all(row['iou']['min'] is row['clicks']['max'] is None for row in rows_of(tmp_path))
+  assert summary_of(tmp_path)['d'] is None
+  assert summary_of(tmp_path)['per_click']['max'] is None
+
+
+def test_a_batch_that_raises_becomes_failed_rows_and_is_tried_again(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  original = runner.Attacker.__call__
+  calls = []
+
+  def second_fails(self, batch):
+    calls.append(batch)
+    if len(calls) == 2:
+      raise RuntimeError('RESOURCE_EXHAUSTED: out of memory\nmore')
+    return original(self, batch)
+
+  monkeypatch.setattr(runner.Attacker, '__call__', second_fails)
+  assert attack.execute(settings(data_dir, tmp_path)) == 3
+  failed = [row for row in rows_of(tmp_path) if row['status'] == 'failed']
+  assert [row['instance'] for row in failed] == ['p2', 'p3']
+  assert failed[0]['reason'] == 'RuntimeError: RESOURCE_EXHAUSTED: out of memory'
+  assert failed[0]['size'] == list(SIZES[2])
+  assert summary_of(tmp_path)['n_ok'] == summary_of(tmp_path)['estimates']['iou_auc']['base']['n']
+  assert 'Traceback' in capsys.readouterr().err
+
+  assert attack.execute(settings(data_dir, tmp_path)) == 0
+  assert len(calls) == 4
+  assert all(row['status'] == 'ok' for row in rows_of(tmp_path))
+
+
+def test_a_run_without_any_number_fails_and_still_ends_in_rows(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  forbid_attacks(monkeypatch)
+  assert attack.execute(settings(data_dir, tmp_path)) == 1
+  assert len(rows_of(tmp_path)) == 5
+  assert summary_of(tmp_path)['n_failed'] == 5
+  assert 'no instance was measured' in capsys.readouterr().err
+
+
+def test_a_violated_order_and_a_nan_are_failed_rows(data_dir, tmp_path, monkeypatch):
+  original = runner.Attacker.__call__
+
+  def spoil(self, batch):
+    found, seconds = original(self, batch)
+    iou = np.array(found.iou)
+    iou[0, 1, 0] = 1.0  # MIN above BASE at click 1.
+    iou[1, 0, 1] = np.nan
+    return found._replace(iou=iou), seconds
+
+  monkeypatch.setattr(runner.Attacker, '__call__', spoil)
+  assert attack.execute(settings(data_dir, tmp_path, preset='tetris', limit=2)) == 1
+  first, second = rows_of(tmp_path)
+  assert 'MIN <= BASE <= MAX' in first['reason']
+  assert 'not a finite number' in second['reason']
+
+
+def test_bad_instances_are_rows_with_reasons(tmp_path):
+  from PIL import Image
+
+  toy.write_folder(tmp_path / 'd', ((40, 56), (40, 56), (40, 56), (40, 56)))
+  picture = tmp_path / 'd' / 'images' / 'p0.png'
+  picture.write_bytes(picture.read_bytes()[:-50])
+  (tmp_path / 'd' / 'images' / 'p1.png').write_bytes(b'no picture')
+  Image.new('L', (56, 40)).save(tmp_path / 'd' / 'masks' / 'p2.png')
+  assert attack.execute(settings(tmp_path / 'd', tmp_path / 'run')) == 3
+  rows = rows_of(tmp_path / 'run')
+  assert [row['status'] for row in rows] == ['failed', 'failed', 'skipped', 'ok']
+  for row in rows[:3]:
+    assert row['instance'] in row['reason']
+  assert summary_of(tmp_path / 'run')['n_ok'] == 1
+
+
+def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
+  assert attack.execute(settings(data_dir, tmp_path / 'a', pictures=0)) == 0
+  assert [file.name for file in (tmp_path / 'a' / 'figures').iterdir()] == ['curves.png']
+  assert attack.execute(settings(data_dir, tmp_path / 'b', pictures=3)) == 0
+  assert len(list((tmp_path / 'b' / 'figures').iterdir())) == 4
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'num_clicks': 0}, '--num_clicks=0: expected at least 1'),
+    ({'batch_size': 0}, '--batch_size=0: expected at least 1'),
+    ({'limit': -1}, '--limit=-1: expected at least 0'),
+    ({'seed': -1}, '--seed=-1: expected 0 to'),
+    ({'pictures': -2}, '--pictures=-2: expected at least -1'),
+    ({'model': 'nothing'}, '--model=nothing is unknown; known models: toy'),
+    ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: folder, samples'),
+    ({'preset': 'nothing'}, '--preset=nothing: .*baseline'),
+    ({'data_dir': None}, '--dataset=folder needs --data_dir'),
+    ({'data_dir': '/nowhere'}, '--data_dir=/nowhere does not exist'),
+    ({'objects': 'all'}, '--objects'),
+    ({'ignore_id': 3}, '--ignore_id'),
+  ],
+)
+def test_flags_are_checked_before_anything_is_written(data_dir, tmp_path, changes, message):
+  asked = {'model': 'toy', 'dataset': 'folder', 'data_dir': str(data_dir)} | changes
+  with pytest.raises(attack.UsageError, match=message):
+    attack.execute(attack.Settings(workdir=str(tmp_path / 'run'), **asked))
+  assert not (tmp_path / 'run').exists()
+
+
+def test_another_configuration_is_refused_by_the_name_of_its_flags(data_dir, tmp_path):
+  attack.execute(settings(data_dir, tmp_path, limit=1))
+  with pytest.raises(results.WorkdirError) as error:
+    attack.execute(settings(data_dir, tmp_path, limit=2, num_clicks=3))
+  assert '--limit: 1 there, 2 now' in str(error.value)
+  assert '--num_clicks: 2 there, 3 now' in str(error.value)
+  assert '--batch_size' not in str(error.value)
+
+
+def test_progress_is_quiet_in_a_file_and_counts():
+  class Stream:
+    def __init__(self, terminal):
+      self.text, self.terminal = '', terminal
+
+    def isatty(self):
+      return self.terminal
+
+    def write(self, text):
+      self.text += text
+
+    def flush(self):
+      pass
+
+  for terminal in (False, True):
+    stream = Stream(terminal)
+    bar = progress.Progress(6, 2, stream)
+    bar.advance(1, 30, 2.0)
+    assert ('3/6 instances, 15.0 evaluations/s' in stream.text) == terminal
+    bar.advance(3, 90, 2.0)
+    bar.close()
+    assert stream.text.endswith('\n')
+    assert '6/6 instances, 30.0 evaluations/s' in stream.text
+
+
+@pytest.mark.parametrize(
+  ('seconds', 'text'),
+  [(0, '0 s'), (59.4, '59 s'), (59.6, '1 min 00 s'), (185, '3 min 05 s'), (7800, '2 h 10 min')],
+)
+def test_durations(seconds, text):
+  assert progress.duration(seconds) == text
+
+
+KILLED = """
+import os, signal, sys
+sys.path.insert(0, sys.argv.pop(1))
+stop = sys.argv.pop(1)
+import toy
+from experiments import attack
+from tetris_jax import results
+attack.zoo = toy
+replace = os.replace
+def replace_or_die(source, target):
+  if stop != 'never' and str(target).endswith(stop):
+    os.kill(os.getpid(), 9)
+  replace(source, target)
+os.replace = replace_or_die
+attack.app.run(attack.main)
+"""
+
+
+def launch(data_dir, workdir, stop='never'):
+  tests = pathlib.Path(__file__).parent
+  command = [sys.executable, '-c', KILLED, str(tests), stop]
+  command += ['--model=toy', '--dataset=folder', f'--data_dir={data_dir}', f'--workdir={workdir}']
+  command += ['--num_clicks=2', '--batch_size=2', '--preset=tetris']
+  return subprocess.run(
+    command, cwd=tests.parent, env=os.environ.copy(), capture_output=True, text=True, check=False
+  )
+
+
+@pytest.mark.slow
+def test_kills_at_any_moment_change_no_byte(data_dir, tmp_path):
+  calm, disturbed = tmp_path / 'calm', tmp_path / 'disturbed'
+  done = launch(data_dir, calm)
+  assert done.returncode == 0, done.stderr
+  # Each launch dies just before the file named takes its place, and the next one goes on.
+  shards = []
+  for stop in ('config.json', '00001_p1.png', '00001.jsonl', 'rows.jsonl', 'summary.json'):
+    killed = launch(data_dir, disturbed, stop)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (disturbed / 'summary.json').exists()
+    shards.append(len(list((disturbed / 'results').glob('*.jsonl'))))
+  assert shards == [0, 0, 1, 3, 3]
+  done = launch(data_dir, disturbed)
+  assert done.returncode == 0, done.stderr
+  assert 'resuming' in done.stderr
+  assert (disturbed / 'rows.jsonl').read_bytes() == (calm / 'rows.jsonl').read_bytes()
+  assert not list(disturbed.rglob('*.tmp'))
+  for file in (calm / 'figures').iterdir():
+    assert (disturbed / 'figures' / file.name).read_bytes() == file.read_bytes()
+
+
+def test_the_command_says_what_is_wrong_and_exits_with_2(tmp_path):
+  (tmp_path / 'file').write_text('')
+  toy.write_folder(tmp_path / 'd', ((40, 56),))
+  done = launch(tmp_path / 'd', tmp_path / 'file')
+  assert done.returncode == 2
+  assert done.stderr.strip().splitlines()[-1].startswith('error: workdir')
+  assert 'Traceback' not in done.stderr

@@ -1,0 +1,41 @@
+"""White-box robustness of interactive segmentation to where people click, in JAX.
+
+A model is handed in as pure functions (`Segmenter`); `attack` searches, for every instance of a
+`Batch`, the clicks that lower and raise the IoU of its masks; `metrics` turns what was found into
+the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
+"""
+
+from tetris_jax import metrics, presets, render
+from tetris_jax.attack import attack, replay
+from tetris_jax.types import (
+  EMPTY,
+  MODES,
+  NEGATIVE,
+  POSITIVE,
+  AttackConfig,
+  Batch,
+  Clicks,
+  Frame,
+  ModelInfo,
+  Segmenter,
+  Trajectories,
+)
+
+__all__ = [
+  'EMPTY',
+  'MODES',
+  'NEGATIVE',
+  'POSITIVE',
+  'AttackConfig',
+  'Batch',
+  'Clicks',
+  'Frame',
+  'ModelInfo',
+  'Segmenter',
+  'Trajectories',
+  'attack',
+  'metrics',
+  'presets',
+  'render',
+  'replay',
+]

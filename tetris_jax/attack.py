@@ -1,0 +1,86 @@
+"""The entry point: MIN, BASE and MAX trajectories of a batch, in one traceable function."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from tetris_jax import trajectory
+from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
+
+__all__ = ['attack', 'replay']
+
+SEARCHES = ('none', 'local')
+
+
+def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectories:
+  def rounds_last(x):
+    return jnp.moveaxis(x, 0, 2)
+
+  batch = found.iou.shape[1]
+  return Trajectories(
+    Clicks(rounds_last(found.yx), rounds_last(found.label)),
+    rounds_last(found.iou),
+    rounds_last(found.biou),
+    rounds_last(found.mask),
+    jnp.full((batch,), forward, jnp.int32),
+    jnp.full((batch,), backward, jnp.int32),
+  )
+
+
+def attack(
+  segmenter: Segmenter, batch: Batch, config: AttackConfig, key: jax.Array | None = None
+) -> Trajectories:
+  """Searches the clicks that lower and raise IoU, beside the robot user's.
+
+  Pure and traceable: call it under `jax.jit`, with the segmenter's parameters as arguments of the
+  jitted function (as constants they would be folded into the program). Every image is encoded
+  once for all trajectories. What is reported of a click is the evaluation of `replay`, so the
+  clicks alone restore it.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    config: a preset, or settings of one's own.
+    key: for searches that draw at random, folded with each instance's id; the presets "baseline"
+      and "tetris" draw nothing.
+
+  Returns:
+    Trajectories of modes "base", "min" and "max", or of "base" alone with `search` "none".
+
+  Raises:
+    ValueError: unknown search, or settings out of range.
+  """
+  del key
+  if config.search not in SEARCHES:
+    raise ValueError(f'search is {config.search!r}; known: {", ".join(SEARCHES)}')
+  if config.num_clicks < 1 or config.num_steps < 1:
+    raise ValueError(
+      f'num_clicks is {config.num_clicks} and num_steps {config.num_steps}; both are at least 1'
+    )
+  found = trajectory.run(segmenter, trajectory.look(segmenter, batch), config)
+  if config.search == 'none':
+    return _collect(found, config.num_clicks, 0)
+  # Two searches of num_steps, the last step of each without a gradient; three evaluations that
+  # are kept.
+  forward = config.num_clicks * (2 * config.num_steps + 3)
+  if config.num_steps == 1:
+    forward = config.num_clicks * 3
+  return _collect(found, forward, config.num_clicks * 2 * (config.num_steps - 1))
+
+
+def replay(segmenter: Segmenter, batch: Batch, clicks: Clicks) -> Trajectories:
+  """Evaluates clicks from the first round on, as `attack` reports them.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    clicks: yx (batch, modes, num_clicks, 2) float32 and label (batch, modes, num_clicks) int32.
+
+  Returns:
+    Trajectories of these clicks.
+  """
+  clicks = Clicks(jnp.asarray(clicks.yx), jnp.asarray(clicks.label))
+  found = trajectory.follow(segmenter, trajectory.look(segmenter, batch), clicks)
+  modes, rounds = clicks.label.shape[1:]
+  return _collect(found, modes * rounds, 0)

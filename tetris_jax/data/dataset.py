@@ -1,0 +1,74 @@
+"""A data set: an ordered list of named instances whose pixels are read when asked for."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+
+from tetris_jax.data.sample import Rejected, Sample
+
+__all__ = ['DataError', 'Dataset', 'Entry']
+
+
+class DataError(ValueError):
+  """A data set that cannot be used at all; the message names the flag and what to do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One instance that has not been read yet.
+
+  Attributes:
+    instance: stable name, unique in its data set.
+    read: () -> Sample or Rejected; decodes the pixels.
+    size: () -> (height, width) in pixels without decoding them, or None where that is not known.
+  """
+
+  instance: str
+  read: Callable[[], Sample | Rejected]
+  size: Callable[[], tuple[int, int] | None]
+
+
+class Dataset:
+  """Instances in a fixed order; iterating yields a `Sample` or a `Rejected` for each.
+
+  Nothing is kept after it was handed out, so memory does not grow with the number of instances.
+  """
+
+  def __init__(self, name: str, entries: Iterable[Entry]):
+    """Takes `entries` in their final order.
+
+    Raises:
+      DataError: two entries share a name.
+    """
+    self.name = name
+    self._entries = tuple(entries)
+    counts = collections.Counter(self.names)
+    twice = sorted(instance for instance, count in counts.items() if count > 1)
+    if twice:
+      raise DataError(
+        f'data set {name!r} has several instances named {twice[0]!r}; rename one of their files'
+      )
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Names of the instances, in order."""
+    return tuple(entry.instance for entry in self._entries)
+
+  def __len__(self) -> int:
+    return len(self._entries)
+
+  def __getitem__(self, index: int) -> Sample | Rejected:
+    return self._entries[index].read()
+
+  def __iter__(self) -> Iterator[Sample | Rejected]:
+    return (entry.read() for entry in self._entries)
+
+  def size(self, index: int) -> tuple[int, int] | None:
+    """(height, width) of an instance in pixels without decoding it; None where unknown."""
+    return self._entries[index].size()
+
+  def select(self, indices: Iterable[int]) -> Dataset:
+    """The data set of these instances only, in the order given."""
+    return Dataset(self.name, (self._entries[index] for index in indices))

@@ -1,0 +1,198 @@
+"""What a set of IoU curves amounts to: IoU-AuC, NoC, NoF, robustness score, bootstrap intervals.
+
+Everything here is NumPy on the host and every IoU is in [0, 1]; the field prints them x100. A curve
+that holds a NaN has no score, and a mean names the number of instances behind it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+__all__ = [
+  'QUALITIES',
+  'Estimate',
+  'bootstrap_means',
+  'iou_auc',
+  'mean',
+  'means',
+  'noc',
+  'nof',
+  'robustness',
+]
+
+QUALITIES = (0.80, 0.85, 0.90, 0.95)
+"""The IoUs at which the field counts clicks, as in NoC@90."""
+
+_RESAMPLES_AT_ONCE = 100
+
+
+class Estimate(NamedTuple):
+  """A mean over instances with its bootstrap interval.
+
+  Attributes:
+    value: the mean; None when no instance has a number.
+    low: lower end of the interval; None below two instances, where resampling says nothing.
+    high: upper end, likewise.
+    n: instances behind the mean.
+  """
+
+  value: float | None
+  low: float | None
+  high: float | None
+  n: int
+
+
+def iou_auc(iou: np.ndarray) -> np.ndarray:
+  """Area under IoU curves over clicks, by the trapezoid rule, divided by the number of intervals.
+
+  `trapz(iou[0..n-1]) / (n - 1)`, and the value itself for one click (TETRIS, arXiv 2402.06132).
+
+  Args:
+    iou: (..., num_clicks), IoU after each click.
+
+  Returns:
+    (...) float64 in [0, 1]; NaN where a curve holds a NaN.
+
+  Raises:
+    ValueError: a curve without clicks.
+  """
+  iou = np.asarray(iou, np.float64)
+  if not iou.ndim or not iou.shape[-1]:
+    raise ValueError(f'iou: a curve needs at least one click, found shape {iou.shape}')
+  if iou.shape[-1] == 1:
+    return iou[..., 0]
+  inner = iou.sum(-1) - 0.5 * (iou[..., 0] + iou[..., -1])
+  return inner / (iou.shape[-1] - 1)
+
+
+def noc(iou: np.ndarray, quality: float) -> np.ndarray:
+  """Number of clicks (NoC@quality): the first click count at which a curve reaches a quality.
+
+  As in RITM (arXiv 2102.06583): a curve that never does so counts as all its clicks. The
+  comparison is NumPy's, there as here: float32 IoUs meet a Python float in float32, where 9/10
+  reaches 0.9, and an `np.float64` in float64, where it falls short by 2e-8.
+
+  Args:
+    iou: (..., num_clicks), IoU after each click.
+    quality: the IoU to reach, in [0, 1].
+
+  Returns:
+    (...) float64, from 1 to num_clicks; NaN where a curve holds a NaN.
+
+  Raises:
+    ValueError: a curve without clicks.
+  """
+  iou = np.asarray(iou)
+  if not iou.ndim or not iou.shape[-1]:
+    raise ValueError(f'iou: a curve needs at least one click, found shape {iou.shape}')
+  reached = iou >= quality
+  count = np.where(reached.any(-1), reached.argmax(-1) + 1, iou.shape[-1]).astype(np.float64)
+  return np.where(np.isnan(iou).any(-1), np.nan, count)
+
+
+def nof(iou: np.ndarray, quality: float) -> int:
+  """Number of failures (NoF@quality): the curves whose NoC is the greatest possible.
+
+  As in RITM's `over_max`, a curve that succeeds exactly at the last click counts too. Curves with
+  a NaN do not count.
+
+  Args:
+    iou: (num_instances, num_clicks).
+    quality: the IoU to reach, in [0, 1].
+  """
+  return int(np.sum(noc(iou, quality) == np.shape(iou)[-1]))
+
+
+def robustness(iou_min: np.ndarray, iou_max: np.ndarray) -> np.ndarray:
+  """D = Max - Min of each instance: how far its IoU-AuC moves with the clicks. Lower is better.
+
+  Args:
+    iou_min: (..., num_clicks), the curves of the MIN trajectories.
+    iou_max: likewise, MAX.
+
+  Returns:
+    (...) float64 (TETRIS, arXiv 2402.06132); NaN where either curve holds a NaN.
+  """
+  return iou_auc(iou_max) - iou_auc(iou_min)
+
+
+def bootstrap_means(values: np.ndarray, num_resamples: int = 2000, seed: int = 0) -> np.ndarray:
+  """Means over instances drawn with replacement; every column is resampled alike.
+
+  Args:
+    values: (num_instances, num_columns), finite, at least one instance.
+    num_resamples: how often all instances are drawn.
+    seed: of the draw; the same seed and shape give the same result.
+
+  Returns:
+    (num_resamples, num_columns) float64.
+  """
+  values = np.asarray(values, np.float64)
+  n = len(values)
+  rng = np.random.default_rng(seed)
+  means = []
+  for start in range(0, num_resamples, _RESAMPLES_AT_ONCE):
+    rows = min(_RESAMPLES_AT_ONCE, num_resamples - start)
+    drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+    counts = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n)
+    means.append(counts @ values / n)
+  return np.concatenate(means)
+
+
+def means(
+  values: np.ndarray, level: float = 0.95, num_resamples: int = 2000, seed: int = 0
+) -> list[Estimate]:
+  """Means over instances, column by column, with percentile bootstrap intervals.
+
+  Instances without a number (NaN) are left out of their column's mean and of its n. The intervals
+  are those of Efron and Tibshirani (An Introduction to the Bootstrap, 1993), section 13.3.
+
+  Args:
+    values: (num_instances, num_columns).
+    level: share of the resampled means inside the interval.
+    num_resamples: how often all instances are drawn.
+    seed: of the draw.
+
+  Raises:
+    ValueError: `values` is not a table.
+  """
+  values = np.asarray(values, np.float64)
+  if values.ndim != 2:
+    raise ValueError(f'values: expected (num_instances, num_columns), found shape {values.shape}')
+  if np.isnan(values).any():
+    columns = [column[~np.isnan(column)][:, None] for column in values.T]
+    return [means(column, level, num_resamples, seed)[0] for column in columns]
+  n, num_columns = values.shape
+  if not n:
+    return [Estimate(None, None, None, 0)] * num_columns
+  averages = values.mean(0)
+  if n == 1:
+    return [Estimate(float(average), None, None, 1) for average in averages]
+  resampled = bootstrap_means(values, num_resamples, seed)
+  low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+  return [
+    Estimate(float(average), float(start), float(end), n)
+    for average, start, end in zip(averages, low, high, strict=True)
+  ]
+
+
+def mean(
+  values: np.ndarray, level: float = 0.95, num_resamples: int = 2000, seed: int = 0
+) -> Estimate:
+  """Mean over instances with its percentile bootstrap interval; see `means`.
+
+  Args:
+    values: (num_instances,); NaN where an instance has no number.
+    level: share of the resampled means inside the interval.
+    num_resamples: how often all instances are drawn.
+    seed: of the draw.
+
+  Raises:
+    ValueError: `values` is not one number an instance.
+  """
+  values = np.asarray(values)
+  if values.ndim != 1:
+    raise ValueError(f'values: expected one number an instance, found shape {values.shape}')
+  return means(values[:, None], level, num_resamples, seed)[0]

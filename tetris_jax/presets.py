@@ -1,0 +1,40 @@
+"""Named attacks. What a name means never changes: a change is a new name."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from tetris_jax.types import AttackConfig
+
+__all__ = ['PRESETS', 'get']
+
+PRESETS = {
+  # The robot user alone: the standard evaluation (arXiv 2102.06583).
+  'baseline': AttackConfig(name='baseline', search='none'),
+  # The published attack (arXiv 2402.06132) as its released optimiser sets it.
+  'tetris': AttackConfig(name='tetris', search='local'),
+}
+
+
+def get(name: str, **changes: Any) -> AttackConfig:
+  """The preset of that name; `changes` replace fields that are no part of its meaning.
+
+  Args:
+    name: a key of `PRESETS`.
+    **changes: of "num_clicks".
+
+  Raises:
+    ValueError: unknown preset, or a field that may not be changed.
+  """
+  if name not in PRESETS:
+    raise ValueError(f'unknown preset {name!r}; known presets: {", ".join(sorted(PRESETS))}')
+  if foreign := sorted(set(changes) - {'num_clicks'}):
+    raise ValueError(
+      f'{", ".join(foreign)} cannot be changed under the name {name!r}: numbers of one name must '
+      'compare; make an AttackConfig of another name'
+    )
+  config = dataclasses.replace(PRESETS[name], **changes)
+  if config.num_clicks < 1:
+    raise ValueError(f'num_clicks is {config.num_clicks}; at least 1 is needed')
+  return config

@@ -1,0 +1,1 @@
+"""What a person reads of a run: summary, tables, figures, pictures of single instances."""

@@ -1,0 +1,183 @@
+"""The report a person reads first: scores, curves and troubles of one run as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tetris_jax import metrics
+from tetris_jax.report.summary import ORDER
+
+__all__ = ['markdown']
+
+_MOST_LISTED = 50
+_MOST_VULNERABLE = 10
+_NOTHING = '-'
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]], rest: str = '---:') -> str:
+  """A Markdown table, its first column to the left and the rest as their rule says."""
+  rule = ['---', *[rest] * (len(head) - 1)]
+  return '\n'.join(f'| {" | ".join(cells)} |' for cells in [head, rule, *lines])
+
+
+def _x100(value: float | None) -> str:
+  if value is None:
+    return _NOTHING
+  return f'{round(100 * value, 1) + 0.0:.1f}'  # + 0.0 turns -0.0 into 0.0.
+
+
+def _interval(estimate: Mapping[str, Any] | None) -> str:
+  if estimate is None or estimate['low'] is None:
+    return _NOTHING
+  return f'{_x100(estimate["low"])} to {_x100(estimate["high"])}'
+
+
+def _cell(text: str) -> str:
+  """Text that neither ends a table's cell nor its line."""
+  text = text.encode(errors='replace').decode()
+  return ' '.join(text.replace('|', '\\|').split())
+
+
+def _run_modes(summary: Mapping[str, Any]) -> list[str]:
+  return [mode for mode in ORDER if summary['iou_auc'][mode] is not None]
+
+
+def _scores(summary: Mapping[str, Any]) -> str:
+  estimates = summary['estimates']
+  lines = []
+  for mode in _run_modes(summary):
+    iou, biou = estimates['iou_auc'][mode], estimates['biou_auc'][mode]
+    lines.append(
+      [mode.upper(), _x100(iou['value']), _interval(iou)]
+      + [_x100(biou['value']), _interval(biou), str(iou['n'])]
+    )
+  if summary['d'] is not None:
+    iou, biou = summary['d'], summary['biou_d']
+    lines.append(
+      ['**D = MAX - MIN**', f'**{_x100(iou["value"])}**', _interval(iou)]
+      + [_x100(biou['value']), _interval(biou), str(iou['n'])]
+    )
+  return _table(['', 'IoU-AuC', '95 % interval', 'BIoU-AuC', '95 % interval', 'n'], lines)
+
+
+def _click_counts(summary: Mapping[str, Any]) -> str:
+  qualities = [f'{100 * quality:.0f}' for quality in metrics.QUALITIES]
+  head = ['', *(f'NoC@{q}' for q in qualities), *(f'NoF@{q}' for q in qualities), 'n']
+  lines = []
+  for mode in _run_modes(summary):
+    noc = [f'{summary["noc"][quality][mode]:.2f}' for quality in qualities]
+    nof = [str(summary['nof'][quality][mode]) for quality in qualities]
+    lines.append([mode.upper(), *noc, *nof, str(summary['n_ok'])])
+  return _table(head, lines)
+
+
+def _per_click(summary: Mapping[str, Any]) -> str:
+  modes = _run_modes(summary)
+  head = ['Clicks']
+  for name in ('IoU', 'BIoU'):
+    head += [f'{name} {mode.upper()}' for mode in modes]
+  lines = []
+  for click in range(summary['num_clicks']):
+    cells = [str(click + 1)]
+    for key in ('per_click', 'per_click_biou'):
+      cells += [_x100(summary[key][mode][click]) for mode in modes]
+    lines.append(cells)
+  return _table(head, lines)
+
+
+def _instances(
+  rows: Sequence[Mapping[str, Any]], picture: Callable[[int, str], str | None]
+) -> str:
+  """The instances whose IoU-AuC moves most with the clicks; without a search, the worst ones."""
+  ok = [(index, row) for index, row in enumerate(rows) if row['status'] == 'ok']
+  searched = ok[0][1]['iou']['min'] is not None
+
+  def score(item: tuple[int, Mapping[str, Any]]) -> float:
+    iou = item[1]['iou']
+    if searched:
+      return float(metrics.robustness(iou['min'], iou['max']))
+    return float(metrics.iou_auc(iou['base']))
+
+  lines = []
+  for index, row in sorted(ok, key=score, reverse=searched)[:_MOST_VULNERABLE]:
+    file = picture(index, row['instance'])
+    name = _cell(row['instance'])
+    first = [_x100(row['iou'][mode][0]) for mode in ORDER if row['iou'][mode] is not None]
+    lines.append([f'[{name}]({file})' if file else name, _x100(score((index, row))), *first])
+  modes = [mode.upper() for mode in ORDER if ok[0][1]['iou'][mode] is not None]
+  head = ['Instance', 'D' if searched else 'IoU-AuC', *(f'{mode} at 1 click' for mode in modes)]
+  title = 'Largest D' if searched else 'Lowest IoU-AuC'
+  return f'## {title}\n\n{_table(head, lines)}'
+
+
+def _troubles(rows: Sequence[Mapping[str, Any]]) -> str:
+  bad = [row for row in rows if row['status'] != 'ok']
+  lines = [
+    [_cell(row['instance']), row['status'], _cell(row['reason'])] for row in bad[:_MOST_LISTED]
+  ]
+  text = '## Instances without numbers\n\n' + _table(['Instance', 'Status', 'Reason'], lines, '---')
+  if len(bad) > _MOST_LISTED:
+    text += f'\n\n... and {len(bad) - _MOST_LISTED} more, see `rows.jsonl`.'
+  return text
+
+
+def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+  flags, versions, devices = config['flags'], config['versions'], config['devices']
+  where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
+  speed = summary['evaluations_per_second']
+  lines = [
+    ['Model', f'{config["model"]["name"]}'],
+    *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
+    ['Data set', f'{flags["dataset"]}{where}, {config["instances"]["count"]} instances'],
+    ['Flags', f'batch_size {flags["batch_size"]}, limit {flags["limit"]}, seed {flags["seed"]}'],
+    ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
+    ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
+    ['Speed', _NOTHING if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
+    ['Compiling', f'{summary["compile_seconds"]:.1f} s'],
+    ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
+    ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
+  ]
+  cells = [[name, _cell(str(value))] for name, value in lines]
+  return '## Run\n\n' + _table(['', ''], cells, '---')
+
+
+def markdown(
+  rows: Sequence[Mapping[str, Any]],
+  summary: Mapping[str, Any],
+  config: Mapping[str, Any],
+  picture: Callable[[int, str], str | None],
+) -> str:
+  """The report of one run.
+
+  Args:
+    rows: in data set order.
+    summary: of these rows.
+    config: as `config.json` holds it.
+    picture: (position, instance name) -> path of its picture below the report, or None.
+  """
+  counts = f'{summary["n_ok"]} ok, {summary["n_failed"]} failed, {summary["n_skipped"]} skipped'
+  parts = [
+    f'# {summary["model"]}: robustness to clicks',
+    f'Preset `{summary["preset"]}`, {summary["num_clicks"]} clicks. Instances: {counts}.',
+  ]
+  if summary['n_ok']:
+    parts += [
+      'IoU and its scores are x100. A lower D is more robust. Intervals: 95 %, bootstrap over '
+      'instances.',
+      _scores(summary),
+      '![IoU over clicks](figures/curves.png)',
+      '## Clicks to a quality',
+      f'NoC@q: mean clicks to an IoU of q, {summary["num_clicks"]} where it is never reached. '
+      f'NoF@q: instances that need all {summary["num_clicks"]}.',
+      _click_counts(summary),
+      '## Mean after each click',
+      _per_click(summary),
+      _instances(rows, picture),
+    ]
+  else:
+    parts.append('No instance was measured.')
+  if summary['n_ok'] < len(rows):
+    parts.append(_troubles(rows))
+  parts.append(_facts(summary, config))
+  return '\n\n'.join(parts) + '\n'

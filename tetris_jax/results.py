@@ -1,0 +1,308 @@
+"""Rows on disk: one folder a run, written atomically, resumable, never merged with a gap.
+
+A work folder holds
+
+- `config.json`: what was asked and by which versions; written first, never rewritten;
+- `results/00012.jsonl`: one shard a finished batch: a header line, its rows, a checksum line;
+- `rows.jsonl`: all rows in data set order; `summary.json` and whatever a report adds.
+
+The batch is the unit of completion: a killed run redoes the batches that have no whole shard, and
+since batches are cut from the full plan, its rows equal those of an undisturbed run byte for byte.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+__all__ = [
+  'DamagedShardError',
+  'Shard',
+  'Workdir',
+  'WorkdirError',
+  'difference',
+  'open_workdir',
+  'read_rows',
+  'write_atomically',
+]
+
+_NOT_COMPARED = ('versions.python', 'versions.numpy', 'devices.count')
+_LEAST_FREE_BYTES = 16 * 2**20
+_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
+
+
+class WorkdirError(Exception):
+  """The work folder cannot be used; the message says why and what to do."""
+
+
+class DamagedShardError(Exception):
+  """A shard is truncated or altered; its batch has to be redone."""
+
+
+class Shard(NamedTuple):
+  """What one batch left on disk.
+
+  Attributes:
+    rows: one dict an instance, in batch order.
+    facts: what the run wants to remember of the batch and no row may hold, such as seconds.
+  """
+
+  rows: list[dict[str, Any]]
+  facts: dict[str, Any]
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+  # ASCII, for file names need not be valid UTF-8.
+  return (json.dumps(value, allow_nan=False) + '\n').encode()
+
+
+def _document(value: Mapping[str, Any]) -> bytes:
+  return (json.dumps(value, indent=2, allow_nan=False) + '\n').encode()
+
+
+def _explained(action: str, path: pathlib.Path, error: OSError) -> WorkdirError:
+  full = error.errno in _SPACE_ERRORS
+  hint = '; free some space, then run the same command again' if full else ''
+  return WorkdirError(f'cannot {action} {path}: {error.strerror or error}{hint}')
+
+
+def write_atomically(path: pathlib.Path, data: bytes) -> None:
+  """Writes a file so that a reader sees all of it or none, also after a crash.
+
+  Raises:
+    WorkdirError: it cannot be written (no space, no permission, no folder); nothing is left.
+  """
+  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+  try:
+    try:
+      with open(temporary, 'wb') as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+      os.replace(temporary, path)
+    finally:
+      with contextlib.suppress(OSError):
+        temporary.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+      os.fsync(folder)
+    finally:
+      os.close(folder)
+  except OSError as error:
+    raise _explained('write', path, error) from error
+
+
+def read_rows(path: pathlib.Path | str) -> list[dict[str, Any]]:
+  """The rows of a `rows.jsonl`.
+
+  Raises:
+    WorkdirError: there is no such file, or a line is no JSON object with an instance and a status.
+  """
+  try:
+    lines = pathlib.Path(path).read_text().splitlines()
+  except OSError as error:
+    raise _explained('read', pathlib.Path(path), error) from error
+  rows = []
+  for number, line in enumerate(lines, 1):
+    try:
+      row = json.loads(line)
+      row['instance'], row['status']
+    except (ValueError, KeyError, TypeError) as error:
+      raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
+    rows.append(row)
+  return rows
+
+
+def _flat(config: Any, prefix: str = '') -> dict[str, Any]:
+  if not isinstance(config, Mapping):
+    return {prefix: config}
+  out: dict[str, Any] = {}
+  for key, value in config.items():
+    out.update(_flat(value, f'{prefix}.{key}' if prefix else str(key)))
+  return out
+
+
+def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+  """What differs between two configurations in anything that may change a row, one line each.
+
+  Entries of "flags" are named as flags; Python's and NumPy's versions and the number of devices
+  are recorded but not compared.
+  """
+  old, new = _flat(json.loads(json.dumps(there))), _flat(json.loads(json.dumps(now)))
+  lines = []
+  for key in sorted(old.keys() | new.keys()):
+    if key in _NOT_COMPARED or old.get(key) == new.get(key):
+      continue
+    name = f'--{key.removeprefix("flags.")}' if key.startswith('flags.') else key
+    lines.append(f'{name}: {old.get(key)!r} there, {new.get(key)!r} now')
+  return lines
+
+
+class Workdir:
+  """An open work folder; `open_workdir` makes it and holds its lock.
+
+  Attributes:
+    path: the folder.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    self.path = path
+
+  def shard_path(self, batch: int) -> pathlib.Path:
+    """Where the rows of a batch lie."""
+    return self.path / 'results' / f'{batch:05d}.jsonl'
+
+  def write_shard(self, batch: int, shard: Shard) -> None:
+    """Marks a batch as finished. Raises WorkdirError when it cannot be written."""
+    body = _line({'batch': batch, 'rows': len(shard.rows), 'facts': shard.facts})
+    body += b''.join(_line(row) for row in shard.rows)
+    body += _line({'sha256': hashlib.sha256(body).hexdigest()})
+    write_atomically(self.shard_path(batch), body)
+
+  def read_shard(self, batch: int, instances: Sequence[str]) -> Shard | None:
+    """The rows of a finished batch, or None when it has not been finished.
+
+    Args:
+      batch: its number in the plan.
+      instances: the names that it must hold, in order.
+
+    Raises:
+      DamagedShardError: it is truncated or altered; redo the batch.
+      WorkdirError: it is whole but of other instances, or cannot be read.
+    """
+    path = self.shard_path(batch)
+    try:
+      data = path.read_bytes()
+    except FileNotFoundError:
+      return None
+    except OSError as error:
+      raise _explained('read', path, error) from error
+    lines = data.splitlines(keepends=True)
+    body, end = b''.join(lines[:-1]), lines[-1] if lines else b''
+    if end != _line({'sha256': hashlib.sha256(body).hexdigest()}):
+      raise DamagedShardError(f'{path}: truncated or altered, its checksum does not match')
+    header, *rows = (json.loads(line) for line in lines[:-1])
+    if header['batch'] != batch or header['rows'] != len(rows):
+      raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
+    found = [row['instance'] for row in rows]
+    if found != list(instances):
+      raise WorkdirError(f'{path} holds other instances than this run; use another workdir')
+    return Shard(rows, header['facts'])
+
+  def write_rows(self, order: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Merges rows into `rows.jsonl` in data set order and returns them so.
+
+    Raises:
+      WorkdirError: an instance has no row or two, or a row is of no instance.
+    """
+    by_name: dict[str, Mapping[str, Any]] = {}
+    for row in rows:
+      if row['instance'] in by_name:
+        raise WorkdirError(f'instance {row["instance"]} has two rows')
+      by_name[row['instance']] = row
+    order = list(order)
+    missing = [name for name in order if name not in by_name]
+    if missing or len(order) != len(by_name):
+      raise WorkdirError(
+        f'{len(by_name)} rows for {len(order)} instances; without a row: {", ".join(missing[:5])}'
+      )
+    merged = [by_name[name] for name in order]
+    write_atomically(self.path / 'rows.jsonl', b''.join(_line(row) for row in merged))
+    return merged
+
+  def write_json(self, name: str, value: Mapping[str, Any]) -> None:
+    """Writes a JSON file into the folder. Raises WorkdirError when it cannot be written."""
+    write_atomically(self.path / name, _document(value))
+
+
+def _lock(path: pathlib.Path) -> int:
+  """An open file whose lock dies with this process, so that a killed run blocks nobody."""
+  import fcntl  # POSIX only, and only a run that writes needs it.
+
+  file = os.open(path / '.lock', os.O_RDWR | os.O_CREAT, 0o644)
+  try:
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    holder = os.read(file, 200).decode(errors='replace').strip() or 'another process'
+    os.close(file)
+    raise WorkdirError(
+      f'{path} is in use by {holder}; wait for it to end or use another workdir'
+    ) from None
+  except OSError as error:
+    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+      raise
+    warnings.warn(f'{path}: this file system has no locks; run one process at a time', stacklevel=4)
+  os.ftruncate(file, 0)
+  os.write(file, f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
+  return file
+
+
+def _start(path: pathlib.Path, config: Mapping[str, Any]) -> None:
+  """Checks the configuration of an earlier run, or begins a new one; clears what a kill left."""
+  for folder in (path, path / 'results', path / 'figures'):
+    for leftover in folder.glob('.*.tmp'):
+      leftover.unlink()
+  file = path / 'config.json'
+  if file.exists():
+    try:
+      there = json.loads(file.read_text())
+    except ValueError as error:
+      raise WorkdirError(f'{file} is not JSON ({error}); use another workdir') from error
+    lines = difference(there, config)
+    if lines:
+      listed = '\n  '.join(lines)
+      raise WorkdirError(
+        f'{path} holds a run with another configuration; give the same flags to resume it, or '
+        f'use another workdir:\n  {listed}'
+      )
+    return
+  if any((path / 'results').glob('*.jsonl')):
+    raise WorkdirError(f'{path} has results but no config.json; use another workdir')
+  write_atomically(file, _document(config))
+
+
+@contextlib.contextmanager
+def open_workdir(path: pathlib.Path | str, config: Mapping[str, Any]) -> Iterator[Workdir]:
+  """Opens a work folder for writing: makes it, locks it, and begins or resumes its run.
+
+  Args:
+    path: the folder; made when missing.
+    config: JSON-able; see `difference` for what must agree with an earlier run.
+
+  Raises:
+    WorkdirError: it cannot be written to, is nearly full, is in use by a living process, or holds
+      a run with another configuration.
+  """
+  path = pathlib.Path(path)
+  if path.exists() and not path.is_dir():
+    raise WorkdirError(f'workdir {path} is a file; name a folder')
+  lock = None
+  try:
+    try:
+      for folder in (path / 'results', path / 'figures'):
+        folder.mkdir(parents=True, exist_ok=True)
+      lock = _lock(path)
+      free = shutil.disk_usage(path).free
+    except OSError as error:
+      raise _explained('use workdir', path, error) from error
+    if free < _LEAST_FREE_BYTES:
+      raise WorkdirError(
+        f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
+      )
+    try:
+      _start(path, config)
+    except OSError as error:
+      raise _explained('use workdir', path, error) from error
+    yield Workdir(path)
+  finally:
+    if lock is not None:
+      os.close(lock)

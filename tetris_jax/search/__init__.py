@@ -1,0 +1,1 @@
+"""How one click of a trajectory is found."""

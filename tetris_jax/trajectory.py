@@ -1,0 +1,242 @@
+"""Rounds of clicks: the robot user proposes, a search moves the click, the mask goes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tetris_jax.distance import column_distance
+from tetris_jax.objectives import dice_loss
+from tetris_jax.overlap import boundary_band, inside_image, iou
+from tetris_jax.region import legal_region, location_loss
+from tetris_jax.robot import next_click
+from tetris_jax.search.local import Evaluation, local_search
+from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Batch, Clicks, Frame, Segmenter
+
+__all__ = ['Round', 'Scene', 'follow', 'look', 'run']
+
+
+class Scene(NamedTuple):
+  """Everything of a batch that no click changes; leading dimension (batch,).
+
+  Attributes:
+    features: what the model's encoder made of the images.
+    mask: (batch, height, width) bool.
+    valid: (batch, height, width) bool, pixels that metrics count.
+    inside: (batch, height, width) bool, pixels that are not padding.
+    band: (batch, height, width) bool, the mask's boundary band.
+    size: (batch, 2) int32.
+  """
+
+  features: Any
+  mask: jax.Array
+  valid: jax.Array
+  inside: jax.Array
+  band: jax.Array
+  size: jax.Array
+
+
+class Round(NamedTuple):
+  """What one click of each trajectory left behind, leading dimensions (batch, modes).
+
+  Attributes:
+    yx: (batch, modes, 2) float32, the click in image pixels.
+    label: (batch, modes) int32.
+    iou: (batch, modes) float32; NaN where the model's logits are not finite.
+    biou: (batch, modes) float32, likewise.
+    mask: (batch, modes, height, width) bool.
+  """
+
+  yx: jax.Array
+  label: jax.Array
+  iou: jax.Array
+  biou: jax.Array
+  mask: jax.Array
+
+
+class _Walk(NamedTuple):
+  clicks: Clicks
+  state: Any
+  mask: jax.Array
+  half: jax.Array
+
+
+def _each(
+  function: Callable[..., Any], *axes: Any, rows: tuple[int | None, int | None] = (None, None)
+) -> Callable[..., Any]:
+  """Maps over instances and, within them, over modes; `axes` are those of the inner map.
+
+  An argument with inner axis None has only the batch dimension; `...` marks one without any.
+  `rows` gives both sizes where the arguments may hold no array at all.
+  """
+  inner = tuple(None if axis is ... else axis for axis in axes)
+  outer = tuple(None if axis is ... else 0 for axis in axes)
+  return jax.vmap(jax.vmap(function, inner, axis_size=rows[1]), outer, axis_size=rows[0])
+
+
+def look(segmenter: Segmenter, batch: Batch) -> Scene:
+  """Encodes the images, once, and prepares what the metrics need."""
+  size = jnp.asarray(batch.size)
+  mask = jnp.asarray(batch.mask)
+  inside = inside_image(size, mask.shape)
+  features = jax.vmap(segmenter.encode, (None, 0, 0))(segmenter.params, batch.image, size)
+  valid = inside & ~jnp.asarray(batch.ignore)
+  return Scene(features, mask, valid, inside, boundary_band(mask, size), size)
+
+
+def _begin(segmenter: Segmenter, scene: Scene, modes: int, slots: int) -> _Walk:
+  rows = (scene.mask.shape[0], modes)
+  state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
+  state = jax.tree.map(lambda x: jnp.repeat(x[:, None], modes, axis=1), state)
+  clicks = Clicks(jnp.zeros((*rows, slots, 2)), jnp.full((*rows, slots), EMPTY, jnp.int32))
+  nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
+  return _Walk(clicks, state, nothing, nothing)
+
+
+def _put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
+  return Clicks(
+    jnp.asarray(clicks.yx).at[..., slot, :].set(yx),
+    jnp.asarray(clicks.label).at[..., slot].set(label),
+  )
+
+
+def _boundary_iou(scene: Scene, mask: jax.Array) -> jax.Array:
+  band = _each(boundary_band, 0, None)(mask, scene.size)
+  return _each(iou, 0, None, None)(band, scene.band, scene.valid)
+
+
+def _commit(
+  segmenter: Segmenter, scene: Scene, context: Any, clicks: Clicks, slot: jax.Array
+) -> tuple[Round, _Walk]:
+  """Decodes the clicks as they stand: the evaluation that is reported and carried on."""
+  logits, state = _each(segmenter.decode, ..., 0, 0)(segmenter.params, context, clicks)
+  threshold = segmenter.info.threshold
+  mask = logits > math.log(threshold / (1 - threshold))
+  half = mask if threshold == 0.5 else logits > 0
+  # A comparison with NaN is False: without this a broken model would score an empty mask.
+  finite = _each(lambda x, i: jnp.all(jnp.isfinite(x) | ~i), 0, None)(logits, scene.inside)
+  found = Round(
+    jnp.asarray(clicks.yx)[..., slot, :],
+    jnp.asarray(clicks.label)[..., slot],
+    jnp.where(finite, _each(iou, 0, None, None)(mask, scene.mask, scene.valid), jnp.nan),
+    jnp.where(finite, _boundary_iou(scene, mask), jnp.nan),
+    mask,
+  )
+  return found, _Walk(clicks, state, mask, half)
+
+
+def _search(
+  segmenter: Segmenter,
+  scene: Scene,
+  config: AttackConfig,
+  walk: _Walk,
+  context: Any,
+  clicks: Clicks,
+  slot: jax.Array,
+) -> jax.Array:
+  """Moves the newest click of the MIN and MAX rows; returns it, (batch, 2, 2) image pixels."""
+  params = segmenter.params
+  robot, label = clicks.yx[..., slot, :], clicks.label[..., slot]
+  frame: Frame = _each(segmenter.frame, ..., 0, 0, None)(params, context, clicks, scene.size)
+  legal = _each(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
+  legal_any = jnp.any(legal, axis=(-2, -1))
+  column = column_distance(legal)
+  sign = jnp.broadcast_to(jnp.array([-1.0, 1.0]), label.shape)
+  logit = math.log(segmenter.info.threshold / (1 - segmenter.info.threshold))
+
+  def score(position, context, clicks, column, legal_any, frame, sign, mask, valid, inside):
+    yx = frame.offset + position * frame.extent / frame.size
+    moved = clicks._replace(yx=clicks.yx.at[slot].set(yx))
+    logits, _ = segmenter.decode(params, context, moved)
+    location = location_loss(position, column, frame, config.radius, legal_any)
+    loss = location + sign * config.dice_weight * dice_loss(logits, mask, inside)
+    hard = jnp.asarray(logits) > logit
+    return loss, Evaluation(loss, location, iou(hard, mask, valid), hard)
+
+  data = (context, clicks, column, legal_any, frame, sign, scene.mask, scene.valid, scene.inside)
+  axes = (0, 0, 0, 0, 0, 0, 0, None, None, None)
+  evaluate = _each(lambda *args: score(*args)[1], *axes)
+  gradient = _each(jax.value_and_grad(score, has_aux=True), *axes)
+
+  def differentiate(position):
+    (_, found), slope = gradient(position, *data)
+    return found, slope
+
+  extent = frame.size if segmenter.info.step_diagonal == 'frame' else scene.size[:, None]
+  extent = jnp.broadcast_to(extent.astype(jnp.float32), robot.shape)
+  # 5 pixels for a 400x400 picture (arXiv 2402.06132).
+  step = config.step_scale * 5 / (400 * math.sqrt(2)) * jnp.sqrt(jnp.sum(extent**2, axis=-1))
+  position, moves = local_search(
+    lambda at: evaluate(at, *data),
+    differentiate,
+    lambda mask: _boundary_iou(scene, mask),
+    (robot - frame.offset) * frame.size / frame.extent,
+    step,
+    sign,
+    legal_any,
+    config,
+  )
+  yx = frame.offset + position * frame.extent / frame.size
+  return jnp.where((moves > 0)[..., None], yx, robot)
+
+
+def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
+  """Puts the robot user's click in place of one that is not the extreme it was taken for.
+
+  Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
+  evaluations among themselves, and another program may round a pixel the other way.
+  """
+  sign = jnp.array([[0.0, -1.0, 1.0]])
+  wrong = sign * (found.iou - found.iou[:, :1]) < 0
+
+  def pick(x):
+    return jnp.where(wrong.reshape(wrong.shape + (1,) * (x.ndim - 2)), x[:, :1], x)
+
+  return jax.tree.map(pick, (found, walk))
+
+
+def run(segmenter: Segmenter, scene: Scene, config: AttackConfig) -> Round:
+  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
+  modes = 1 if config.search == 'none' else len(MODES)
+  prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
+
+  def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
+    propose = _each(next_click, None, 0, None, 0, None)
+    yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
+    clicks = _put(walk.clicks, slot, yx, label)
+    context = prepare(segmenter.params, scene.features, walk.state)
+    if config.search == 'local':
+      mine = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
+      best = _search(segmenter, scene, config, mine[0], mine[1], mine[2], slot)
+      yx = jnp.concatenate([yx[:, :1], best], axis=1)
+      clicks = _put(walk.clicks, slot, yx, label)
+    found, after = _commit(segmenter, scene, context, clicks, slot)
+    if modes > 1:
+      found, after = lax.cond(
+        slot == 0, _keep_order, lambda *unchanged: unchanged, found, after
+      )
+    return after, found
+
+  start = _begin(segmenter, scene, modes, config.num_clicks)
+  slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
+  return lax.scan(one_round, start, slots)[1]
+
+
+def follow(segmenter: Segmenter, scene: Scene, clicks: Clicks) -> Round:
+  """Evaluates given clicks, round by round from the first; the result is as that of `run`."""
+  modes, rounds = clicks.label.shape[1:]
+  prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
+
+  def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
+    so_far = _put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
+    context = prepare(segmenter.params, scene.features, walk.state)
+    found, after = _commit(segmenter, scene, context, so_far, slot)
+    return after, found
+
+  start = _begin(segmenter, scene, modes, rounds)
+  return lax.scan(one_round, start, jnp.arange(rounds, dtype=jnp.int32))[1]
