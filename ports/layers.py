@@ -5,16 +5,59 @@ Images are channels last and may have leading batch axes: (..., height, width, c
 
 from __future__ import annotations
 
+import functools
+import math
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
-__all__ = ['Conv1x1', 'DepthwiseConv3x3', 'gelu', 'layer_norm']
+__all__ = ['Conv1x1', 'DepthwiseConv3x3', 'gelu', 'layer_norm', 'norm']
 
 
+@jax.custom_jvp
 def gelu(x: jax.Array) -> jax.Array:
-  """x * Phi(x) with the exact normal distribution function, torch's default."""
-  return 0.5 * x * (1 + jax.lax.erf(x * 0.5**0.5))
+  """x * Phi(x) with the exact normal distribution function, torch's default.
+
+  The derivative is written out, so that one array is kept for a backward pass, not five.
+  """
+  return x * (0.5 + 0.5 * jax.lax.erf(x * 0.5**0.5))
+
+
+@gelu.defjvp
+def _gelu_jvp(primals, tangents):
+  (x,), (change,) = primals, tangents
+  cumulative = 0.5 + 0.5 * jax.lax.erf(x * 0.5**0.5)
+  density = jnp.exp(-0.5 * x * x) * (2 * math.pi) ** -0.5
+  return x * cumulative, (cumulative + x * density) * change
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _standardise(x: jax.Array, epsilon: float) -> jax.Array:
+  centred = x - jnp.mean(x, axis=-1, keepdims=True)
+  variance = jnp.mean(centred * centred, axis=-1, keepdims=True)
+  return centred * jax.lax.rsqrt(variance + epsilon)
+
+
+@_standardise.defjvp
+def _standardise_jvp(epsilon, primals, tangents):
+  (x,), (change,) = primals, tangents
+  centred = x - jnp.mean(x, axis=-1, keepdims=True)
+  variance = jnp.mean(centred * centred, axis=-1, keepdims=True) + epsilon
+  y = centred * jax.lax.rsqrt(variance)
+  # Divided here, multiplied above: as one shared factor XLA's CPU backend would write the
+  # deviation out for every element and read it back.
+  change = (change - jnp.mean(change, axis=-1, keepdims=True)) / jnp.sqrt(variance)
+  return y, change - y * jnp.mean(y * change, axis=-1, keepdims=True)
+
+
+def norm(x: jax.Array, parameters: nnx.LayerNorm) -> jax.Array:
+  """What `parameters(x)` gives, with a derivative that keeps two arrays and takes two means."""
+  scale, bias = parameters.scale, parameters.bias
+  assert scale is not None and bias is not None
+  lead = (1,) * (x.ndim - 1) + (-1,)
+  y = _standardise(x, parameters.epsilon)
+  return y * scale[...].reshape(lead) + bias[...].reshape(lead)
 
 
 def layer_norm(width: int, epsilon: float, rngs: nnx.Rngs) -> nnx.LayerNorm:

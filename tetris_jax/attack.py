@@ -28,8 +28,21 @@ def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectori
   )
 
 
+def _at_once(given: int | None) -> int | None:
+  # A CPU is fastest with one row at a time, which stays in its caches.
+  if given is None:
+    return 1 if jax.default_backend() == 'cpu' else None
+  if given < 1:
+    raise ValueError(f'at_once is {given}; at least 1 row is evaluated at a time')
+  return given
+
+
 def attack(
-  segmenter: Segmenter, batch: Batch, config: AttackConfig, key: jax.Array | None = None
+  segmenter: Segmenter,
+  batch: Batch,
+  config: AttackConfig,
+  key: jax.Array | None = None,
+  at_once: int | None = None,
 ) -> Trajectories:
   """Searches the clicks that lower and raise IoU, beside the robot user's.
 
@@ -44,6 +57,8 @@ def attack(
     config: a preset, or settings of one's own.
     key: for searches that draw at random, folded with each instance's id; the presets "baseline"
       and "tetris" draw nothing.
+    at_once: rows (an instance's trajectory each) that go through the decoder together, which
+      bounds memory. Default: one on a CPU, all elsewhere.
 
   Returns:
     Trajectories of modes "base", "min" and "max", or of "base" alone with `search` "none".
@@ -58,7 +73,8 @@ def attack(
     raise ValueError(
       f'num_clicks is {config.num_clicks} and num_steps {config.num_steps}; both are at least 1'
     )
-  found = trajectory.run(segmenter, trajectory.look(segmenter, batch), config)
+  at_once = _at_once(at_once)
+  found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
@@ -69,18 +85,22 @@ def attack(
   return _collect(found, forward, config.num_clicks * 2 * (config.num_steps - 1))
 
 
-def replay(segmenter: Segmenter, batch: Batch, clicks: Clicks) -> Trajectories:
+def replay(
+  segmenter: Segmenter, batch: Batch, clicks: Clicks, at_once: int | None = None
+) -> Trajectories:
   """Evaluates clicks from the first round on, as `attack` reports them.
 
   Args:
     segmenter: the model.
     batch: padded instances.
     clicks: yx (batch, modes, num_clicks, 2) float32 and label (batch, modes, num_clicks) int32.
+    at_once: as for `attack`.
 
   Returns:
     Trajectories of these clicks.
   """
   clicks = Clicks(jnp.asarray(clicks.yx), jnp.asarray(clicks.label))
-  found = trajectory.follow(segmenter, trajectory.look(segmenter, batch), clicks)
+  at_once = _at_once(at_once)
+  found = trajectory.follow(segmenter, trajectory.look(segmenter, batch, at_once), clicks, at_once)
   modes, rounds = clicks.label.shape[1:]
   return _collect(found, modes * rounds, 0)

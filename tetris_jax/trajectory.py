@@ -79,12 +79,15 @@ def _each(
   return jax.vmap(jax.vmap(function, inner, axis_size=rows[1]), outer, axis_size=rows[0])
 
 
-def look(segmenter: Segmenter, batch: Batch) -> Scene:
+def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scene:
   """Encodes the images, once, and prepares what the metrics need."""
   size = jnp.asarray(batch.size)
   mask = jnp.asarray(batch.mask)
   inside = inside_image(size, mask.shape)
-  features = jax.vmap(segmenter.encode, (None, 0, 0))(segmenter.params, batch.image, size)
+  encode = lambda image, size: segmenter.encode(segmenter.params, image, size)
+  features = _in_parts(
+    lambda each, *args: each(encode)(*args), at_once, jnp.asarray(batch.image), size
+  )
   valid = inside & ~jnp.asarray(batch.ignore)
   return Scene(features, mask, valid, inside, boundary_band(mask, size), size)
 
@@ -105,29 +108,80 @@ def _put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
   )
 
 
-def _boundary_iou(scene: Scene, mask: jax.Array) -> jax.Array:
-  band = _each(boundary_band, 0, None)(mask, scene.size)
-  return _each(iou, 0, None, None)(band, scene.band, scene.valid)
+def _in_parts(function: Callable[..., Any], at_once: int | None, *args: Any) -> Any:
+  """Applies `function` to at most `at_once` of the leading rows at a time.
+
+  It is called as `function(each, *args)`, where `each` maps over the rows that it was given, or
+  does nothing where it was given one row without a leading dimension.
+  """
+  rows = jax.tree.leaves(args)[0].shape[0]
+  part = rows if at_once is None else max(n for n in range(1, at_once + 1) if rows % n == 0)
+  if part == 1:
+    return lax.map(lambda one: function(lambda f: f, *one), args)
+  if part == rows:
+    return function(jax.vmap, *args)
+  cut = jax.tree.map(lambda x: x.reshape(rows // part, part, *x.shape[1:]), args)
+  found = lax.map(lambda some: function(jax.vmap, *some), cut)
+  return jax.tree.map(lambda x: x.reshape(rows, *x.shape[2:]), found)
+
+
+class _Target(NamedTuple):
+  """What a row is compared with: the fields of `Scene`, once per row."""
+
+  mask: jax.Array
+  valid: jax.Array
+  inside: jax.Array
+  band: jax.Array
+  size: jax.Array
+
+
+def _target(scene: Scene, modes: int) -> _Target:
+  fields = _Target(scene.mask, scene.valid, scene.inside, scene.band, scene.size)
+  return jax.tree.map(lambda x: jnp.repeat(x, modes, axis=0), fields)
+
+
+def _flat(tree: Any) -> Any:
+  """(batch, modes, ...) -> (rows, ...)."""
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def _boundary_iou(mask: jax.Array, target: _Target) -> jax.Array:
+  return iou(boundary_band(mask, target.size), target.band, target.valid)
 
 
 def _commit(
-  segmenter: Segmenter, scene: Scene, context: Any, clicks: Clicks, slot: jax.Array
+  segmenter: Segmenter,
+  scene: Scene,
+  context: Any,
+  clicks: Clicks,
+  slot: jax.Array,
+  at_once: int | None,
 ) -> tuple[Round, _Walk]:
   """Decodes the clicks as they stand: the evaluation that is reported and carried on."""
-  logits, state = _each(segmenter.decode, ..., 0, 0)(segmenter.params, context, clicks)
   threshold = segmenter.info.threshold
-  mask = logits > math.log(threshold / (1 - threshold))
-  half = mask if threshold == 0.5 else logits > 0
-  # A comparison with NaN is False: without this a broken model would score an empty mask.
-  finite = _each(lambda x, i: jnp.all(jnp.isfinite(x) | ~i), 0, None)(logits, scene.inside)
-  found = Round(
-    jnp.asarray(clicks.yx)[..., slot, :],
-    jnp.asarray(clicks.label)[..., slot],
-    jnp.where(finite, _each(iou, 0, None, None)(mask, scene.mask, scene.valid), jnp.nan),
-    jnp.where(finite, _boundary_iou(scene, mask), jnp.nan),
-    mask,
+
+  def score(context, clicks, target):
+    logits, state = segmenter.decode(segmenter.params, context, clicks)
+    mask = jnp.asarray(logits) > math.log(threshold / (1 - threshold))
+    half = mask if threshold == 0.5 else jnp.asarray(logits) > 0
+    # A comparison with NaN is False: without this a broken model would score an empty mask.
+    finite = jnp.all(jnp.isfinite(logits) | ~target.inside)
+    found = jnp.where(finite, iou(mask, target.mask, target.valid), jnp.nan)
+    boundary = jnp.where(finite, _boundary_iou(mask, target), jnp.nan)
+    return found, boundary, state, mask, half
+
+  rows = clicks.label.shape[:2]
+  found = _in_parts(
+    lambda each, *args: each(score)(*args),
+    at_once,
+    *_flat((context, clicks)),
+    _target(scene, rows[1]),
   )
-  return found, _Walk(clicks, state, mask, half)
+  found, boundary, state, mask, half = jax.tree.map(
+    lambda x: x.reshape(*rows, *x.shape[1:]), found
+  )
+  yx, label = jnp.asarray(clicks.yx)[..., slot, :], jnp.asarray(clicks.label)[..., slot]
+  return Round(yx, label, found, boundary, mask), _Walk(clicks, state, mask, half)
 
 
 def _search(
@@ -138,51 +192,56 @@ def _search(
   context: Any,
   clicks: Clicks,
   slot: jax.Array,
+  at_once: int | None,
 ) -> jax.Array:
   """Moves the newest click of the MIN and MAX rows; returns it, (batch, 2, 2) image pixels."""
-  params = segmenter.params
-  robot, label = clicks.yx[..., slot, :], clicks.label[..., slot]
+  params, info = segmenter.params, segmenter.info
+  logit = math.log(info.threshold / (1 - info.threshold))
+  label = clicks.label[..., slot]
   frame: Frame = _each(segmenter.frame, ..., 0, 0, None)(params, context, clicks, scene.size)
   legal = _each(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
-  legal_any = jnp.any(legal, axis=(-2, -1))
-  column = column_distance(legal)
-  sign = jnp.broadcast_to(jnp.array([-1.0, 1.0]), label.shape)
-  logit = math.log(segmenter.info.threshold / (1 - segmenter.info.threshold))
+  sign = jnp.broadcast_to(jnp.array([[-1.0, 1.0]]), label.shape)
 
-  def score(position, context, clicks, column, legal_any, frame, sign, mask, valid, inside):
+  def score(position, context, clicks, column, legal_any, frame, sign, target):
     yx = frame.offset + position * frame.extent / frame.size
     moved = clicks._replace(yx=clicks.yx.at[slot].set(yx))
     logits, _ = segmenter.decode(params, context, moved)
     location = location_loss(position, column, frame, config.radius, legal_any)
-    loss = location + sign * config.dice_weight * dice_loss(logits, mask, inside)
+    loss = location + sign * config.dice_weight * dice_loss(logits, target.mask, target.inside)
     hard = jnp.asarray(logits) > logit
-    return loss, Evaluation(loss, location, iou(hard, mask, valid), hard)
+    return loss, Evaluation(loss, location, iou(hard, target.mask, target.valid), hard)
 
-  data = (context, clicks, column, legal_any, frame, sign, scene.mask, scene.valid, scene.inside)
-  axes = (0, 0, 0, 0, 0, 0, 0, None, None, None)
-  evaluate = _each(lambda *args: score(*args)[1], *axes)
-  gradient = _each(jax.value_and_grad(score, has_aux=True), *axes)
+  def search(each, context, clicks, legal, frame, sign, target):
+    column = each(column_distance)(legal)
+    legal_any = jnp.any(legal, axis=(-2, -1))
+    data = (context, clicks, column, legal_any, frame, sign, target)
+    evaluate = each(score)
+    gradient = each(jax.value_and_grad(score, has_aux=True))
 
-  def differentiate(position):
-    (_, found), slope = gradient(position, *data)
-    return found, slope
+    def differentiate(position):
+      (_, found), slope = gradient(position, *data)
+      return found, slope
 
-  extent = frame.size if segmenter.info.step_diagonal == 'frame' else scene.size[:, None]
-  extent = jnp.broadcast_to(extent.astype(jnp.float32), robot.shape)
-  # 5 pixels for a 400x400 picture (arXiv 2402.06132).
-  step = config.step_scale * 5 / (400 * math.sqrt(2)) * jnp.sqrt(jnp.sum(extent**2, axis=-1))
-  position, moves = local_search(
-    lambda at: evaluate(at, *data),
-    differentiate,
-    lambda mask: _boundary_iou(scene, mask),
-    (robot - frame.offset) * frame.size / frame.extent,
-    step,
-    sign,
-    legal_any,
-    config,
-  )
-  yx = frame.offset + position * frame.extent / frame.size
-  return jnp.where((moves > 0)[..., None], yx, robot)
+    extent = frame.size if info.step_diagonal == 'frame' else target.size.astype(jnp.float32)
+    # 5 pixels for a 400x400 picture (arXiv 2402.06132).
+    step = config.step_scale * 5 / (400 * math.sqrt(2)) * jnp.sqrt(jnp.sum(extent**2, axis=-1))
+    robot = clicks.yx[..., slot, :]
+    position, moves = local_search(
+      lambda at: evaluate(at, *data)[1],
+      differentiate,
+      lambda mask: each(_boundary_iou)(mask, target),
+      (robot - frame.offset) * frame.size / frame.extent,
+      step,
+      sign,
+      legal_any,
+      config,
+    )
+    yx = frame.offset + position * frame.extent / frame.size
+    return jnp.where((moves > 0)[..., None], yx, robot)
+
+  rows = label.shape
+  flat = _flat((context, clicks, legal, frame, sign))
+  return _in_parts(search, at_once, *flat, _target(scene, rows[1])).reshape(*rows, 2)
 
 
 def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
@@ -200,7 +259,9 @@ def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
   return jax.tree.map(pick, (found, walk))
 
 
-def run(segmenter: Segmenter, scene: Scene, config: AttackConfig) -> Round:
+def run(
+  segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
+) -> Round:
   """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
   modes = 1 if config.search == 'none' else len(MODES)
   prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
@@ -211,11 +272,11 @@ def run(segmenter: Segmenter, scene: Scene, config: AttackConfig) -> Round:
     clicks = _put(walk.clicks, slot, yx, label)
     context = prepare(segmenter.params, scene.features, walk.state)
     if config.search == 'local':
-      mine = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
-      best = _search(segmenter, scene, config, mine[0], mine[1], mine[2], slot)
+      mine, around, so_far = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
+      best = _search(segmenter, scene, config, mine, around, so_far, slot, at_once)
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
       clicks = _put(walk.clicks, slot, yx, label)
-    found, after = _commit(segmenter, scene, context, clicks, slot)
+    found, after = _commit(segmenter, scene, context, clicks, slot, at_once)
     if modes > 1:
       found, after = lax.cond(
         slot == 0, _keep_order, lambda *unchanged: unchanged, found, after
@@ -227,7 +288,9 @@ def run(segmenter: Segmenter, scene: Scene, config: AttackConfig) -> Round:
   return lax.scan(one_round, start, slots)[1]
 
 
-def follow(segmenter: Segmenter, scene: Scene, clicks: Clicks) -> Round:
+def follow(
+  segmenter: Segmenter, scene: Scene, clicks: Clicks, at_once: int | None = None
+) -> Round:
   """Evaluates given clicks, round by round from the first; the result is as that of `run`."""
   modes, rounds = clicks.label.shape[1:]
   prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
@@ -235,7 +298,7 @@ def follow(segmenter: Segmenter, scene: Scene, clicks: Clicks) -> Round:
   def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
     so_far = _put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
     context = prepare(segmenter.params, scene.features, walk.state)
-    found, after = _commit(segmenter, scene, context, so_far, slot)
+    found, after = _commit(segmenter, scene, context, so_far, slot, at_once)
     return after, found
 
   start = _begin(segmenter, scene, modes, rounds)

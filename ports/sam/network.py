@@ -6,6 +6,7 @@ an attack, which evaluates one round many times while only one click moves:
 
 * whatever does not depend on the clicks (the mask prompt, the first layer's image keys, values and
   queries) is computed by `prepare`, once per round;
+* later attentions project the few tokens in place of the thousands of positions;
 * the final attention is asked only for the tokens that are read, and only the mask with the best
   predicted IoU is formed;
 * the up-scaling convolutions have stride equal to kernel, so no pixel mixes with another: they run
@@ -15,11 +16,13 @@ an attack, which evaluates one round many times while only one click moves:
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
+
+from ports.layers import Conv1x1, gelu, layer_norm, norm
 
 EMBED = 256
 HEADS = 8
@@ -32,48 +35,106 @@ class Context(NamedTuple):
   """What a round's clicks do not touch.
 
   Attributes:
-    image: (tokens, 256), image embedding plus mask prompt, the decoder's keys.
-    position: (tokens, 256), positional encoding of the grid.
-    key: (tokens, 128), first layer's image keys.
-    value: (tokens, 128), first layer's image values.
-    query: (tokens, 128), first layer's image queries.
+    image: (n, 256), image embedding plus mask prompt, row by row of the grid.
+    key: (n, 128), first layer's image keys.
+    value: (n, 128), first layer's image values.
+    query: (n, 128), first layer's image queries.
   """
 
   image: jax.Array
-  position: jax.Array
   key: jax.Array
   value: jax.Array
   query: jax.Array
 
 
+def _bias(linear: nnx.Linear) -> jax.Array:
+  assert linear.bias is not None
+  return linear.bias[...]
+
+
 def _heads(x: jax.Array) -> jax.Array:
-  return x.reshape(x.shape[0], HEADS, x.shape[1] // HEADS)
+  return x.reshape(*x.shape[:-1], HEADS, x.shape[-1] // HEADS)
 
 
-def attend(query: jax.Array, key: jax.Array, value: jax.Array, use: jax.Array | None = None):
-  """Attention of (q, c), (k, c), (k, c) -> (q, c) in `HEADS` heads; `use` (k,) bool picks keys."""
-  q, k, v = _heads(query), _heads(key), _heads(value)
-  scores = jnp.einsum('qhc,khc->hqk', q, k) * (1 / math.sqrt(q.shape[-1]))
-  if use is not None:
-    scores = jnp.where(use[None, None, :], scores, -jnp.inf)
-  weights = jax.nn.softmax(scores, axis=-1)
-  return jnp.einsum('hqk,khc->qhc', weights, v).reshape(query.shape[0], value.shape[1])
+def _diagonal(x: jax.Array) -> jax.Array:
+  """(t, width) -> (width, t * HEADS): the columns of one token hold one head each, else zeros."""
+  spread = jnp.einsum('thc,hg->gcth', _heads(x), jnp.eye(HEADS))
+  return spread.reshape(x.shape[1], -1)
+
+
+def _pool(scores: jax.Array, values: jax.Array) -> jax.Array:
+  """Softmax of (n, columns) over n, applied to (n, width) values -> (columns, width)."""
+  weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=0, keepdims=True)))
+  return (weights.T @ values) / jnp.sum(weights, axis=0)[:, None]
+
+
+@jax.custom_jvp
+def _share(scores: jax.Array) -> jax.Array:
+  """Softmax of (n, t, HEADS) scores over the tokens."""
+  weights = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
+  return weights / jnp.sum(weights, axis=1, keepdims=True)
+
+
+@_share.defjvp
+def _share_jvp(primals, tangents):
+  weights = _share(*primals)
+  change = weights * tangents[0]
+  return weights, change - weights * jnp.sum(change, axis=1, keepdims=True)
 
 
 class Attention(nnx.Module):
-  """Projections of one attention; `width` is the size of its inside."""
+  """Projections of one attention; `width` is the size of its inside.
+
+  A few tokens face thousands of positions, so what belongs to the positions is never projected: a
+  score (x W_k) . q is x . (W_k q), one column for each token and head, and a value is pooled
+  first, then projected. Columns are ordered token by token, within a token head by head.
+  """
 
   def __init__(self, width: int, rngs: nnx.Rngs):
     self.q_proj = nnx.Linear(EMBED, width, rngs=rngs)
     self.k_proj = nnx.Linear(EMBED, width, rngs=rngs)
     self.v_proj = nnx.Linear(EMBED, width, rngs=rngs)
     self.out_proj = nnx.Linear(width, EMBED, rngs=rngs)
+    self.scale = 1 / math.sqrt(width // HEADS)
 
-  def __call__(self, query, key, value, use=None):
-    """(q, 256), (k, 256), (k, 256) -> (q, 256)."""
-    return self.out_proj(
-      attend(self.q_proj(query), self.k_proj(key), self.v_proj(value), use)
-    )
+  def among_tokens(self, asking: jax.Array, values: jax.Array, use: jax.Array) -> jax.Array:
+    """(t, 256), (t, 256) -> (t, 256); keys are those of `asking`; `use` (t,) hides the others."""
+    q, k = _heads(self.q_proj(asking)), _heads(self.k_proj(asking))
+    scores = jnp.einsum('qhc,khc->hqk', q, k) * self.scale
+    weights = jax.nn.softmax(jnp.where(use[None, None, :], scores, -jnp.inf), axis=-1)
+    mixed = jnp.einsum('hqk,khc->qhc', weights, _heads(self.v_proj(values)))
+    return self.out_proj(mixed.reshape(asking.shape[0], -1))
+
+  def query_columns(self, tokens: jax.Array) -> jax.Array:
+    """Columns (256, t * HEADS) whose product with positions are the scores that tokens give them.
+
+    The bias of the keys adds the same to all positions, so it falls out of the softmax.
+    """
+    kernel, query = _heads(self.k_proj.kernel[...]), _heads(self.q_proj(tokens)) * self.scale
+    return jnp.einsum('ehc,thc->eth', kernel, query).reshape(EMBED, -1)
+
+  def from_pooled(self, pooled: jax.Array) -> jax.Array:
+    """(t * HEADS, 256) pooled positions -> (t, 256) what the tokens take from them."""
+    kernel = _heads(self.v_proj.kernel[...])
+    pooled = pooled.reshape(-1, HEADS, EMBED)
+    value = jnp.einsum('the,ehc->thc', pooled, kernel).reshape(len(pooled), -1)
+    return self.out_proj(value + _bias(self.v_proj)[None])
+
+  def key_columns(self, tokens: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Columns (256, t * HEADS) and offsets (t * HEADS,): scores that positions give tokens."""
+    key = _heads(self.k_proj(tokens)) * self.scale
+    columns = jnp.einsum('ehc,thc->eth', _heads(self.q_proj.kernel[...]), key)
+    offsets = jnp.einsum('hc,thc->th', _heads(_bias(self.q_proj)), key)
+    return columns.reshape(EMBED, -1), offsets.reshape(-1)
+
+  def spread(self, scores: jax.Array, tokens: jax.Array, use: jax.Array) -> jax.Array:
+    """(n, t * HEADS) scores and (t, 256) values -> (n, 256) what positions take from tokens."""
+    scores = jnp.where(use[None, :, None], scores.reshape(-1, len(tokens), HEADS), -jnp.inf)
+    weights = _share(scores).reshape(len(scores), -1)
+    value = _heads(self.v_proj(tokens))
+    kernel = self.out_proj.kernel[...].reshape(*value.shape[1:], EMBED)
+    columns = jnp.einsum('thc,hce->the', value, kernel).reshape(-1, EMBED)
+    return weights @ columns + _bias(self.out_proj)[None]
 
 
 class TokenMlp(nnx.Module):
@@ -102,15 +163,14 @@ class Mlp(nnx.Module):
     return last(jax.nn.relu(second(jax.nn.relu(first(x)))))
 
 
-def _norm(rngs: nnx.Rngs, width: int = EMBED, epsilon: float = 1e-5) -> nnx.LayerNorm:
-  return nnx.LayerNorm(width, epsilon=epsilon, use_fast_variance=False, rngs=rngs)
+def _norm(rngs: nnx.Rngs) -> nnx.LayerNorm:
+  return layer_norm(EMBED, 1e-5, rngs)
 
 
 class TwoWayBlock(nnx.Module):
   """Tokens look at themselves and at the image, then the image looks at the tokens."""
 
-  def __init__(self, first: bool, rngs: nnx.Rngs):
-    self.first = first
+  def __init__(self, rngs: nnx.Rngs):
     self.self_attn = Attention(EMBED, rngs)
     self.cross_attn_token_to_image = Attention(EMBED // 2, rngs)
     self.cross_attn_image_to_token = Attention(EMBED // 2, rngs)
@@ -118,60 +178,71 @@ class TwoWayBlock(nnx.Module):
     self.norm1, self.norm2 = _norm(rngs), _norm(rngs)
     self.norm3, self.norm4 = _norm(rngs), _norm(rngs)
 
-  def project(self, image: jax.Array, position: jax.Array):
-    """The image's keys, values and queries in this block, each (tokens, 128)."""
-    placed = image + position
-    return (
-      self.cross_attn_token_to_image.k_proj(placed),
-      self.cross_attn_token_to_image.v_proj(image),
-      self.cross_attn_image_to_token.q_proj(placed),
-    )
-
-  def __call__(self, tokens, prompt, image, projected, use):
-    """tokens, prompt (t, 256), image (n, 256), `projected` of the image -> new tokens and image."""
-    key, value, query = projected
-    if self.first:
-      tokens = self.self_attn(tokens, tokens, tokens, use)
-    else:
-      placed = tokens + prompt
-      tokens = tokens + self.self_attn(placed, placed, tokens, use)
-    tokens = self.norm1(tokens)
+  def first(self, prompt: jax.Array, context: Context, use: jax.Array):
+    """As the first block: (t, 256) prompt -> new (t, 256) tokens and (n, 256) image."""
+    tokens = norm(self.self_attn.among_tokens(prompt, prompt, use), self.norm1)
     down = self.cross_attn_token_to_image
-    tokens = self.norm2(
-      tokens + down.out_proj(attend(down.q_proj(tokens + prompt), key, value))
-    )
-    tokens = self.norm3(tokens + self.mlp(tokens))
+    columns = _diagonal(down.q_proj(tokens + prompt) * down.scale)
+    pooled = _pool(context.key @ columns, context.value)
+    pooled = pooled.reshape(len(tokens), HEADS, HEADS, -1)
+    value = jnp.einsum('thgc,hg->thc', pooled, jnp.eye(HEADS)).reshape(len(tokens), -1)
+    tokens = norm(tokens + down.out_proj(value), self.norm2)
+    tokens = norm(tokens + self.mlp(tokens), self.norm3)
     up = self.cross_attn_image_to_token
-    seen = attend(query, up.k_proj(tokens + prompt), up.v_proj(tokens), use)
-    return tokens, self.norm4(image + up.out_proj(seen))
+    scores = context.query @ _diagonal(up.k_proj(tokens + prompt) * up.scale)
+    return tokens, norm(context.image + up.spread(scores, tokens, use), self.norm4)
+
+  def later(
+    self,
+    tokens: jax.Array,
+    prompt: jax.Array,
+    image: jax.Array,
+    position: jax.Array,
+    use: jax.Array,
+  ):
+    """tokens, prompt (t, 256), image, position (n, 256) -> new tokens and image."""
+    attended = self.self_attn.among_tokens(tokens + prompt, tokens, use)
+    tokens = norm(tokens + attended, self.norm1)
+    placed = image + position
+    down = self.cross_attn_token_to_image
+    pooled = _pool(placed @ down.query_columns(tokens + prompt), image)
+    tokens = norm(tokens + down.from_pooled(pooled), self.norm2)
+    tokens = norm(tokens + self.mlp(tokens), self.norm3)
+    up = self.cross_attn_image_to_token
+    columns, offsets = up.key_columns(tokens + prompt)
+    scores = placed @ columns + offsets[None]
+    return tokens, norm(image + up.spread(scores, tokens, use), self.norm4)
 
 
 class Transformer(nnx.Module):
   """Two blocks and a last attention from the tokens to the image."""
 
   def __init__(self, rngs: nnx.Rngs):
-    self.layers = nnx.List([TwoWayBlock(True, rngs), TwoWayBlock(False, rngs)])
+    self.layers = nnx.List([TwoWayBlock(rngs), TwoWayBlock(rngs)])
     self.final_attn_token_to_image = Attention(EMBED // 2, rngs)
     self.norm_final_attn = _norm(rngs)
 
-  def last(self, tokens, prompt, image, position):
-    """Final attention of (q, 256) tokens.
+  def prepare(self, image: jax.Array, position: jax.Array) -> Context:
+    """(n, 256) embedding with the mask prompt added, and its positions -> `Context`."""
+    first: TwoWayBlock = self.layers[0]
+    placed = image + position
+    return Context(
+      image,
+      first.cross_attn_token_to_image.k_proj(placed),
+      first.cross_attn_token_to_image.v_proj(image),
+      first.cross_attn_image_to_token.q_proj(placed),
+    )
 
-    Few tokens ask, so the keys are never formed: a score (q W_q)(x W_k)^T is x (W_k W_q^T q), which
-    costs `q * heads` columns in place of 128; a bias on the keys adds the same to every position
-    and falls out of the softmax. Values likewise: weights first, then W_v.
-    """
-    attention = self.final_attn_token_to_image
-    q = _heads(attention.q_proj(tokens + prompt))
-    kernel = attention.k_proj.kernel[...].reshape(EMBED, HEADS, -1)
-    asked = jnp.einsum('ehc,qhc->ehq', kernel, q) * (1 / math.sqrt(q.shape[-1]))
-    asked = asked.reshape(EMBED, -1)
-    weights = jax.nn.softmax((image + position) @ asked, axis=0)
-    pooled = (weights.T @ image).reshape(HEADS, tokens.shape[0], EMBED)
-    kernel = attention.v_proj.kernel[...].reshape(EMBED, HEADS, -1)
-    value = jnp.einsum('hqe,ehc->qhc', pooled, kernel).reshape(tokens.shape[0], -1)
-    value = attention.out_proj(value + attention.v_proj.bias[...])
-    return self.norm_final_attn(tokens + value)
+  def __call__(
+    self, prompt: jax.Array, context: Context, position: jax.Array, use: jax.Array, read: int
+  ):
+    """(t, 256) prompt, those of them that exist -> the first `read` tokens, (n, 256) image."""
+    tokens, image = self.layers[0].first(prompt, context, use)
+    tokens, image = self.layers[1].later(tokens, prompt, image, position, use)
+    last = self.final_attn_token_to_image
+    tokens, prompt = tokens[:read], prompt[:read]
+    pooled = _pool((image + position) @ last.query_columns(tokens + prompt), image)
+    return norm(tokens + last.from_pooled(pooled), self.norm_final_attn), image
 
 
 class Blocks(nnx.Module):
@@ -180,13 +251,14 @@ class Blocks(nnx.Module):
   def __init__(self, width: int, out: int, rngs: nnx.Rngs):
     self.kernel = nnx.Param(jnp.zeros((2, 2, out, width)))
     self.bias = nnx.Param(jnp.zeros((out,)))
-    del rngs
+    del rngs  # filled from a checkpoint, as all parameters are
 
   def __call__(self, x):
     """Block i of an input pixel is its output pixel (i // 2, i % 2)."""
     out, width = self.kernel.shape[2:]
     kernel = self.kernel[...].reshape(4 * out, width)
-    return (x @ kernel.T).reshape(*x.shape[:-1], 4, out) + self.bias[...]
+    bias = self.bias[...].reshape((1,) * x.ndim + (-1,))
+    return (x @ kernel.T).reshape(*x.shape[:-1], 4, out) + bias
 
 
 class MaskDecoder(nnx.Module):
@@ -196,26 +268,23 @@ class MaskDecoder(nnx.Module):
     self.transformer = Transformer(rngs)
     self.iou_token = nnx.Embed(1, EMBED, rngs=rngs)
     self.mask_tokens = nnx.Embed(NUM_MASKS, EMBED, rngs=rngs)
-    self.output_upscaling = nnx.Dict({
+    upscaling: dict[str, Any] = {
       '0': Blocks(EMBED, EMBED // 4, rngs),
-      '1': _norm(rngs, EMBED // 4, 1e-6),
+      '1': layer_norm(EMBED // 4, 1e-6, rngs),
       '3': Blocks(EMBED // 4, EMBED // 8, rngs),
-    })
+    }
+    self.output_upscaling = nnx.Dict(upscaling)
     self.output_hypernetworks_mlps = nnx.List(
       [Mlp(EMBED // 8, rngs) for _ in range(NUM_MASKS)]
     )
     self.iou_prediction_head = Mlp(NUM_MASKS, rngs)
 
-  def prepare(self, image: jax.Array, position: jax.Array) -> Context:
-    """(n, 256) embedding with the mask prompt added, and its positions -> `Context`."""
-    first = self.transformer.layers[0]
-    return Context(image, position, *first.project(image, position))
-
-  def tokens(self, context: Context, sparse: jax.Array, use: jax.Array):
-    """Runs the two blocks and the last attention.
+  def tokens(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
+    """Runs the transformer.
 
     Args:
       context: of the round.
+      position: (n, 256), of the grid.
       sparse: (p, 256) prompt tokens.
       use: (p,) bool, those that exist.
 
@@ -225,41 +294,36 @@ class MaskDecoder(nnx.Module):
     own = jnp.concatenate([self.iou_token.embedding[...], self.mask_tokens.embedding[...]])
     prompt = jnp.concatenate([own, sparse])
     use = jnp.concatenate([jnp.ones(len(own), bool), use])
-    first, second = self.transformer.layers
-    projected = (context.key, context.value, context.query)
-    tokens, image = first(prompt, prompt, context.image, projected, use)
-    projected = second.project(image, context.position)
-    tokens, image = second(tokens, prompt, image, projected, use)
-    read = slice(0, len(own))
-    return self.transformer.last(tokens[read], prompt[read], image, context.position), image
+    return self.transformer(prompt, context, position, use, len(own))
 
   def masks(self, image: jax.Array, hyper: jax.Array) -> jax.Array:
-    """(n, 256) image and (m, 32) mixing weights -> (m, 4 * side, 4 * side) logits."""
+    """(n, 256) image and (32, m) mixing weights -> (4 * side, 4 * side, m) logits."""
     up = self.output_upscaling
-    x = jax.nn.gelu(up['1'](up['0'](image)), approximate=False)
-    x = jax.nn.gelu(up['3'](x), approximate=False)
-    x = jnp.einsum('nabc,mc->mnab', x, hyper)
+    x = gelu(up['3'](gelu(norm(up['0'](image), up['1']))))
+    x = x.reshape(-1, len(hyper)) @ hyper
     side = math.isqrt(image.shape[0])
-    x = x.reshape(-1, side, side, 2, 2, 2, 2)  # row, column, then (row, column) twice finer
-    return x.transpose(0, 1, 3, 5, 2, 4, 6).reshape(-1, 4 * side, 4 * side)
+    # Row, column of the grid, then twice (row, column) of what one becomes at double size.
+    x = x.reshape(side, side, 2, 2, 2, 2, -1)
+    return x.transpose(0, 2, 4, 1, 3, 5, 6).reshape(4 * side, 4 * side, -1)
 
-  def predict(self, context, sparse, use):
+  def predict(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
     """All four masks: (4, 4 * side, 4 * side) logits and their (4,) predicted IoU."""
-    tokens, image = self.tokens(context, sparse, use)
+    tokens, image = self.tokens(context, position, sparse, use)
     hyper = jnp.stack([
       mlp(tokens[i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)
     ])
-    return self.masks(image, hyper), self.iou_prediction_head(tokens[0])
+    masks = jnp.moveaxis(self.masks(image, hyper.T), -1, 0)
+    return masks, self.iou_prediction_head(tokens[0])
 
-  def best(self, context, sparse, use):
+  def best(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
     """The mask, of the last three, with the highest predicted IoU: logits and that IoU."""
-    tokens, image = self.tokens(context, sparse, use)
+    tokens, image = self.tokens(context, position, sparse, use)
     predicted = self.iou_prediction_head(tokens[0])[1:]
     hyper = jnp.stack([
       mlp(tokens[i + 2]) for i, mlp in enumerate(list(self.output_hypernetworks_mlps)[1:])
     ])
     chosen = jnp.argmax(predicted)
-    return self.masks(image, hyper[chosen][None])[0], predicted[chosen]
+    return self.masks(image, hyper[chosen][:, None])[..., 0], predicted[chosen]
 
 
 class PromptEncoder(nnx.Module):
@@ -270,14 +334,14 @@ class PromptEncoder(nnx.Module):
     self.point_embeddings = nnx.List([nnx.Embed(1, EMBED, rngs=rngs) for _ in range(4)])
     self.not_a_point_embed = nnx.Embed(1, EMBED, rngs=rngs)
     self.no_mask_embed = nnx.Embed(1, EMBED, rngs=rngs)
-    patch = {'kernel_size': (2, 2), 'strides': (2, 2), 'padding': 'VALID', 'rngs': rngs}
-    self.mask_downscaling = nnx.Dict({
-      '0': nnx.Conv(1, 4, **patch),
-      '1': _norm(rngs, 4, 1e-6),
-      '3': nnx.Conv(4, 16, **patch),
-      '4': _norm(rngs, 16, 1e-6),
-      '6': nnx.Conv(16, EMBED, kernel_size=(1, 1), rngs=rngs),
-    })
+    downscaling: dict[str, Any] = {
+      '0': nnx.Conv(1, 4, (2, 2), (2, 2), padding='VALID', rngs=rngs),
+      '1': layer_norm(4, 1e-6, rngs),
+      '3': nnx.Conv(4, 16, (2, 2), (2, 2), padding='VALID', rngs=rngs),
+      '4': layer_norm(16, 1e-6, rngs),
+      '6': Conv1x1(16, EMBED, rngs),
+    }
+    self.mask_downscaling = nnx.Dict(downscaling)
 
   def encode_position(self, unit: jax.Array) -> jax.Array:
     """(..., 2) (x, y) in [0, 1] of the frame -> (..., 256) random Fourier features."""
@@ -313,8 +377,8 @@ class PromptEncoder(nnx.Module):
   def encode_mask(self, logits: jax.Array) -> jax.Array:
     """(4 * side, 4 * side) logits -> (side * side, 256)."""
     down = self.mask_downscaling
-    x = jax.nn.gelu(down['1'](down['0'](logits[None, :, :, None])), approximate=False)
-    x = jax.nn.gelu(down['4'](down['3'](x)), approximate=False)
+    x = gelu(down['1'](down['0'](logits[None, :, :, None])))
+    x = gelu(down['4'](down['3'](x)))
     return down['6'](x).reshape(-1, EMBED)
 
 

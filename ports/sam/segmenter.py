@@ -14,6 +14,9 @@ from flax import nnx
 from ports.sam import network, preprocess, tiny_vit
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
+# Added to the parameters: it is the same for every image, and is computed once.
+POSITION = 'grid_position'
+
 __all__ = ['Features', 'State', 'mobile_sam', 'prompted', 'upsampling']
 
 
@@ -108,7 +111,9 @@ def _prepare(params: Params, features: Features, state: State) -> Any:
   dense = jnp.where(
     state.given, encoder.encode_mask(state.logits), encoder.no_mask_embed.embedding[...]
   )
-  context = module.mask_decoder.prepare(features.image + dense, encoder.grid_position())
+  context = module.mask_decoder.transformer.prepare(
+    features.image + dense, jnp.asarray(params[POSITION])
+  )
   return context, features._replace(image=jnp.zeros(()))
 
 
@@ -117,7 +122,7 @@ def _decode(params: Params, context: Any, clicks: Clicks) -> tuple[jax.Array, St
   module = prompted(params)
   xy = (jnp.asarray(clicks.yx) * features.scale)[:, ::-1]
   sparse, use = module.prompt_encoder.encode_clicks(xy, jnp.asarray(clicks.label))
-  low, _ = module.mask_decoder.best(decoder, sparse, use)
+  low, _ = module.mask_decoder.best(decoder, jnp.asarray(params[POSITION]), sparse, use)
   return features.rows @ low @ features.columns, State(low, jnp.array(True))
 
 
@@ -140,4 +145,6 @@ def mobile_sam(params: Mapping[str, np.ndarray], sha256: Mapping[str, str]) -> S
     sha256: of the files that it came from, by name.
   """
   info = ModelInfo('mobile_sam', threshold=0.5, step_diagonal='image', sha256=dict(sha256))
-  return Segmenter(_encode, _init, _decode, dict(params), info, _prepare, _frame)
+  position = np.asarray(prompted(params).prompt_encoder.grid_position())
+  params = dict(params) | {POSITION: position}
+  return Segmenter(_encode, _init, _decode, params, info, _prepare, _frame)
