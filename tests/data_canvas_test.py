@@ -14,7 +14,6 @@ from tetris_jax.data import (
   Entry,
   Rejected,
   Sample,
-  batches,
   canvas_for,
   instance_id,
   plan,
@@ -44,11 +43,11 @@ def dataset_of(*items, reads=None):
 
 
 @pytest.mark.parametrize(('size', 'canvas'), [
-  ((480, 854), (480, 864)),
-  ((480, 640), (480, 640)),
-  ((640, 427), (640, 480)),
+  ((480, 854), (512, 864)),
+  ((480, 640), (512, 640)),
+  ((640, 427), (640, 512)),
   ((1, 1), (128, 128)),
-  ((128, 129), (128, 192)),
+  ((128, 129), (128, 256)),
   ((2048, 2049), (2048, 2560)),
   ((6000, 4096), (6144, 4096)),
 ])
@@ -111,7 +110,7 @@ def test_groups_share_a_canvas_and_cover_everything_once():
   groups, unsized = plan(dataset_of(*items[:7], damaged, *items[7:]), 4)
   assert unsized == (7,)
   assert [len(group.indices) for group in groups] == [4, 4, 2, 4, 1]
-  assert [group.canvas for group in groups] == [(128, 128)] * 3 + [(320, 128)] * 2
+  assert [group.canvas for group in groups] == [(128, 128)] * 3 + [(384, 128)] * 2
   assert sorted(index for group in groups for index in group.indices) == [
     index for index in range(16) if index != 7
   ]
@@ -121,16 +120,13 @@ def test_groups_share_a_canvas_and_cover_everything_once():
     plan(dataset_of(), 0)
 
 
-def test_batches_read_one_group_at_a_time():
-  reads: list[str] = []
-  items = [make('a', 9, 9), Rejected('b', 'skipped', 'empty', (9, 9)), make('c', 9, 200)]
-  items += [make('d', 9, 9), Rejected('e', 'failed', 'no header')]
-  stream = batches(dataset_of(*items, reads=reads), 2)
-  assert reads == []
-  group, samples, rejected = next(stream)
-  assert (group.canvas, group.indices, samples, rejected) == ((0, 0), (4,), [], [items[4]])
-  group, samples, rejected = next(stream)
-  assert group.indices == (0, 1) and reads == ['e', 'a', 'b']
-  assert [sample.instance for sample in samples] == ['a'] and rejected == [items[1]]
-  rest = [[sample.instance for sample in samples] for _, samples, _ in stream]
-  assert rest == [['d'], ['c']]
+def test_a_rare_canvas_gives_way_to_a_larger_one_that_others_need():
+  few = [make('a', 300, 400), make('b', 400, 600), make('c', 100, 100), make('d', 500, 860)]
+  groups, _ = plan(dataset_of(*few), 8)
+  # 384 x 512 goes to 512 x 640, that to 512 x 864; 128 x 128 stays, twelve times smaller.
+  assert groups == (((128, 128), (2,)), ((512, 864), (0, 1, 3)))
+  many = [make(f'{i:02}', 30, 200) for i in range(16)] + [make('z', 200, 200)]
+  groups, _ = plan(dataset_of(*many), 32)
+  assert [group.canvas for group in groups] == [(128, 256), (256, 256)]
+  groups, _ = plan(dataset_of(*many[1:]), 32)
+  assert [group.canvas for group in groups] == [(256, 256)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -52,7 +53,7 @@ class State(NamedTuple):
 def _split() -> tuple[Any, list[tuple[tuple[Any, ...], Any]]]:
   """Graph and parameter slots of the prompt encoder and the mask decoder."""
   graph, state = nnx.split(nnx.eval_shape(lambda: network.Prompted(nnx.Rngs(0))))
-  return graph, list(state.flat_state())
+  return graph, list(nnx.to_flat_state(state))
 
 
 def prompted(params: Params) -> network.Prompted:
@@ -61,7 +62,7 @@ def prompted(params: Params) -> network.Prompted:
   leaves = {
     path: slot.replace(jnp.asarray(params['/'.join(map(str, path))])) for path, slot in slots
   }
-  return nnx.merge(graph, nnx.State.from_flat_path(leaves))
+  return nnx.merge(graph, nnx.from_flat_state(leaves.items()))
 
 
 def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.Array:
@@ -69,9 +70,9 @@ def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.A
 
   Both lengths may be traced; rows from `length` on are meaningless but finite.
   """
-  at = (jnp.arange(count) + 0.5) * (source / length) - 0.5
+  at = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (source / length) - 0.5
   at = jnp.clip(at, 0, source - 1)[:, None]
-  return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size)))
+  return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size, dtype=jnp.float32)[None]))
 
 
 def upsampling(count: int, length: Array, grid: int, cut: Array) -> jax.Array:
@@ -117,10 +118,24 @@ def _prepare(params: Params, features: Features, state: State) -> Any:
   return context, features._replace(image=jnp.zeros(()))
 
 
+def _prepare_both(params: Params, features: Features, state: State) -> Any:
+  """With the mask that was fed back, and without one."""
+  forgotten = state._replace(given=jnp.array(False))
+  return _prepare(params, features, state), _prepare(params, features, forgotten)[0]
+
+
+def _decode_forgetful(params: Params, contexts: Any, clicks: Clicks) -> tuple[jax.Array, State]:
+  (context, features), without = contexts
+  label = jnp.asarray(clicks.label)
+  forget = (jnp.sum(label >= 0) == 2) & (label[1] == 0)
+  context = jax.tree.map(lambda a, b: jnp.where(forget, b, a), context, without)
+  return _decode(params, (context, features), clicks)
+
+
 def _decode(params: Params, context: Any, clicks: Clicks) -> tuple[jax.Array, State]:
   decoder, features = context
   module = prompted(params)
-  xy = (jnp.asarray(clicks.yx) * features.scale)[:, ::-1]
+  xy = (jnp.asarray(clicks.yx) * features.scale[None])[:, ::-1]
   sparse, use = module.prompt_encoder.encode_clicks(xy, jnp.asarray(clicks.label))
   low, _ = module.mask_decoder.best(decoder, jnp.asarray(params[POSITION]), sparse, use)
   return features.rows @ low @ features.columns, State(low, jnp.array(True))
@@ -134,7 +149,12 @@ def _frame(params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
   return Frame(jnp.zeros_like(extent), extent, resized)
 
 
-def mobile_sam(params: Mapping[str, np.ndarray], sha256: Mapping[str, str]) -> Segmenter:
+def mobile_sam(
+  params: Mapping[str, np.ndarray],
+  sha256: Mapping[str, str],
+  *,
+  forget_at_negative_second: bool = False,
+) -> Segmenter:
   """MobileSAM (arXiv 2306.14289): TinyViT-5M encoder, SAM's prompt encoder and mask decoder.
 
   Clicks in click order; the mask with the best predicted IoU of three at every click, its logits
@@ -143,8 +163,18 @@ def mobile_sam(params: Mapping[str, np.ndarray], sha256: Mapping[str, str]) -> S
   Args:
     params: flat tree, see `ports.sam.weights`.
     sha256: of the files that it came from, by name.
+    forget_at_negative_second: gives no mask back at a second click that is negative, as the
+      predictor of RClicks does (its points then fill two rows, as a first click's do). Numbers so
+      made compare with those that the predictor made, and with no others.
+
+  Returns:
+    The segmenter.
   """
   info = ModelInfo('mobile_sam', threshold=0.5, step_diagonal='image', sha256=dict(sha256))
   position = np.asarray(prompted(params).prompt_encoder.grid_position())
   params = dict(params) | {POSITION: position}
+  if forget_at_negative_second:
+    name = 'mobile_sam_forget_at_negative_second'
+    info = dataclasses.replace(info, name=name)
+    return Segmenter(_encode, _init, _decode_forgetful, params, info, _prepare_both, _frame)
   return Segmenter(_encode, _init, _decode, params, info, _prepare, _frame)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tetris_jax.data.canvas import Group, batches, canvas_for, instance_id, plan, stack
+from tetris_jax.data.canvas import Group, canvas_for, instance_id, plan, stack
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.folder import read_folder
 from tetris_jax.data.images import UnreadableImage
@@ -20,7 +20,6 @@ __all__ = [
   'Rejected',
   'Sample',
   'UnreadableImage',
-  'batches',
   'canvas_for',
   'instance_id',
   'open_dataset',

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from tetris_jax.data.dataset import Dataset
-from tetris_jax.data.sample import Rejected, Sample
+from tetris_jax.data.sample import Sample
 from tetris_jax.types import Batch
 
-__all__ = ['SIDES', 'Group', 'batches', 'canvas_for', 'instance_id', 'plan', 'stack']
+__all__ = ['SIDES', 'Group', 'canvas_for', 'instance_id', 'plan', 'stack']
 
-# 480 x 864 takes DAVIS at 480p, 480 x 640 most of COCO; larger sides go up by 512.
-SIDES = (128, 192, 256, 320, 400, 480, 560, 640, 768, 864, 1024, 1280, 1536, 2048)
+# 864 takes the long side of DAVIS at 480p, 640 that of COCO; larger sides go up by 512.
+SIDES = (128, 256, 384, 512, 640, 864, 1024, 1280, 1536, 2048)
 _STEP = 512
+
+# Compiling costs as much as about this many instances lose on a canvas of up to twice the area.
+_RARE = 16
+_SHARED_AREA = 2
 
 
 class Group(NamedTuple):
@@ -90,9 +94,10 @@ def stack(
 def plan(dataset: Dataset, batch_size: int) -> tuple[tuple[Group, ...], tuple[int, ...]]:
   """Divides a data set into groups of one canvas, from image headers alone.
 
-  The groups depend on the data set and `batch_size` only, so a resumed run finds the same ones and
-  may pass over those it has finished. Canvases follow each other in ascending order, instances
-  within a canvas in the data set's.
+  An instance has the canvas of `canvas_for`, or, where few instances have that one, a larger canvas
+  that others need. The groups depend on the data set and `batch_size` only, so a resumed run finds
+  the same ones and may pass over those it has finished. Canvases follow each other in ascending
+  order, instances within a canvas in the data set's.
 
   Returns:
     The groups, and the positions of instances whose size is unknown: reading them gives `Rejected`.
@@ -112,37 +117,25 @@ def plan(dataset: Dataset, batch_size: int) -> tuple[tuple[Group, ...], tuple[in
       by_canvas.setdefault(canvas_for(size), []).append(index)
   groups = tuple(
     Group(canvas, tuple(indices[start : start + batch_size]))
-    for canvas, indices in sorted(by_canvas.items())
+    for canvas, indices in sorted(_share(by_canvas).items())
     for start in range(0, len(indices), batch_size)
   )
   return groups, tuple(unsized)
 
 
-def batches(
-  dataset: Dataset, batch_size: int
-) -> Iterator[tuple[Group, list[Sample], list[Rejected]]]:
-  """Reads a data set group by group (see `plan`); one group is in memory at a time.
-
-  Yields:
-    The group, its samples and those of it that were rejected. Instances of unknown size come first,
-    in one group of canvas (0, 0) without samples.
-
-  Raises:
-    ValueError: `batch_size` is below 1, or a file changed its size while in use.
-  """
-  groups, unsized = plan(dataset, batch_size)
-  if unsized:
-    groups = (Group((0, 0), unsized), *groups)
-  for group in groups:
-    samples: list[Sample] = []
-    rejected: list[Rejected] = []
-    for index in group.indices:
-      entry = dataset[index]
-      if isinstance(entry, Rejected):
-        rejected.append(entry)
-      else:
-        samples.append(entry)
-    yield group, samples, rejected
+def _share(by_canvas: dict[tuple[int, int], list[int]]) -> dict[tuple[int, int], list[int]]:
+  """Moves the instances of a rare canvas to a larger one of the same data set."""
+  shared = {canvas: list(indices) for canvas, indices in by_canvas.items()}
+  for canvas in sorted(by_canvas, key=lambda c: (c[0] * c[1], c)):
+    height, width = canvas
+    larger = [
+      (h * w, (h, w))
+      for h, w in shared
+      if h >= height and w >= width and height * width < h * w <= _SHARED_AREA * height * width
+    ]
+    if larger and len(shared[canvas]) < _RARE:
+      shared[min(larger)[1]] += shared.pop(canvas)
+  return {canvas: sorted(indices) for canvas, indices in shared.items()}
 
 
 def _side(pixels: int) -> int:
