@@ -45,7 +45,9 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
 flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
-flags.DEFINE_integer('batch_size', 4, 'Instances attacked at once.')
+flags.DEFINE_integer(
+  'batch_size', 0, 'Instances attacked at once; 0 for 1 on a CPU and 8 elsewhere.'
+)
 flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
 flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
 flags.DEFINE_string(
@@ -72,7 +74,7 @@ class Settings:
   ignore_id: int | None = None
   preset: str = 'tetris'
   num_clicks: int = 10
-  batch_size: int = 4
+  batch_size: int = 0
   limit: int = 0
   seed: int = 0
   workdir: str | None = None
@@ -80,7 +82,7 @@ class Settings:
 
   def __post_init__(self) -> None:
     """Raises UsageError for a number out of its range."""
-    for name, least in (('num_clicks', 1), ('batch_size', 1), ('limit', 0), ('pictures', -1)):
+    for name, least in (('num_clicks', 1), ('batch_size', 0), ('limit', 0), ('pictures', -1)):
       value = getattr(self, name)
       if value < least:
         raise UsageError(f'--{name}={value}: expected at least {least}')
@@ -230,6 +232,9 @@ def execute(settings: Settings) -> int:
     UsageError: a flag, the data or the weights cannot be used.
     results.WorkdirError: the work folder cannot be used.
   """
+  if not settings.batch_size:
+    chosen = 1 if jax.default_backend() == 'cpu' else 8
+    settings = dataclasses.replace(settings, batch_size=chosen)
   config = _preset(settings)
   dataset = _open_dataset(settings)
   segmenter = _segmenter(settings)

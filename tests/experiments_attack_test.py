@@ -200,7 +200,7 @@ def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
   ('changes', 'message'),
   [
     ({'num_clicks': 0}, '--num_clicks=0: expected at least 1'),
-    ({'batch_size': 0}, '--batch_size=0: expected at least 1'),
+    ({'batch_size': -1}, '--batch_size=-1: expected at least 0'),
     ({'limit': -1}, '--limit=-1: expected at least 0'),
     ({'seed': -1}, '--seed=-1: expected 0 to'),
     ({'pictures': -2}, '--pictures=-2: expected at least -1'),

@@ -1,0 +1,226 @@
+"""The attack on models whose answer to every click is known in closed form."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import tetris_jax
+from tetris_jax import presets, types
+
+SIDE, TOP, BOTTOM, WIDTH = 32, 4, 28, 20
+
+
+def wall(shift=2.0, frame=None, diagonal='image', counter=None):
+  """Marks columns x < shift + (mean x of positive clicks), of the object's rows only.
+
+  The object is the first `WIDTH` columns of rows `TOP` to `BOTTOM`, so after one click at x the IoU
+  is n / WIDTH or WIDTH / n with n = ceil(shift + x) columns marked.
+  """
+
+  def encode(params, image, size):
+    del params
+    if counter is not None:
+      counter.append(1)
+    rows = jnp.arange(image.shape[0])[:, None] + 0 * jnp.arange(image.shape[1])[None]
+    return (rows >= TOP) & (rows < jnp.minimum(BOTTOM, size[0]))
+
+  def init(params, features):
+    del params, features
+    return jnp.zeros((), jnp.int32)
+
+  def decode(params, context, clicks):
+    features, rounds = context
+    positive = (clicks.label == types.POSITIVE).astype(jnp.float32)
+    at = jnp.sum(clicks.yx[:, 1] * positive) / jnp.maximum(jnp.sum(positive), 1)
+    x = jnp.arange(features.shape[1], dtype=jnp.float32)[None]
+    logits = (params['shift'] + at - x) / 3
+    return jnp.where(features, logits, -10.0), rounds + 1
+
+  info = types.ModelInfo('wall', step_diagonal=diagonal)
+  extra = {} if frame is None else {'frame': frame}
+  return types.Segmenter(encode, init, decode, {'shift': np.float32(shift)}, info, **extra)
+
+
+def batch_of(canvas=(SIDE, SIDE), count=1):
+  mask = np.zeros((count, *canvas), bool)
+  mask[:, TOP:BOTTOM, :WIDTH] = True
+  size = np.tile(np.int32([SIDE, SIDE]), (count, 1))
+  image = np.zeros((count, *canvas, 3), np.float32)
+  return types.Batch(image, mask, np.zeros_like(mask), size, np.arange(count, dtype=np.uint32))
+
+
+def run(model, batch, num_clicks=1, preset='tetris', **options):
+  config = presets.get(preset, num_clicks=num_clicks)
+  attack = jax.jit(
+    lambda params, batch: tetris_jax.attack(
+      model._replace(params=params), batch, config, **options
+    )
+  )
+  return jax.device_get(attack(model.params, batch))
+
+
+def expected_iou(x, shift=2.0):
+  columns = min(np.ceil(shift + x), SIDE)
+  return min(columns, WIDTH) / max(columns, WIDTH)
+
+
+@pytest.mark.parametrize('shift', [2.0, 14.0])
+def test_min_and_max_lie_where_the_closed_form_puts_them(shift):
+  found = run(wall(shift), batch_of())
+  base, low, high = found.clicks.yx[0, :, 0, 1]
+  for mode, x in enumerate((base, low, high)):
+    np.testing.assert_allclose(found.iou[0, mode, 0], expected_iou(x, shift), rtol=1e-6)
+  # Too few columns are marked at first, or too many: MAX goes towards the object's edge.
+  towards = 1 if shift + base < WIDTH else -1
+  assert towards * (high - base) > 1 and towards * (low - base) < -1
+  assert found.iou[0, 1, 0] < found.iou[0, 0, 0] < found.iou[0, 2, 0]
+  # Ten moves of at most Adam's step, and the disk of 5.5 pixels stays off the other columns.
+  step = 5 / (400 * 2**0.5) * SIDE * 2**0.5
+  for x in (low, high):
+    assert abs(x - base) <= 10 * step * 1.01
+    assert x <= WIDTH - 5.5 + 1e-3
+  assert found.forward.tolist() == [25] and found.backward.tolist() == [20]
+  assert np.all(found.clicks.label == 1)
+
+
+def test_what_is_reported_is_what_a_replay_finds():
+  model, batch = wall(14.0), batch_of(count=2)
+  found = run(model, batch, num_clicks=3)
+  again = jax.device_get(
+    jax.jit(lambda p, c: tetris_jax.replay(model._replace(params=p), batch, c))(
+      model.params, found.clicks
+    )
+  )
+  for name in ('iou', 'biou', 'mask'):
+    np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+  assert again.forward.tolist() == [9, 9] and again.backward.tolist() == [0, 0]
+
+
+def test_base_is_the_baseline():
+  found, plain = (run(wall(14.0), batch_of(), 3, preset) for preset in ('tetris', 'baseline'))
+  assert plain.iou.shape == (1, 1, 3)
+  np.testing.assert_array_equal(plain.iou[:, 0], found.iou[:, 0])
+  np.testing.assert_array_equal(plain.clicks.yx[:, 0], found.clicks.yx[:, 0])
+  assert plain.forward.tolist() == [3] and plain.backward.tolist() == [0]
+
+
+@pytest.mark.parametrize('options', [{'at_once': None}, {'at_once': 1}, {'at_once': 4}])
+def test_neither_canvas_nor_batch_nor_rows_at_once_matter(options):
+  alone = run(wall(14.0), batch_of(), 3, at_once=100)
+  found = run(wall(14.0), batch_of((SIDE + 9, SIDE + 20), 4), 3, **options)
+  for row in range(4):
+    np.testing.assert_allclose(found.clicks.yx[row], alone.clicks.yx[0], atol=1e-3)
+    np.testing.assert_array_equal(found.clicks.label[row], alone.clicks.label[0])
+    np.testing.assert_allclose(found.iou[row], alone.iou[0], rtol=1e-6)
+    np.testing.assert_allclose(found.biou[row], alone.biou[0], rtol=1e-6)
+  assert not found.mask[..., SIDE:, :].any()
+
+
+def test_an_image_is_encoded_once():
+  traced = []
+  found = run(wall(14.0, counter=traced), batch_of(count=3), 3)
+  assert found.iou.shape == (3, 3, 3) and len(traced) == 1
+  text = jax.make_jaxpr(
+    lambda b: tetris_jax.attack(wall(), b, presets.get('tetris', num_clicks=2))
+  )(batch_of())
+  assert 'callback' not in str(text)
+
+
+@pytest.mark.parametrize('zoom', [1.0, 2.0])
+def test_a_click_moved_in_a_crop_comes_back_in_image_pixels(zoom):
+  def frame(params, context, clicks, size):
+    del params, context, clicks, size
+    extent = jnp.array([SIDE - 2.0, SIDE - 4.0])
+    return types.Frame(jnp.array([1.0, 3.0]), extent, zoom * extent)
+
+  found = run(wall(2.0, frame, 'frame'), batch_of())
+  base, low, high = found.clicks.yx[0, :, 0, 1]
+  for mode, x in enumerate((base, low, high)):
+    np.testing.assert_allclose(found.iou[0, mode, 0], expected_iou(x), rtol=1e-6)
+  assert low < base - 1 and high > base + 1
+  # Twice the frame, twice the step in its pixels: the same in the image's.
+  step = 5 / (400 * 2**0.5) * np.hypot(SIDE - 2, SIDE - 4)
+  assert max(high - base, base - low) <= 10 * step * 1.01
+
+
+def test_a_model_that_answers_nan_is_not_scored():
+  model = wall()
+
+  def broken(params, context, clicks):
+    logits, state = model.decode(params, context, clicks)
+    return logits.at[0, 0].set(jnp.nan), state
+
+  found = run(model._replace(decode=broken), batch_of(), 2)
+  assert np.isnan(found.iou).all() and np.isnan(found.biou).all()
+  outside = run(
+    model._replace(decode=lambda *a: (model.decode(*a)[0].at[-1, -1].set(jnp.nan), a[1][1])),
+    batch_of((SIDE + 1, SIDE + 1)),
+  )
+  assert np.isfinite(outside.iou).all()
+
+
+def test_a_perfect_mask_stays_perfect():
+  def encode(params, image, size):
+    del params, size
+    return image[..., 0]
+
+  def decode(params, context, clicks):
+    del params
+    return context[0] - 0.5 + 0 * jnp.sum(clicks.yx), context[1]
+
+  info = types.ModelInfo('perfect')
+  model = types.Segmenter(encode, lambda params, features: (), decode, {}, info)
+  batch = batch_of()
+  batch = batch._replace(image=np.repeat(batch.mask[..., None], 3, -1).astype(np.float32))
+  found = run(model, batch, 3)
+  assert np.all(found.iou == 1) and np.all(found.biou == 1)
+  assert np.isfinite(found.clicks.yx).all()
+
+
+def test_settings_out_of_range_are_refused():
+  model, batch = wall(), batch_of()
+  for config, message in (
+    (types.AttackConfig('x', search='grid'), 'grid'),
+    (types.AttackConfig('x', num_clicks=0), 'num_clicks is 0'),
+    (types.AttackConfig('x', num_steps=0), 'num_steps 0'),
+  ):
+    with pytest.raises(ValueError, match=message):
+      tetris_jax.attack(model, batch, config)
+  with pytest.raises(ValueError, match='at_once is 0'):
+    tetris_jax.attack(model, batch, presets.get('tetris'), at_once=0)
+
+
+def test_a_search_of_one_step_is_the_robot_user():
+  config = types.AttackConfig('still', num_steps=1, num_clicks=2)
+  found = jax.jit(lambda batch: tetris_jax.attack(wall(), batch, config))(batch_of())
+  assert found.forward.tolist() == [6] and found.backward.tolist() == [0]
+  assert jnp.all(found.clicks.yx == found.clicks.yx[:, :1])
+
+
+def test_presets():
+  assert presets.get('tetris').num_clicks == 10
+  assert presets.get('tetris', num_clicks=3).num_clicks == 3
+  with pytest.raises(ValueError, match=r'unknown preset .best.; known presets: baseline, tetris'):
+    presets.get('best')
+  with pytest.raises(ValueError, match='num_steps cannot be changed under the name'):
+    presets.get('tetris', num_steps=5)
+  with pytest.raises(ValueError, match='num_clicks is 0'):
+    presets.get('tetris', num_clicks=0)
+
+
+def test_importing_the_package_brings_nothing_heavy():
+  code = (
+    'import sys, tetris_jax; '
+    'print(sorted({name.partition(".")[0] for name in sys.modules}))'
+  )
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  loaded = set(eval(done.stdout))
+  assert {'jax', 'optax', 'numpy', 'tetris_jax'} <= loaded
+  assert not loaded & {
+    'flax', 'orbax', 'tensorflow_datasets', 'tensorflow', 'array_record', 'PIL', 'skimage',
+    'matplotlib', 'torch', 'onnx', 'ports', 'experiments',
+  }
