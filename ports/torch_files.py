@@ -376,8 +376,9 @@ def _read_stream(data: bytes) -> dict[str, np.ndarray]:
 def read_torch(file: IO[bytes]) -> dict[str, np.ndarray]:
   """Tensors of a `.pt` / `.pth` file by dotted name, in the file's own layout.
 
-  Nested dicts are joined with dots. What is not a tensor (epochs, names) is left out. float16,
-  float32, float64, integers and bools keep their dtype; bfloat16 becomes float32.
+  Nested dicts are joined with dots. What is not a tensor (epochs, names, the objects in the
+  configurations of RITM's family, see `_Inert`) is left out. float16, float32, float64, integers
+  and bools keep their dtype; bfloat16 becomes float32.
 
   Args:
     file: open for reading, at its start, seekable.

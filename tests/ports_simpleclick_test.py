@@ -61,57 +61,60 @@ def maps_of(golden):
   return np.stack([mask, *np.asarray(disks)], axis=-1)
 
 
-def activations(config, params, image, maps):
+def activations(net, config, prepared, maps):
   """By the reference's module names and in its layouts, (batch, tokens, width) or NCHW."""
-  net = network.bind(config, params)
-  tokens = net.prepare(image)
-  positions = net.backbone.positions(*tokens.shape[:2])
   embedded = net.patch_embed_coords(maps)
-  found = {
-    'patch_embed': (tokens - positions).reshape(1, -1, config.width),
-    'patch_embed_coords': embedded.reshape(1, -1, config.width),
-  }
-  for i, x in enumerate(net.backbone.block_outputs(tokens + embedded)):
-    found[f'blocks.{i}'] = x
-  levels = net.neck(x.reshape(tokens.shape))
+  found = {'patch_embed_coords': embedded.reshape(1, -1, config.width)}
+  blocks = list(net.backbone.block_outputs(prepared + embedded))
+  found |= {f'blocks.{i}': x for i, x in enumerate(blocks)}
+  levels = net.neck(blocks[-1].reshape(prepared.shape))
   for name, level in zip(('down_4', 'down_8', 'down_16', 'down_32'), levels, strict=True):
     found[f'neck.{name}'] = level.transpose(2, 0, 1)[None]
   found['fusion_conv'] = net.head.fuse(levels).transpose(2, 0, 1)[None]
   found['head'] = net.head(levels)[None, None]
-  return found, positions.reshape(-1, config.width)
+  return found
 
 
-def test_activations_equal_the_goldens(case):
-  golden, config, params, state = case
+@pytest.fixture(scope='module')
+def computed(case):
+  """((scalar, (logits, activations, positions)), gradient of the scalar by the maps)."""
+  golden, config, params, _ = case
+
+  def evaluate(maps, params, image):
+    net = network.bind(config, params)
+    prepared = network.prepare(config, params, image)
+    positions = net.backbone.positions(*prepared.shape[:2])
+    found = activations(net, config, prepared, maps)
+    found['patch_embed'] = (prepared - positions).reshape(1, -1, config.width)
+    logits = network.decode(config, params, prepared, maps)
+    weight = golden_weights.grad_weight(*logits.shape)
+    return jnp.mean(jax.nn.sigmoid(logits) * weight), (logits, found, positions)
+
+  run = jax.jit(jax.value_and_grad(evaluate, has_aux=True))
+  return jax.tree.map(np.asarray, run(maps_of(golden), params, image_of(golden)))
+
+
+def test_activations_equal_the_goldens(case, computed):
+  golden, config, _, state = case
+  (_, (_, found, positions)), _ = computed
   names = [key.removeprefix('tap/') for key in golden.files if key.startswith('tap/')]
   assert len(names) == 10
-  run = jax.jit(functools.partial(activations, config))
-  found, positions = run(params, image_of(golden), maps_of(golden))
   for name in names:
-    value = np.asarray(found[name])
+    value = found[name]
     sampled = value[tuple(slice(None, None, int(s)) for s in golden[f'tapstride/{name}'])]
     # measured: below 3e-6
     assert largest(sampled, golden[f'tap/{name}']) < 1e-5, name
     statistics = [value.mean(), value.std(ddof=1), value.min(), value.max()]
     assert largest(statistics, golden[f'tapstats/{name}']) < 1e-5, name
   if 'pos_embed_resized' in golden.files:
-    table = np.concatenate([state['backbone.pos_embed'][0, :1], positions])
+    table = positions.reshape(-1, config.width)
+    table = np.concatenate([state['backbone.pos_embed'][0, :1], table])
     assert largest(table[None, ::3, ::2], golden['pos_embed_resized']) < 1e-6
 
 
-def test_logits_and_map_gradients_equal_the_goldens(case):
-  golden, config, params, _ = case
-  maps = maps_of(golden)
-  weight = golden_weights.grad_weight(*maps.shape[:2])
-
-  def scalar(maps, params, prepared):
-    logits = network.decode(config, params, prepared, maps)
-    return jnp.mean(jax.nn.sigmoid(logits) * weight), logits
-
-  prepared = jax.jit(functools.partial(network.prepare, config))(params, image_of(golden))
-  derive = jax.jit(jax.value_and_grad(scalar, has_aux=True))
-  (value, logits), gradient = derive(maps, params, prepared)
-  logits, gradient = np.asarray(logits), np.asarray(gradient).transpose(2, 0, 1)
+def test_logits_and_map_gradients_equal_the_goldens(case, computed):
+  golden = case[0]
+  (value, (logits, _, _)), gradient = computed
   # measured: below 6e-6 of the largest value
   assert largest(logits[::4, ::4], golden['logits_every4'][0, 0]) < 2e-5
   statistics = [logits.mean(), logits.std(ddof=1), logits.min(), logits.max()]
@@ -119,6 +122,7 @@ def test_logits_and_map_gradients_equal_the_goldens(case):
   assert abs(value - golden['scalar']) < 1e-6
   (key,) = (key for key in golden.files if key.startswith('grad/'))
   step = int(key.removeprefix('grad/coord_features_every').removesuffix('_from1'))
+  gradient = gradient.transpose(2, 0, 1)
   wanted, sampled = golden[key][0], gradient[:, 1::step, 1::step]
   norms = np.linalg.norm(wanted), np.linalg.norm(sampled)
   # measured: 2e-4 at most; one ReLU near zero that falls the other way may shift it by 1e-2
@@ -145,19 +149,20 @@ def test_apply_is_decode_over_prepare_and_is_mapped_over_batches(small):
   prepared = network.prepare(config, params, image)
   assert prepared.shape == (14, 14, config.width)
   decode = functools.partial(network.decode, config, params, prepared)
+  apply = jax.jit(functools.partial(network.apply, config))
   batched = np.asarray(jax.jit(jax.vmap(decode))(maps))
   assert batched.shape == (3, 224, 224)
   for logits, one in zip(batched, maps, strict=True):
-    assert largest(network.apply(config, params, image, one), logits) < 1e-5
+    assert largest(apply(params, image, one), logits) < 1e-5
 
 
 def test_windows_do_not_see_each_other_and_global_blocks_see_all(small):
   config, params = small
-  backbone = network.bind(config, params).backbone
+  run = jax.jit(lambda params, x: list(network.bind(config, params).backbone.block_outputs(x))[:2])
   tokens = np.random.default_rng(0).standard_normal((28, 28, config.width), np.float32)
   other = tokens.copy()
   other[3, 20] += 1
-  pairs = zip(backbone.block_outputs(tokens), backbone.block_outputs(other), strict=True)
+  pairs = zip(run(params, tokens), run(params, other), strict=True)
   changed = [np.abs(np.asarray(a - b)).max(axis=(1, 2)) > 0 for a, b in pairs]
   # the second of the four windows, row by row
   assert changed[0].tolist() == [False, True, False, False]
@@ -168,12 +173,10 @@ def test_sides_that_fill_no_whole_patch_are_left_out(small):
   config, params = small
   image = np.random.default_rng(0).random((230, 239, 3), np.float32)
   cut = image[:224, :224]
-  prepared = network.prepare(config, params, image)
-  np.testing.assert_array_equal(prepared, network.prepare(config, params, cut))
-  logits = network.decode(config, params, prepared, image)
+  apply = jax.jit(functools.partial(network.apply, config))
+  logits, whole = apply(params, image, image), apply(params, cut, cut)
   assert logits.shape == (230, 239)
   corners = np.ix_([0, -1], [0, -1])
-  whole = network.decode(config, params, prepared, cut)
   # the last resize aligns the corners, whatever the size
   np.testing.assert_allclose(np.asarray(logits)[corners], np.asarray(whole)[corners], atol=1e-5)
 

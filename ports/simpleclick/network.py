@@ -56,7 +56,8 @@ class Config:
   upsample: int = 1
 
   def __post_init__(self):
-    if self.depth % 4 or self.depth < 8 or self.width % self.heads or self.upsample not in (1, 2, 4):
+    depth_fits = self.depth >= 8 and self.depth % 4 == 0
+    if not depth_fits or self.width % self.heads or self.upsample not in (1, 2, 4):
       raise ValueError(
         f'{self}: depth must be a multiple of 4 from 8 on, width one of heads, upsample 1, 2 or 4'
       )

@@ -115,8 +115,8 @@ def config_of(state: Mapping[str, np.ndarray], heads: int | None = None) -> Conf
   width, _, patch, _ = shape('backbone.patch_embed.proj.weight', 4)
   positions = shape('backbone.pos_embed', 3)[1] - 1
   blocks = {m[1] for n in state if (m := re.match(r'backbone\.blocks\.(\d+)\.', n))}
-  channels, first = shape('head.convs.0.conv.weight', 4)[:2]
-  pyramid = (first, *(shape(f'head.convs.{i}.conv.weight', 4)[1] for i in range(1, 4)))
+  convs = [shape(f'head.convs.{i}.conv.weight', 4) for i in range(4)]
+  channels = convs[0][0]
   last = shape('head.conv_seg.weight', 4)[1]
   if heads is None and width not in _HEADS:
     known = ', '.join(map(str, _HEADS))
@@ -130,7 +130,7 @@ def config_of(state: Mapping[str, np.ndarray], heads: int | None = None) -> Conf
       heads=_HEADS[width] if heads is None else heads,
       patch=patch,
       grid=math.isqrt(max(positions, 0)),
-      pyramid=pyramid,
+      pyramid=(convs[0][1], convs[1][1], convs[2][1], convs[3][1]),
       channels=channels,
       upsample=channels // max(last, 1),
     )
