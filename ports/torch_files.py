@@ -2,7 +2,8 @@
 
 Reads the zip format (`torch.save` since 1.6) and the older stream format. A tensor is described
 by the pickle only as (storage, offset, size, stride); its bytes lie beside the pickle. So the
-pickle is unpacked into descriptions first, checked, and then filled from the bytes.
+pickle is unpacked into descriptions first, checked, and then filled from the bytes. Objects that
+RITM's family keeps in its configurations are passed over unread; no other name gets past.
 """
 
 from __future__ import annotations
