@@ -28,7 +28,7 @@ from jax import lax
 
 import tetris_jax
 from ports import errors, zoo
-from tetris_jax import data, objectives, presets, types
+from tetris_jax import data, objectives, overlap, presets, types
 
 __all__ = ['bench', 'main']
 
@@ -37,7 +37,7 @@ flags.DEFINE_string('weights', None, 'File with the weights; see experiments.att
 flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
 flags.DEFINE_string('data_dir', None, 'Folder of --dataset=folder.')
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
-flags.DEFINE_integer('num_clicks', 3, 'Rounds of a trajectory.')
+flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
 flags.DEFINE_list('batch_sizes', ['1', '2'], 'Instances attacked at once.')
 flags.DEFINE_integer('repeats', 3, 'Timed calls; the median counts.')
 flags.DEFINE_string('out', None, 'File for the JSON.')
@@ -47,21 +47,21 @@ STEPS = 8
 
 def _timed(
   function: Callable[..., Any], args: tuple[Any, ...], repeats: int
-) -> tuple[float, dict[str, float]]:
-  """Median seconds of a call, and what compiling took and needs."""
+) -> tuple[float, dict[str, float], Any]:
+  """Median seconds of a call, what compiling took and needs, and the result."""
   start = time.perf_counter()
   compiled = jax.jit(function).lower(*args).compile()
   facts = {'compile_seconds': round(time.perf_counter() - start, 2)}
   memory = compiled.memory_analysis()
   if memory is not None:
     facts['temporary_mib'] = round(memory.temp_size_in_bytes / 2**20, 1)
-  jax.block_until_ready(compiled(*args))
+  result = jax.block_until_ready(compiled(*args))
   seconds = []
   for _ in range(repeats):
     start = time.perf_counter()
     jax.block_until_ready(compiled(*args))
     seconds.append(time.perf_counter() - start)
-  return statistics.median(seconds), facts
+  return statistics.median(seconds), facts, result
 
 
 def _decoder(
@@ -95,8 +95,9 @@ def _decoder(
 
 
 def _batch(dataset: data.Dataset, batch_size: int) -> types.Batch:
-  samples = [entry for entry in (dataset[i] for i in range(len(dataset)))
-             if isinstance(entry, data.Sample)]
+  samples = [entry for entry in dataset if isinstance(entry, data.Sample)]
+  if not samples:
+    raise data.DataError(f'{dataset.name}: no instance can be read')
   first = data.canvas_for(samples[0].size)
   fitting = [s for s in samples if data.canvas_for(s.size) == first][:batch_size]
   return data.stack(fitting, first, batch_size)[0]
@@ -119,7 +120,8 @@ def bench(
   Returns:
     By name: seconds per forward and per value-and-gradient of the bare decoder, one row at a time
     and all rows together; seconds per instance of the attack; both rates in evaluations per second;
-    and the share of the bare decoder's rate that the attack reaches.
+    and the share of the bare decoder's rate that the attack reaches. Compile times and the memory
+    that a program needs beside its arguments stand with each; the peaks are the process's so far.
   """
   size = len(batch.size)
   canvas = batch.mask.shape[1:]
@@ -129,8 +131,7 @@ def bench(
   def attack(params, batch):
     return tetris_jax.attack(segmenter._replace(params=params), batch, config)._replace(mask=None)
 
-  seconds, facts = _timed(attack, (params, batch), repeats)
-  result = jax.device_get(jax.jit(attack)(params, batch))
+  seconds, facts, result = _timed(attack, (params, batch), repeats)
   forward, backward = int(result.forward[0]), int(result.backward[0])
   found['attack'] = facts | {
     'seconds_per_instance': round(seconds / size, 4),
@@ -145,8 +146,7 @@ def bench(
   features = encode(params, batch.image, batch.size)
   twice = lambda x: jnp.repeat(jnp.asarray(x), 2, axis=0)
   features, mask, extent = jax.tree.map(twice, (features, batch.mask, batch.size))
-  inside = jax.vmap(lambda s: (jnp.arange(canvas[0])[:, None] < s[0])
-                    & (jnp.arange(canvas[1])[None] < s[1]))(extent)
+  inside = overlap.inside_image(extent, mask.shape)
   middle = (extent[:, None] / 2).astype(jnp.float32)
   clicks = types.Clicks(
     jnp.repeat(middle, config.num_clicks, axis=1),
@@ -157,10 +157,9 @@ def bench(
     bare[rows] = {}
     for name, gradient in (('forward', False), ('value_and_grad', True)):
       program = _decoder(segmenter, config.num_clicks, gradient, one_by_one)
-      seconds, facts = _timed(program, (params, features, clicks, mask, inside), repeats)
-      each = seconds / (STEPS * 2 * size)
-      bare[rows][f'{name}_seconds'] = round(each, 6)
-      bare[rows][f'{name}_temporary_mib'] = facts.get('temporary_mib', float('nan'))
+      seconds, facts, _ = _timed(program, (params, features, clicks, mask, inside), repeats)
+      bare[rows][f'{name}_seconds'] = round(seconds / (STEPS * 2 * size), 6)
+      bare[rows] |= {f'{name}_{fact}': value for fact, value in facts.items()}
   found['decoder'] = bare
 
   def needed(rows: dict[str, float]) -> float:
@@ -170,7 +169,7 @@ def bench(
   best = min(needed(rows) for rows in bare.values())
   found['decoder_evaluations_per_second'] = round(forward / best, 2)
   found['share_of_decoder'] = round(best / found['attack']['seconds_per_instance'], 3)
-  return found
+  return found | _peak_mib()
 
 
 def _version(package: str) -> str:
@@ -201,13 +200,17 @@ def main(argv: Sequence[str]) -> None:
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*names, 'batch_sizes')}
     if values['repeats'] < 1:
       raise ValueError(f'--repeats={values["repeats"]}: expected at least 1')
+    asked = ','.join(values['batch_sizes'])
+    if not all(size.isdigit() and int(size) for size in values['batch_sizes']) or not asked:
+      raise ValueError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
     sizes = [int(size) for size in values['batch_sizes']]
-    if min(sizes, default=0) < 1:
-      raise ValueError(f'--batch_sizes={",".join(values["batch_sizes"])}: each is at least 1')
     config = presets.get(values['preset'], num_clicks=values['num_clicks'])
     dataset = data.open_dataset(values['dataset'], values['data_dir'])
+    batches = [_batch(dataset, size) for size in sizes]
+    if values['out']:
+      pathlib.Path(values['out']).write_text('')
     segmenter = zoo.segmenter(values['model'], values['weights'])
-  except (ValueError, data.DataError, errors.CheckpointError) as error:
+  except (OSError, ValueError, errors.CheckpointError) as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
   device = jax.devices()[0]
@@ -217,9 +220,7 @@ def main(argv: Sequence[str]) -> None:
     'num_clicks': config.num_clicks,
     'device': {'platform': device.platform, 'kind': device.device_kind, 'cpu': platform.machine()},
     'versions': {name: _version(name) for name in ('jax', 'jaxlib', 'flax', 'numpy')},
-    'results': [bench(segmenter, config, _batch(dataset, size), values['repeats'])
-                for size in sizes],
-    **_peak_mib(),
+    'results': [bench(segmenter, config, batch, values['repeats']) for batch in batches],
   }
   text = json.dumps(report, indent=2)
   print(text)

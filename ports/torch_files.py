@@ -124,7 +124,7 @@ class _Global:
 
 def _whole_numbers(values: Any, what: str) -> tuple[int, ...]:
   if not isinstance(values, tuple) or not all(type(v) is int and v >= 0 for v in values):
-    raise pickle.UnpicklingError(f'tensor with {what} {values!r}')
+    raise pickle.UnpicklingError(f'tensor with a {what} that is no tuple of whole numbers')
   return values
 
 
@@ -181,17 +181,17 @@ class _Unpickler(pickle.Unpickler):
 
   def persistent_load(self, pid: Any) -> _Storage:
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != 'storage':
-      raise pickle.UnpicklingError(f'persistent id {pid!r}')
+      raise pickle.UnpicklingError('persistent id that names no storage')
     kind, key, numel = pid[1], pid[2], pid[4]
     if not isinstance(kind, _Global) or kind.name not in _STORAGES or not isinstance(key, str):
-      raise pickle.UnpicklingError(f'storage {key!r} of type {kind!r}')
+      raise pickle.UnpicklingError('storage of an unknown type')
     _whole_numbers((numel,), 'storage length')
     start = 0
     if len(pid) > 5 and pid[5] is not None:
       # older files: this storage is a part of a longer one, (key, first element, length)
       view = pid[5]
       if not isinstance(view, tuple) or len(view) != 3 or not isinstance(view[0], str):
-        raise pickle.UnpicklingError(f'storage view {view!r}')
+        raise pickle.UnpicklingError('storage view that is none')
       key, (start, numel) = view[0], _whole_numbers(view[1:], 'storage view')
     return _Storage(kind.name, key, numel, start)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -11,6 +14,9 @@ from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectorie
 __all__ = ['attack', 'replay']
 
 SEARCHES = ('none', 'local')
+
+# Counts and squared distances of larger canvases would leave what is exact in 32 bits.
+LARGEST_SIDE = 4096
 
 
 def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectories:
@@ -26,6 +32,22 @@ def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectori
     jnp.full((batch,), forward, jnp.int32),
     jnp.full((batch,), backward, jnp.int32),
   )
+
+
+def _precision() -> contextlib.AbstractContextManager[Any]:
+  # A mask that is reported must not depend on the shortened products that accelerators default to.
+  if jax.config.jax_default_matmul_precision is not None:  # type: ignore[attr-defined]
+    return contextlib.nullcontext()
+  return jax.default_matmul_precision('highest')
+
+
+def _check(batch: Batch) -> None:
+  height, width = batch.mask.shape[1:]
+  if max(height, width) > LARGEST_SIDE:
+    raise ValueError(
+      f'a canvas of {height} x {width} pixels; sides up to {LARGEST_SIDE} are exact, so larger '
+      'images have to be shrunk'
+    )
 
 
 def _at_once(given: int | None) -> int | None:
@@ -49,7 +71,8 @@ def attack(
   Pure and traceable: call it under `jax.jit`, with the segmenter's parameters as arguments of the
   jitted function (as constants they would be folded into the program). Every image is encoded
   once for all trajectories. What is reported of a click is the evaluation of `replay`, so the
-  clicks alone restore it.
+  clicks alone restore it. Products are traced at precision "highest", unless JAX was configured
+  otherwise: the parity of the ports holds for float32.
 
   Args:
     segmenter: the model.
@@ -58,13 +81,15 @@ def attack(
     key: for searches that draw at random, folded with each instance's id; the presets "baseline"
       and "tetris" draw nothing.
     at_once: rows (an instance's trajectory each) that go through the decoder together, which
-      bounds memory. Default: one on a CPU, all elsewhere.
+      bounds memory; at most so many, for they have to divide the rows evenly. Default: one on a
+      CPU, all elsewhere.
 
   Returns:
     Trajectories of modes "base", "min" and "max", or of "base" alone with `search` "none".
 
   Raises:
-    ValueError: unknown search, or settings out of range.
+    ValueError: unknown search, settings out of range, or a canvas with a side above
+      `LARGEST_SIDE`.
   """
   del key
   if config.search not in SEARCHES:
@@ -73,8 +98,10 @@ def attack(
     raise ValueError(
       f'num_clicks is {config.num_clicks} and num_steps {config.num_steps}; both are at least 1'
     )
+  _check(batch)
   at_once = _at_once(at_once)
-  found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
+  with _precision():
+    found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
@@ -98,9 +125,15 @@ def replay(
 
   Returns:
     Trajectories of these clicks.
+
+  Raises:
+    ValueError: `at_once` below 1, or a canvas with a side above `LARGEST_SIDE`.
   """
   clicks = Clicks(jnp.asarray(clicks.yx), jnp.asarray(clicks.label))
+  _check(batch)
   at_once = _at_once(at_once)
-  found = trajectory.follow(segmenter, trajectory.look(segmenter, batch, at_once), clicks, at_once)
+  with _precision():
+    scene = trajectory.look(segmenter, batch, at_once)
+    found = trajectory.follow(segmenter, scene, clicks, at_once)
   modes, rounds = clicks.label.shape[1:]
   return _collect(found, modes * rounds, 0)

@@ -190,13 +190,16 @@ class Workdir:
     body, end = b''.join(lines[:-1]), lines[-1] if lines else b''
     if end != _line({'sha256': hashlib.sha256(body).hexdigest()}):
       raise DamagedShardError(f'{path}: truncated or altered, its checksum does not match')
-    header, *rows = (json.loads(line) for line in lines[:-1])
-    if header['batch'] != batch or header['rows'] != len(rows):
-      raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
-    found = [row['instance'] for row in rows]
+    try:
+      header, *rows = (json.loads(line) for line in lines[:-1])
+      if header['batch'] != batch or header['rows'] != len(rows):
+        raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
+      found, facts = [row['instance'] for row in rows], dict(header['facts'])
+    except (ValueError, KeyError, TypeError) as error:
+      raise DamagedShardError(f'{path} is no shard: {error!r}') from error
     if found != list(instances):
       raise WorkdirError(f'{path} holds other instances than this run; use another workdir')
-    return Shard(rows, header['facts'])
+    return Shard(rows, facts)
 
   def write_rows(self, order: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Merges rows into `rows.jsonl` in data set order and returns them so.

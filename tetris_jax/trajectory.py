@@ -99,7 +99,7 @@ def _begin(segmenter: Segmenter, scene: Scene, modes: int) -> _Walk:
   rows = (scene.mask.shape[0], modes)
   state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
   state = jax.tree.map(lambda x: jnp.repeat(x[:, None], modes, axis=1), state)
-  clicks = Clicks(jnp.zeros((*rows, 0, 2)), jnp.zeros((*rows, 0), jnp.int32))
+  clicks = Clicks(jnp.zeros((*rows, 0, 2), jnp.float32), jnp.zeros((*rows, 0), jnp.int32))
   nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
   return _Walk(clicks, state, nothing, nothing)
 
@@ -203,7 +203,7 @@ def _search(
   label = clicks.label[..., slot]
   frame: Frame = _each(segmenter.frame, ..., 0, 0, None)(params, context, clicks, scene.size)
   legal = _each(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
-  sign = jnp.broadcast_to(jnp.array([[-1.0, 1.0]]), label.shape)
+  sign = jnp.broadcast_to(jnp.array([[-1.0, 1.0]], jnp.float32), label.shape)
 
   def score(position, context, clicks, column, legal_any, frame, sign, target):
     yx = frame.offset + position * frame.extent / frame.size
@@ -253,7 +253,7 @@ def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
   Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
   evaluations among themselves, and another program may round a pixel the other way.
   """
-  sign = jnp.array([[0.0, -1.0, 1.0]])
+  sign = jnp.array([[0.0, -1.0, 1.0]], jnp.float32)
   wrong = sign * (found.iou - found.iou[:, :1]) < 0
 
   def pick(x):

@@ -103,7 +103,7 @@ def _encode(params: Params, image: Array, size: Array) -> Features:
 def _init(params: Params, features: Features) -> State:
   del params, features
   side = 4 * network.GRID
-  return State(jnp.zeros((side, side)), jnp.array(False))
+  return State(jnp.zeros((side, side), jnp.float32), jnp.array(False))
 
 
 def _prepare(params: Params, features: Features, state: State) -> Any:
@@ -115,7 +115,7 @@ def _prepare(params: Params, features: Features, state: State) -> Any:
   context = module.mask_decoder.transformer.prepare(
     features.image + dense, jnp.asarray(params[POSITION])
   )
-  return context, features._replace(image=jnp.zeros(()))
+  return context, features._replace(image=jnp.zeros((), jnp.float32))
 
 
 def _prepare_both(params: Params, features: Features, state: State) -> Any:

@@ -121,8 +121,8 @@ def local_search(
   shapes = jax.eval_shape(evaluate, start)
   none = _Best(
     start,
-    jnp.zeros(rows),
-    jnp.zeros(rows),
+    jnp.zeros(rows, jnp.float32),
+    jnp.zeros(rows, jnp.float32),
     jnp.zeros(shapes.mask.shape, bool),
     jnp.zeros(rows, jnp.int32),
   )
