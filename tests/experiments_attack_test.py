@@ -205,7 +205,7 @@ def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
     ({'seed': -1}, '--seed=-1: expected 0 to'),
     ({'pictures': -2}, '--pictures=-2: expected at least -1'),
     ({'model': 'nothing'}, '--model=nothing is unknown; known models: toy'),
-    ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: folder, samples'),
+    ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: berkeley, coco'),
     ({'preset': 'nothing'}, '--preset=nothing: .*baseline'),
     ({'data_dir': None}, '--dataset=folder needs --data_dir'),
     ({'data_dir': '/nowhere'}, '--data_dir=/nowhere does not exist'),
