@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from etils import epath
 
 from tetris_jax.data.benchmarks import BENCHMARKS, read_benchmark
 from tetris_jax.data.dataset import DataError, Dataset
@@ -42,6 +43,8 @@ class _Builder:
   """What the builders share; `benchmark` is the data set's name in `BENCHMARKS`."""
 
   VERSION = tfds.core.Version('1.0.0')
+  # TFDS 4.9.10 looks for the file itself by a package that it does not require.
+  code_path = epath.Path(__file__)
   benchmark: str
 
   def _info(self) -> tfds.core.DatasetInfo:

@@ -124,7 +124,7 @@ def _split(builder: Any, split: str, data_dir: object) -> str:
 def _paths(features: Any, prefix: str = '') -> dict[str, Any]:
   """Features by path; those inside a sequence of dicts as well."""
   inner = getattr(features, 'feature', features)
-  if not isinstance(inner, Mapping):
+  if not hasattr(inner, 'items'):
     return {prefix: features}
   out = {}
   for key, feature in inner.items():
