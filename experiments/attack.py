@@ -28,7 +28,7 @@ from absl import app, flags, logging
 from experiments import runner
 from ports import errors, zoo
 from tetris_jax import data, presets, results, types
-from tetris_jax.report import figures, summary, tables
+from tetris_jax.report import write
 
 __all__ = ['Settings', 'UsageError', 'execute', 'main', 'open_dataset', 'open_segmenter']
 
@@ -193,7 +193,7 @@ def _configuration(
       'step_diagonal': info.step_diagonal,
       'sha256': dict(info.sha256),
     },
-    'instances': runner.fingerprint(runner.listed(dataset)),
+    'instances': results.fingerprint(runner.listed(dataset)),
     'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
       **{name: _version(name) for name in packages},
@@ -218,44 +218,6 @@ def _keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs between runs, unless the user has chosen a folder for them."""
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
-
-
-def _report(
-  workdir: results.Workdir,
-  rows: Sequence[Mapping[str, Any]],
-  config: Mapping[str, Any],
-  totals: Mapping[str, float],
-  position: Mapping[str, int],
-) -> dict[str, Any]:
-  """Writes summary, curves and report; returns the summary.
-
-  Args:
-    workdir: where to.
-    rows: of this run or shard.
-    config: what `config.json` holds.
-    totals: of the batches, as `runner.run` gives them.
-    position: of each instance in the data set, by name.
-  """
-  made = summary.summarise(
-    rows, config['model']['name'], config['preset']['name'], config['preset']['num_clicks']
-  )
-  rate = totals['evaluations'] / totals['seconds'] if totals['seconds'] else None
-  made['evaluations_per_second'] = rate and round(rate, 3)
-  made['device_seconds'] = round(totals['seconds'], 3)
-  made['compile_seconds'] = round(totals['compile_seconds'], 3)
-
-  def picture(index: int, instance: str) -> str | None:
-    del index  # In the rows; a shard has only some.
-    file = f'figures/{runner.picture_name(position[instance], instance)}'
-    return file if (workdir.path / file).exists() else None
-
-  if made['n_ok']:
-    results.write_atomically(workdir.path / 'figures' / 'curves.png', figures.draw_curves(made))
-  text = tables.markdown(rows, made, config, picture)
-  results.write_atomically(workdir.path / 'report.md', text.encode())
-  # The summary comes last: where it lies, the rest does too.
-  workdir.write_json('summary.json', made)
-  return made
 
 
 def _headline(made: Mapping[str, Any]) -> str:
@@ -292,8 +254,12 @@ def execute(settings: Settings) -> int:
     rows, totals = runner.run(
       dataset, attacker, workdir, settings.batch_size, pictures, settings.shard
     )
-    position = {name: index for index, name in enumerate(dataset.names)}
-    made = _report(workdir, rows, described, totals, position)
+    drawn = {
+      name: pathlib.Path('figures') / runner.picture_name(index, name)
+      for index, name in enumerate(dataset.names)
+    }
+    picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
+    made = write.write_run(workdir, rows, described, totals, picture)
   print(f'{_headline(made)}\n{settings.folder / "report.md"}')
   if not rows:
     print('this shard has no instances: there are fewer batches than shards')
