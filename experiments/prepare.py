@@ -19,27 +19,27 @@ from tetris_jax.data import benchmarks
 
 __all__ = ['main']
 
-_DATASET = flags.DEFINE_enum(
-  'dataset', None, sorted(benchmarks.BENCHMARKS), 'Data set to prepare.', required=True
-)
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'The data set as downloaded.', required=True)
-_OUT = flags.DEFINE_string('out', 'prepared', 'Folder below which it goes.')
-
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl."""
   try:
     if len(argv) > 1:
       raise data.DataError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    for note in data.open_dataset(_DATASET.value, _DATA_DIR.value).notes:
+    for note in data.open_dataset(flags.FLAGS.dataset, flags.FLAGS.data_dir).notes:
       print(f'note: {note}', file=sys.stderr)
     from tetris_jax.data import builders
 
-    print(builders.prepare(_DATASET.value, _DATA_DIR.value, _OUT.value))
+    print(builders.prepare(flags.FLAGS.dataset, flags.FLAGS.data_dir, flags.FLAGS.out))
   except data.DataError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
 
 
 if __name__ == '__main__':
+  # Defined here, so that programs whose flags have the same names can be imported together.
+  flags.DEFINE_enum(
+    'dataset', None, sorted(benchmarks.BENCHMARKS), 'Data set to prepare.', required=True
+  )
+  flags.DEFINE_string('data_dir', None, 'The data set as downloaded.', required=True)
+  flags.DEFINE_string('out', 'prepared', 'Folder below which it goes.')
   app.run(main)

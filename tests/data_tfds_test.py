@@ -84,7 +84,7 @@ def test_the_command_prepares_and_reads_without_tensorflow(tmp_path):
   make('sbd', tmp_path / 'raw')
   tests = pathlib.Path(__file__).parent
   program = NO_TENSORFLOW + (
-    'from absl import app\nfrom experiments import prepare\napp.run(prepare.main)'
+    'import runpy\nrunpy.run_module("experiments.prepare", run_name="__main__")'
   )
   flags = ['--dataset=sbd', f'--data_dir={tmp_path / "raw"}', f'--out={tmp_path / "out"}']
   command = [sys.executable, '-c', program, *flags]

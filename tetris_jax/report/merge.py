@@ -63,6 +63,7 @@ class Run:
     dataset: its name.
     preset: its name.
     config: that of its first shard, as if it had been run in one piece.
+    instances: as in `Piece`.
     rows: of all instances in data set order.
     totals: "seconds", "compile_seconds" and "evaluations" of all shards.
     pictures: path of an instance's picture, by name, where it was drawn.
@@ -72,6 +73,7 @@ class Run:
   dataset: str
   preset: str
   config: Mapping[str, Any]
+  instances: Sequence[Any]
   rows: Sequence[Mapping[str, Any]]
   totals: Mapping[str, float]
   pictures: Mapping[str, pathlib.Path]
@@ -192,8 +194,8 @@ def merge(pieces: Sequence[Piece]) -> Run:
       for piece in ordered
     ),
   }
-  rows = _in_order(ordered)
-  return Run(model, dataset, preset, config, rows, totals, _pictures(ordered))
+  rows, pictures = _in_order(ordered), _pictures(ordered)
+  return Run(model, dataset, preset, config, first.instances, rows, totals, pictures)
 
 
 def _in_order(pieces: Sequence[Piece]) -> list[Mapping[str, Any]]:
