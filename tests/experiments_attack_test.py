@@ -280,11 +280,11 @@ attack.app.run(attack.main)
 """
 
 
-def launch(data_dir, workdir, stop='never'):
+def launch(data_dir, workdir, stop='never', more=()):
   tests = pathlib.Path(__file__).parent
   command = [sys.executable, '-c', KILLED, str(tests), stop]
   command += ['--model=toy', '--dataset=folder', f'--data_dir={data_dir}', f'--workdir={workdir}']
-  command += ['--num_clicks=2', '--batch_size=2', '--preset=tetris']
+  command += ['--num_clicks=2', '--batch_size=2', '--preset=tetris', *more]
   return subprocess.run(
     command, cwd=tests.parent, env=os.environ.copy(), capture_output=True, text=True, check=False
   )

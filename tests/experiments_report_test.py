@@ -3,8 +3,13 @@
 import csv
 import io
 import json
+import pathlib
 import shutil
+import signal
+import subprocess
+import sys
 
+import experiments_attack_test as killable
 import pytest
 import toy
 
@@ -206,3 +211,33 @@ def test_processes_of_jax_are_shards_by_themselves(monkeypatch):
   monkeypatch.setattr(attack.jax, 'process_index', lambda: 2)
   assert attack.Settings().shard == (2, 4)
   assert attack.Settings(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
+
+
+@pytest.mark.slow
+def test_a_killed_and_resumed_shard_changes_no_byte(tmp_path):
+  toy.write_folder(tmp_path / 'dev', SIZES)
+  whole, cut = tmp_path / 'whole', tmp_path / 'cut'
+  assert killable.launch(tmp_path / 'dev', whole).returncode == 0
+  for number in range(3):
+    flags = [f'--shard_id={number}', '--num_shards=3']
+    if number == 1:
+      killed = killable.launch(tmp_path / 'dev', cut, 'rows.jsonl', flags)
+      assert killed.returncode == -signal.SIGKILL, killed.stderr
+      assert 'shard-00001-of-00003 has not finished' in refused([cut], tmp_path)
+    done = killable.launch(tmp_path / 'dev', cut, 'never', flags)
+    assert done.returncode == 0, done.stderr
+    assert ('resuming' in done.stderr) == (number == 1)
+  tests = pathlib.Path(__file__).parent
+  command = [sys.executable, '-m', 'experiments.report']
+  command += [f'--workdirs={cut}', f'--out={tmp_path / "out"}']
+  done = subprocess.run(command, cwd=tests.parent, capture_output=True, text=True, check=False)
+  assert done.returncode == 0, done.stderr
+  assert '1 run merged' in done.stdout
+  assert (tmp_path / 'out' / 'rows.jsonl').read_bytes() == (whole / 'rows.jsonl').read_bytes()
+
+  command[3] = f'--workdirs={cut / "shard-00000-of-00003"}'
+  done = subprocess.run(command, cwd=tests.parent, capture_output=True, text=True, check=False)
+  assert done.returncode == 2
+  assert done.stderr == 'error: toy-dev-tetris: shards 1, 2 of 3 missing; found ' + (
+    f'{cut / "shard-00000-of-00003"}\n'
+  )

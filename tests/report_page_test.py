@@ -119,11 +119,11 @@ const pick = (id, value) => {
 };
 report.visible = [...document.querySelectorAll('section')]
   .filter((one) => !one.hidden).map((one) => one.id);
-report.unsorted = cells('scores', 7);
+report.unsorted = cells('scores', 4);
 head('scores', 'D').click();
-report.up = cells('scores', 7);
+report.up = cells('scores', 4);
 head('scores', 'D').click();
-report.down = cells('scores', 7);
+report.down = cells('scores', 4);
 report.aria = document.querySelector('#scores th[aria-sort]').getAttribute('aria-sort');
 head('scores', 'Model').click();
 report.models = cells('scores', 0);
