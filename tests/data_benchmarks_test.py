@@ -9,7 +9,7 @@ import scipy.io
 from PIL import Image
 
 from tetris_jax import data
-from tetris_jax.data import benchmarks, images, resize, sbd
+from tetris_jax.data import benchmarks, images, labels, resize, sbd
 
 SIZE = (24, 36)
 
@@ -235,6 +235,26 @@ def test_tetris_pictures_are_cut_to_the_long_side(tmp_path):
   assert data.open_dataset('tetris', str(tmp_path), long_side=0).size(0) == SIZE
 
 
+def test_a_tetris_object_lost_to_the_size_is_skipped(tmp_path):
+  mask = tetris_mask()
+  mask[0, 35] = 0, 0, 9
+  save(tmp_path / 'images' / 'a.png', picture())
+  save(tmp_path / 'masks' / 'a.png', mask)
+  small = data.open_dataset('tetris', str(tmp_path), long_side=9)
+  lost = {entry.instance: entry for entry in small}
+  assert lost['a#9'].status == 'skipped'
+  assert lost['a#9'].reason == 'masks/a.png: object 9 has no pixel at 6 x 9 pixels'
+  assert isinstance(lost['a#300'], data.Sample)
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_distinct_numbers_are_those_of_a_sort(seed):
+  rng = np.random.default_rng(seed)
+  numbers = rng.integers(-1, 5, (7, 9), dtype=np.int32) * rng.integers(0, 2, (7, 9), dtype=np.int32)
+  assert labels.distinct(numbers) == [n for n in np.unique(numbers).tolist() if n > 0]
+  assert labels.distinct(np.array([[3]], np.int32)) == [3]
+
+
 def test_a_tetris_mask_that_is_a_jpeg_is_refused(tmp_path):
   save(tmp_path / 'images' / 'a.jpg', picture())
   save(tmp_path / 'masks' / 'a.jpg', tetris_mask())
@@ -266,6 +286,25 @@ def test_a_folder_too_high_is_pointed_at(tmp_path):
   (tmp_path / 'x' / 'data_GT').mkdir()
   with pytest.raises(data.DataError, match='data_GT has no pictures'):
     data.open_dataset('grabcut', str(tmp_path / 'x'))
+
+
+def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path):
+  make_trimaps(tmp_path, 'data_GT', 'boundary_GT')
+  shutil.rmtree(tmp_path / 'boundary_GT')
+  (tmp_path / 'boundary_GT').write_text('')
+  with pytest.raises(data.DataError, match='has no folder boundary_GT'):
+    data.open_dataset('grabcut', str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+  make_trimaps(tmp_path, 'data_GT', 'boundary_GT')
+
+  def refuse(self):
+    raise PermissionError(13, 'Permission denied', str(self))
+
+  monkeypatch.setattr('pathlib.Path.iterdir', refuse)
+  with pytest.raises(data.DataError, match=r'--data_dir=.* cannot be read: .*Permission denied'):
+    data.open_dataset('grabcut', str(tmp_path))
 
 
 def test_published_counts_are_met_without_a_note(tmp_path, monkeypatch):

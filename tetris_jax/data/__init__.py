@@ -94,7 +94,10 @@ def open_dataset(name: str, data_dir: str | None = None, **options: Any) -> Data
     raise DataError(f'--dataset={name} has no option {", ".join(foreign)}; {known}')
   if name == 'samples':
     return read_samples()
-  return _READERS[name](data_dir, **options)
+  try:
+    return _READERS[name](data_dir, **options)
+  except OSError as error:
+    raise DataError(f'--dataset={name}, --data_dir={data_dir} cannot be read: {error}') from error
 
 
 def parse_options(name: str, written: Sequence[str]) -> dict[str, Any]:

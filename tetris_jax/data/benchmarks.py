@@ -183,6 +183,7 @@ def _entries(
       functools.partial(_limited_labels, long_side=long_side),
       functools.partial(_limited_picture, long_side=long_side),
       functools.partial(_limited_size, long_side=long_side),
+      listed=_numbers,
     )
     return labels.every_object(found, reader)
   reader = labels.Reader(about.read_labels)
@@ -221,11 +222,8 @@ def _limited_labels(path: pathlib.Path, long_side: int) -> np.ndarray:
   target = resize.limited_size(size, long_side)
   if target == size:
     return numbers
-  found = np.unique(numbers)
-  if len(found) > labels.MAX_OBJECTS:  # No objects; say so without resizing each.
-    return numbers
   out = np.zeros(target, np.int32)
-  for number in found[found > 0]:
+  for number in labels.distinct(numbers):
     # Where two meet, the later one counts, as in RClicks' loader.
     out[resize.resize((numbers == number).astype(np.uint8), target) > 0] = number
   return out

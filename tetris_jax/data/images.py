@@ -174,10 +174,15 @@ def _ids(image: Any, path: Source) -> np.ndarray:
     ids = ids if ids.ndim == 2 else ids[..., 0]
     # Pillow stretches 2- and 4-bit grey over 0..255; the stored number is what names the object.
     return ids // {'L;2': 85, 'L;4': 17}.get(stored, 1)
-  rgb = np.asarray(_to_rgb(image), np.int32)
-  if (rgb == rgb[..., :1]).all():
-    return rgb[..., 0]
-  return rgb[..., 0] * 65536 + rgb[..., 1] * 256 + rgb[..., 2]
+  red, green, blue = np.moveaxis(np.asarray(_to_rgb(image), np.uint8), -1, 0)
+  ids = red.astype(np.int32)
+  if np.array_equal(red, green) and np.array_equal(green, blue):
+    return ids
+  # In place: masks of 12 megapixels are common.
+  for channel in (green, blue):
+    ids <<= 8
+    ids |= channel
+  return ids
 
 
 @contextlib.contextmanager

@@ -61,16 +61,26 @@ def find_root(
     raise DataError(f'--data_dir={data_dir} does not exist; {advice}')
   if not root.is_dir():
     raise DataError(f'--data_dir={data_dir} is a file; {advice}')
-  missing = [part for part in needed if not (root / part).exists()]
+  missing = [part for part in needed if not _is_there(root, part)]
   if not missing:
     return root
-  lacks = ' and no '.join(f'{"file" if "." in part else "folder"} {part}' for part in missing)
+  lacks = ' and no '.join(
+    f'{"file" if _is_file_name(part) else "folder"} {part}' for part in missing
+  )
   hint = _below(root, needed)
   raise DataError(
     f'--data_dir={data_dir} has no {lacks} (found {listing(root)}); '
     + (f'did you mean --data_dir={hint}? ' if hint else '')
     + advice
   )
+
+
+def _is_file_name(part: str) -> bool:
+  return pathlib.PurePath(part).suffix in ('.json', '.txt')
+
+
+def _is_there(root: pathlib.Path, part: str) -> bool:
+  return (root / part).is_file() if _is_file_name(part) else (root / part).is_dir()
 
 
 def require_files(
@@ -86,7 +96,7 @@ def _below(root: pathlib.Path, needed: Sequence[str]) -> pathlib.Path | None:
   """The first folder one or two levels below that holds all that is needed."""
   for pattern in ('*', '*/*'):
     for folder in sorted(root.glob(pattern)):
-      if folder.is_dir() and all((folder / part).exists() for part in needed):
+      if folder.is_dir() and all(_is_there(folder, part) for part in needed):
         return folder
   return None
 

@@ -198,7 +198,7 @@ def _entries(
   if mapped.objects == 'masks':
     numbers = list(range(1, len(example.labels) + 1))
   else:
-    numbers = [int(number) for number in np.unique(example.labels) if number > 0]
+    numbers = labels.distinct(example.labels)
   if not numbers or len(numbers) > labels.MAX_OBJECTS:
     status, reason = 'skipped', 'its mask has no object'
     if numbers:
