@@ -193,7 +193,7 @@ def _configuration(
       'step_diagonal': info.step_diagonal,
       'sha256': dict(info.sha256),
     },
-    'instances': results.fingerprint(runner.listed(dataset)),
+    'instances': runner.fingerprint(dataset),
     'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
       **{name: _version(name) for name in packages},

@@ -1,6 +1,7 @@
 """Merges finished work folders and compares their runs: tables, figures, one page to look at.
 
   python -m experiments.report --workdirs=runs/mine
+  python -m experiments.report --workdirs=runs/mine --heatmaps=runs/maps
   python -m experiments.report --workdirs=runs/a,runs/b/shard-00000-of-00002,'runs/c*' --out=report
 
 A work folder is a whole run, one shard of a run, or the folder that holds all shards. Shards must
@@ -21,7 +22,7 @@ from typing import Any
 from absl import app, flags
 
 from tetris_jax import results
-from tetris_jax.report import compare, merge, overview, page, write
+from tetris_jax.report import compare, heatmaps, merge, overview, page, write
 
 __all__ = ['execute', 'main']
 
@@ -42,13 +43,19 @@ def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
   return write.write_run(workdir, rows, run.config, run.totals, picture)
 
 
-def execute(workdirs: Sequence[str], out: str | os.PathLike[str], pictures_per_run: int) -> None:
+def execute(
+  workdirs: Sequence[str],
+  out: str | os.PathLike[str],
+  pictures_per_run: int,
+  maps: Sequence[str] = (),
+) -> None:
   """Merges, compares and writes.
 
   Args:
     workdirs: as --workdirs has them.
     out: folder for everything.
     pictures_per_run: of the most fragile instances, on the page.
+    maps: work folders of experiments.heatmap, for the page.
 
   Raises:
     results.WorkdirError: something is missing, does not merge or cannot be written.
@@ -62,6 +69,7 @@ def execute(workdirs: Sequence[str], out: str | os.PathLike[str], pictures_per_r
   if root.resolve() in taken:
     raise results.WorkdirError(f'--out={out} holds work folders; name another folder')
   runs = merge.collect(folders)
+  mapped = [heatmaps.read_heatmaps(pathlib.Path(folder)) for folder in maps]
   try:
     root.mkdir(parents=True, exist_ok=True)
     targets = [root if len(runs) == 1 else root / run.name for run in runs]
@@ -70,7 +78,7 @@ def execute(workdirs: Sequence[str], out: str | os.PathLike[str], pictures_per_r
     raise results.WorkdirError(f'--out={out} cannot be written: {error}') from error
   lines = compare.overview(runs, summaries)
   orders, pairs = compare.orders(lines), compare.pairs(runs)
-  html = page.render(runs, summaries, lines, orders, pairs, pictures_per_run)
+  html = page.render(runs, summaries, lines, orders, pairs, pictures_per_run, mapped)
   for name, text in (
     ('comparison.md', overview.as_markdown(lines, orders, pairs)),
     ('comparison.csv', overview.as_csv(lines)),
@@ -79,7 +87,8 @@ def execute(workdirs: Sequence[str], out: str | os.PathLike[str], pictures_per_r
   ):
     results.write_atomically(root / name, text.encode(errors='replace'))
   results.Workdir(root).write_json(
-    'comparison.json', {'runs': lines, 'orders': orders, 'pairs': pairs}
+    'comparison.json',
+    {'runs': lines, 'orders': orders, 'pairs': pairs, 'shares': heatmaps.shares(mapped)},
   )
   print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{root / "report.html"}')
 
@@ -89,7 +98,8 @@ def main(argv: Sequence[str]) -> None:
   try:
     if len(argv) > 1:
       raise results.WorkdirError(f'unexpected argument {argv[1]!r}; name folders by --workdirs')
-    execute(flags.FLAGS.workdirs or [], flags.FLAGS.out, flags.FLAGS.pictures_per_run)
+    asked = flags.FLAGS
+    execute(asked.workdirs or [], asked.out, asked.pictures_per_run, asked.heatmaps)
   except results.WorkdirError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
@@ -98,6 +108,7 @@ def main(argv: Sequence[str]) -> None:
 if __name__ == '__main__':
   # Defined here, so that programs whose flags have the same names can be imported together.
   flags.DEFINE_list('workdirs', None, 'Work folders, by commas; patterns are expanded.')
+  flags.DEFINE_list('heatmaps', [], 'Work folders of experiments.heatmap, for the page.')
   flags.DEFINE_string('out', 'report', 'Folder that everything is written into.')
   flags.DEFINE_integer(
     'pictures_per_run', 12, 'How many of the most fragile instances of a run the page shows.'

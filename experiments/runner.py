@@ -19,7 +19,7 @@ from experiments import progress as progress_lib
 from tetris_jax import data, results, rows, types
 from tetris_jax.report import overlay
 
-__all__ = ['Attacker', 'listed', 'picture_name', 'run']
+__all__ = ['Attacker', 'fingerprint', 'listed', 'picture_name', 'run']
 
 _LONGEST_REASON = 300
 _LONGEST_NAME = 80
@@ -93,6 +93,14 @@ def listed(dataset: data.Dataset) -> list[list[Any]]:
     [name, None if size is None else list(size)]
     for name, size in zip(dataset.names, sizes, strict=True)
   ]
+
+
+def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
+  """What must stay the same between a run and its resumption: the instances and their sizes.
+
+  Their pixels are not looked at, for that would read a whole data set before the first batch.
+  """
+  return results.fingerprint(listed(dataset))
 
 
 def picture_name(index: int, instance: str) -> str:

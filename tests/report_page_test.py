@@ -11,14 +11,15 @@ import pytest
 import runs as runs_lib
 from PIL import Image
 
-from tetris_jax.report import compare, page
+from tetris_jax import results
+from tetris_jax.report import compare, heatmaps, page
 
 
-def render(runs, pictures_per_run=12):
+def render(runs, pictures_per_run=12, maps=()):
   summaries = [runs_lib.summarised(run) for run in runs]
   lines = compare.overview(runs, summaries)
   return page.render(
-    runs, summaries, lines, compare.orders(lines), compare.pairs(runs), pictures_per_run
+    runs, summaries, lines, compare.orders(lines), compare.pairs(runs), pictures_per_run, maps
   )
 
 
@@ -104,6 +105,45 @@ def test_a_hundred_instances_stay_below_ten_megabytes(tmp_path):
   assert 5_000_000 < len(text.encode()) < 10_000_000
 
 
+@pytest.fixture
+def maps(tmp_path):
+  """A work folder as experiments.heatmap leaves it: two instances, two presets."""
+  folder = tmp_path / 'heat'
+  (folder / 'maps').mkdir(parents=True)
+  (folder / 'config.json').write_text('{"model": "mobile_sam"}')
+  rows = []
+  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
+    presets = {
+      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
+    }
+    rows.append({'instance': f'p{number}', 'min': 0.1, 'max': 0.1 + truth, 'presets': presets})
+    picture(folder / 'maps' / f'0000{number}_p{number}.png', (900, 500))
+  rows[1]['presets']['wide']['share_of_range'] = 1.1
+  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
+  return folder
+
+
+def test_heat_maps_come_with_the_shares_that_were_found(maps):
+  read = heatmaps.read_heatmaps(maps)
+  assert list(read.pictures) == ['p1', 'p0']  # The wider range first.
+  tetris, wide = heatmaps.shares([read])
+  assert tetris['share']['value'] == pytest.approx(0.25) and tetris['lowest'] == 0.1
+  assert wide['share']['value'] == pytest.approx(0.65)  # 1.1 counts as 1.
+  assert (tetris['model'], tetris['source'], tetris['share']['n']) == ('mobile_sam', 'heat', 2)
+  run = runs_lib.make('mobile_sam', [runs_lib.row('a', 0.1, 0.2, 0.3)])
+  found = held(render([run], maps=[read]))
+  assert [one['name'] for one in found['maps']] == ['p1', 'p0']
+  assert found['shares'] == [tetris, wide]
+
+
+def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
+  (maps / 'maps' / '00001_p1.png').unlink()
+  with pytest.raises(results.WorkdirError, match='has 1 maps for 2 rows'):
+    heatmaps.read_heatmaps(maps)
+  with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
+    heatmaps.read_heatmaps(tmp_path)
+
+
 # Runs in the page after its own script: clicks, then leaves what it saw where --dump-dom shows it.
 TRIAL = """
 <script>
@@ -174,16 +214,19 @@ def browse(text, folder, width):
 
 @pytest.mark.browser
 @pytest.mark.parametrize('width', [1280, 500])
-def test_the_page_works_in_a_browser(runs, tmp_path, width):
-  found = browse(render(runs), tmp_path, width)
+def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
+  page_text = render(runs, maps=[heatmaps.read_heatmaps(maps)])
+  found = browse(page_text, tmp_path, width)
   assert found['errors'] == []
-  assert found['visible'] == ['scores', 'orders', 'pairs', 'curves', 'spread', 'fragile', 'facts']
+  assert found['visible'] == [
+    'scores', 'orders', 'pairs', 'curves', 'spread', 'fragile', 'shares', 'maps', 'facts',
+  ]  # fmt: skip
   numbers = [float(cell) for cell in found['unsorted']]
   assert [float(cell) for cell in found['up']] == sorted(numbers)
   assert [float(cell) for cell in found['down']] == sorted(numbers, reverse=True)
   assert found['aria'] == 'descending'
   assert found['models'] == sorted(found['models']) and len(found['models']) == 6
-  assert found['curves'] == 6 and found['images'] == [1000] * 6
+  assert found['curves'] == 6 and found['images'] == [1000] * 6 + [900] * 2
   assert found['filtered'][:3] == [['sam_b', 'sam_b'], 2, 0]
   assert all('sam_b' in cell for cell in found['filtered'][3]) and found['filtered'][3]
   assert found['both'] == [['sam_b'], ['davis_dev'], ['davis_dev']]

@@ -133,9 +133,7 @@ def _flat(config: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def fingerprint(instances: Sequence[Any]) -> dict[str, Any]:
-  """What must stay the same between a run and its resumption: the instances and their sizes.
-
-  Their pixels are not looked at, for that would read a whole data set before the first batch.
+  """How many instances a run has, and the sha256 of their names and sizes.
 
   Args:
     instances: [name, [height, width] or None] of each, in order.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tetris_jax.report import compare
+from tetris_jax.report.heatmaps import HeatMaps, shares
 from tetris_jax.report.merge import Run
 
 __all__ = ['MAX_PICTURE_BYTES', 'render']
@@ -30,6 +31,7 @@ def render(
   orders: Sequence[Mapping[str, Any]],
   pairs: Sequence[Mapping[str, Any]],
   pictures_per_run: int = 12,
+  maps: Sequence[HeatMaps] = (),
 ) -> str:
   """The page.
 
@@ -42,10 +44,17 @@ def render(
     lines: of `tetris_jax.report.compare.overview`, one a run.
     orders: of `compare.orders`.
     pairs: of `compare.pairs`.
-    pictures_per_run: at most.
+    pictures_per_run: at most, and at most as many heat maps of each of `maps`.
+    maps: heat maps, which take what the pictures leave, and at least a quarter.
   """
   scores = [compare.instance_scores(run) for run in runs]
-  drawn = _pictures(runs, scores, pictures_per_run)
+  fragile = [
+    _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
+  ]
+  budget = MAX_PICTURE_BYTES if not maps else MAX_PICTURE_BYTES * 3 // 4
+  drawn, spent = _encoded(fragile, budget)
+  widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
+  mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
   held = {
     'runs': [
       _run(run, summaries[index], lines[index], scores[index], drawn[index])
@@ -53,6 +62,12 @@ def render(
     ],
     'orders': list(orders),
     'pairs': list(pairs),
+    'shares': shares(maps),
+    'maps': [
+      {'model': one.model, 'source': one.source, 'name': _shown(name), 'picture': source}
+      for one, sources in zip(maps, mapped, strict=True)
+      for name, source in sources.items()
+    ],
     'quality': compare.QUALITY,
   }
   # No text of a file name or a reason may end the script element.
@@ -104,31 +119,36 @@ def _short(value: float | None) -> float | None:
   return None if value is None else round(value, 4)
 
 
-def _pictures(
-  runs: Sequence[Run],
-  scores: Sequence[Mapping[str, Mapping[str, float | None]]],
-  most: int,
-) -> list[dict[str, str]]:
-  """Data URLs of each run's most fragile instances, by name; without a search the worst ones."""
-  ordered = []
-  for run, found in zip(runs, scores, strict=True):
-    known = [name for name in found if name in run.pictures]
-    key = lambda name, found=found: (
-      -found[name]['auc'] if found[name]['d'] is None else found[name]['d']
-    )
-    ordered.append(sorted(known, key=key, reverse=True)[:most])
-  out: list[dict[str, str]] = [{} for _ in runs]
+def _fragile(
+  run: Run, found: Mapping[str, Mapping[str, float | None]], most: int
+) -> dict[str, pathlib.Path]:
+  """Pictures of a run's most fragile instances, by name; without a search of the worst ones."""
+
+  def fragility(name: str) -> float:
+    difference, auc = found[name]['d'], found[name]['auc']
+    return -(auc or 0.0) if difference is None else difference
+
+  known = [name for name in found if name in run.pictures]
+  return {name: run.pictures[name] for name in sorted(known, key=fragility, reverse=True)[:most]}
+
+
+def _encoded(
+  files: Sequence[Mapping[str, pathlib.Path]], budget: int
+) -> tuple[list[dict[str, str]], int]:
+  """Data URLs of pictures until `budget` bytes are spent, group after group in turns."""
+  out: list[dict[str, str]] = [{} for _ in files]
   spent = 0
-  for turn in range(max(most, 0)):
-    for index, run in enumerate(runs):
-      if turn >= len(ordered[index]):
+  for turn in range(max(map(len, files), default=0)):
+    for group, sources in zip(files, out, strict=True):
+      if turn >= len(group):
         continue
-      source = _data_url(run.pictures[ordered[index][turn]])
-      if spent + len(source) > MAX_PICTURE_BYTES:
-        return out
+      name = list(group)[turn]
+      source = _data_url(group[name])
+      if spent + len(source) > budget:
+        return out, spent
       spent += len(source)
-      out[index][ordered[index][turn]] = source
-  return out
+      sources[name] = source
+  return out, spent
 
 
 def _data_url(file: pathlib.Path) -> str:
