@@ -52,7 +52,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
 flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
 flags.DEFINE_integer(
-  'batch_size', 0, 'Instances attacked at once; 0 for 1 on a CPU and 8 elsewhere.'
+  'batch_size', 0, 'Instances attacked at once; 0 for 1 a CPU device, 8 a GPU or TPU.'
 )
 flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
 flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
@@ -240,7 +240,7 @@ def execute(settings: Settings) -> int:
     results.WorkdirError: the work folder cannot be used.
   """
   if not settings.batch_size:
-    chosen = 1 if jax.default_backend() == 'cpu' else 8
+    chosen = (1 if jax.default_backend() == 'cpu' else 8) * jax.local_device_count()
     settings = dataclasses.replace(settings, batch_size=chosen)
   config = _preset(settings)
   dataset = open_dataset(settings)
