@@ -3,6 +3,9 @@
   python -m experiments.attack
   python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
 
+Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
+below which every shard has a folder; `python -m experiments.report` merges them.
+
 The same command resumes a run that was stopped; finished instances are not done again. Ends with 0
 when no instance failed, 3 when some did (their rows say why), 1 when none was measured, 2 when a
 flag, the data, the weights or the work folder cannot be used, 130 when interrupted.
@@ -25,7 +28,7 @@ from absl import app, flags, logging
 from experiments import runner
 from ports import errors, zoo
 from tetris_jax import data, presets, results, types
-from tetris_jax.report import figures, summary, tables
+from tetris_jax.report import write
 
 __all__ = ['Settings', 'UsageError', 'execute', 'main', 'open_dataset', 'open_segmenter']
 
@@ -35,7 +38,10 @@ flags.DEFINE_string(
 )
 flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
 flags.DEFINE_string(
-  'data_dir', None, 'For --dataset=folder: holds images/ and masks/ with files of the same stem.'
+  'data_dir', None, 'Where the data set lies; --dataset=folder has images/ and masks/ in it.'
+)
+flags.DEFINE_list(
+  'data_options', [], 'Options of a data set as key=value, such as split=val for --dataset=sbd.'
 )
 flags.DEFINE_string(
   'objects', 'binary', "For --dataset=folder: 'binary' masks, or 'ids' with an object a number."
@@ -54,6 +60,10 @@ flags.DEFINE_string(
   'workdir', None, 'Where results go; by default runs/<model>-<dataset>-<preset>.'
 )
 flags.DEFINE_integer(
+  'shard_id', None, 'Which part of the instances to attack; by default the JAX process\'s own.'
+)
+flags.DEFINE_integer('num_shards', None, 'In how many parts; by default the JAX processes.')
+flags.DEFINE_integer(
   'pictures', -1, 'How many instances are drawn, the first ones; -1 for all.'
 )
 
@@ -70,6 +80,7 @@ class Settings:
   weights: str | None = None
   dataset: str = 'samples'
   data_dir: str | None = None
+  data_options: tuple[str, ...] = ()
   objects: str = 'binary'
   ignore_id: int | None = None
   preset: str = 'tetris'
@@ -78,6 +89,8 @@ class Settings:
   limit: int = 0
   seed: int = 0
   workdir: str | None = None
+  shard_id: int | None = None
+  num_shards: int | None = None
   pictures: int = -1
 
   def __post_init__(self) -> None:
@@ -88,17 +101,32 @@ class Settings:
         raise UsageError(f'--{name}={value}: expected at least {least}')
     if not 0 <= self.seed < 2**32:
       raise UsageError(f'--seed={self.seed}: expected 0 to {2**32 - 1}')
+    if (self.shard_id is None) != (self.num_shards is None):
+      raise UsageError('--shard_id and --num_shards are given together or not at all')
+    number, count = self.shard
+    if not 0 <= number < count:
+      raise UsageError(f'--shard_id={number} of --num_shards={count}: expected 0 to {count - 1}')
+
+  @property
+  def shard(self) -> tuple[int, int]:
+    """Its number and how many there are."""
+    if self.shard_id is None or self.num_shards is None:
+      return jax.process_index(), jax.process_count()
+    return self.shard_id, self.num_shards
 
   @property
   def folder(self) -> pathlib.Path:
-    """The work folder."""
+    """The work folder; each shard of several has one of its own below --workdir."""
     name = f'{self.model}-{self.dataset}-{self.preset}'
-    return pathlib.Path(self.workdir or pathlib.Path('runs') / name)
+    whole = pathlib.Path(self.workdir or pathlib.Path('runs') / name)
+    number, count = self.shard
+    return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
 
 
 def _settings() -> Settings:
   names = [field.name for field in dataclasses.fields(Settings)]
   asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+  asked['data_options'] = tuple(asked['data_options'])
   return Settings(**asked)
 
 
@@ -110,11 +138,14 @@ def open_dataset(settings: Settings) -> data.Dataset:
   if settings.ignore_id is not None:
     options['ignore_id'] = settings.ignore_id
   try:
+    options.update(data.parse_options(settings.dataset, settings.data_options))
     dataset = data.open_dataset(settings.dataset, settings.data_dir, **options)
   except data.DataError as error:
     raise UsageError(str(error)) from error
   except ValueError as error:
-    raise UsageError(f'--objects, --ignore_id: {error}') from error
+    raise UsageError(f'--objects, --ignore_id, --data_options: {error}') from error
+  for note in dataset.notes:
+    print(f'note: {note}', file=sys.stderr)
   if settings.limit:
     dataset = dataset.select(range(min(settings.limit, len(dataset))))
   return dataset
@@ -147,7 +178,8 @@ def _configuration(
 ) -> dict[str, Any]:
   """What `config.json` holds; all but Python's and NumPy's versions must agree on resuming."""
   asked = dataclasses.asdict(settings)
-  del asked['workdir'], asked['pictures']  # They change no row.
+  for name in ('workdir', 'pictures', 'shard_id', 'num_shards'):
+    del asked[name]  # They change no row.
   for name in ('data_dir', 'weights'):
     asked[name] = asked[name] and str(pathlib.Path(asked[name]).expanduser().resolve())
   packages = ('tetris_jax', 'jax', 'jaxlib', 'numpy')
@@ -162,6 +194,7 @@ def _configuration(
       'sha256': dict(info.sha256),
     },
     'instances': runner.fingerprint(dataset),
+    'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
       **{name: _version(name) for name in packages},
       'python': platform.python_version(),
@@ -185,34 +218,6 @@ def _keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs between runs, unless the user has chosen a folder for them."""
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
-
-
-def _report(
-  workdir: results.Workdir,
-  rows: Sequence[Mapping[str, Any]],
-  config: Mapping[str, Any],
-  totals: Mapping[str, float],
-) -> dict[str, Any]:
-  """Writes summary, curves and report; returns the summary."""
-  made = summary.summarise(
-    rows, config['model']['name'], config['preset']['name'], config['preset']['num_clicks']
-  )
-  rate = totals['evaluations'] / totals['seconds'] if totals['seconds'] else None
-  made['evaluations_per_second'] = rate and round(rate, 3)
-  made['device_seconds'] = round(totals['seconds'], 3)
-  made['compile_seconds'] = round(totals['compile_seconds'], 3)
-
-  def picture(index: int, instance: str) -> str | None:
-    file = f'figures/{runner.picture_name(index, instance)}'
-    return file if (workdir.path / file).exists() else None
-
-  if made['n_ok']:
-    results.write_atomically(workdir.path / 'figures' / 'curves.png', figures.draw_curves(made))
-  text = tables.markdown(rows, made, config, picture)
-  results.write_atomically(workdir.path / 'report.md', text.encode())
-  # The summary comes last: where it lies, the rest does too.
-  workdir.write_json('summary.json', made)
-  return made
 
 
 def _headline(made: Mapping[str, Any]) -> str:
@@ -245,9 +250,20 @@ def execute(settings: Settings) -> int:
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     attacker = runner.Attacker(segmenter, config, settings.seed, with_masks=pictures > 0)
-    rows, totals = runner.run(dataset, attacker, workdir, settings.batch_size, pictures)
-    made = _report(workdir, rows, described, totals)
+    workdir.write_json('instances.json', {'instances': runner.listed(dataset)})
+    rows, totals = runner.run(
+      dataset, attacker, workdir, settings.batch_size, pictures, settings.shard
+    )
+    drawn = {
+      name: pathlib.Path('figures') / runner.picture_name(index, name)
+      for index, name in enumerate(dataset.names)
+    }
+    picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
+    made = write.write_run(workdir, rows, described, totals, picture)
   print(f'{_headline(made)}\n{settings.folder / "report.md"}')
+  if not rows:
+    print('this shard has no instances: there are fewer batches than shards')
+    return 0
   if not made['n_ok']:
     print('error: no instance was measured; see report.md', file=sys.stderr)
     return 1

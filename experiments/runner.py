@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import dataclasses
-import hashlib
 import re
 import time
 import traceback
@@ -20,7 +19,7 @@ from experiments import progress as progress_lib
 from tetris_jax import data, mesh, results, rows, types
 from tetris_jax.report import overlay
 
-__all__ = ['Attacker', 'fingerprint', 'picture_name', 'run']
+__all__ = ['Attacker', 'fingerprint', 'listed', 'picture_name', 'run']
 
 _LONGEST_REASON = 300
 _LONGEST_NAME = 80
@@ -93,15 +92,21 @@ class _Prepared:
   batch: types.Batch | None
 
 
+def listed(dataset: data.Dataset) -> list[list[Any]]:
+  """[name, [height, width] or None] of every instance, in order."""
+  sizes = (dataset.size(index) for index in range(len(dataset)))
+  return [
+    [name, None if size is None else list(size)]
+    for name, size in zip(dataset.names, sizes, strict=True)
+  ]
+
+
 def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
   """What must stay the same between a run and its resumption: the instances and their sizes.
 
   Their pixels are not looked at, for that would read a whole data set before the first batch.
   """
-  digest = hashlib.sha256()
-  for index, name in enumerate(dataset.names):
-    digest.update(f'{name!r} {dataset.size(index)}\n'.encode('utf-8', 'surrogateescape'))
-  return {'count': len(dataset), 'sha256': digest.hexdigest()}
+  return results.fingerprint(listed(dataset))
 
 
 def picture_name(index: int, instance: str) -> str:
@@ -232,8 +237,12 @@ def run(
   workdir: results.Workdir,
   batch_size: int,
   pictures: int,
+  shard: tuple[int, int] = (0, 1),
 ) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
-  """Attacks every instance that has no row yet and merges all rows.
+  """Attacks every instance of a shard that has no row yet and merges its rows.
+
+  A shard is every `count`-th batch of the plan of all instances, so it has the very batches that a
+  run in one piece has.
 
   While the device works on a batch, one thread reads the next and another draws and writes the
   last. A batch that raises becomes failed rows, and is tried again when the run is resumed.
@@ -244,6 +253,7 @@ def run(
     workdir: where shards are.
     batch_size: instances a batch.
     pictures: how many instances are drawn, the first ones of the data set.
+    shard: its number, and how many there are.
 
   Returns:
     The rows in data set order, and the totals of all batches, also of earlier sessions: device
@@ -254,26 +264,29 @@ def run(
   """
   groups, unsized = data.plan(dataset, batch_size)
   order = dataset.names
+  mine = range(shard[0], len(groups), shard[1])
+  unsized = unsized if shard[0] == 0 else ()
   names = [[order[index] for index in group.indices] for group in groups]
   shards: dict[int, results.Shard] = {}
   notes = []
-  for number in range(len(groups)):
+  for number in mine:
     try:
-      shard = workdir.read_shard(number, names[number])
+      finished = workdir.read_shard(number, names[number])
     except results.DamagedShardError as error:
       notes.append(f'{error}; its batch is done again')
       continue
-    if shard is not None and not shard.facts.get('raised'):
-      shards[number] = shard
+    if finished is not None and not finished.facts.get('raised'):
+      shards[number] = finished
   done = sum(len(names[number]) for number in shards) + len(unsized)
-  progress = progress_lib.Progress(len(dataset), done)
+  wanted = sum(len(names[number]) for number in mine) + len(unsized)
+  progress = progress_lib.Progress(wanted, done)
   if shards:
-    notes.append(f'resuming {workdir.path}: {done} of {len(dataset)} instances are done')
+    notes.append(f'resuming {workdir.path}: {done} of {wanted} instances are done')
   for note in notes:
     progress.say(note)
 
   this = _Run(dataset, attacker, workdir, batch_size, pictures, progress)
-  todo = [number for number in range(len(groups)) if number not in shards]
+  todo = [number for number in mine if number not in shards]
   written: concurrent.futures.Future[None] | None = None
   with (
     contextlib.closing(progress),
@@ -287,21 +300,24 @@ def run(
       try:
         prepared = upcoming.result()
         made, found, facts = this.attack(prepared)
-        shard = results.Shard(made, facts)
+        batch = results.Shard(made, facts)
       except Exception as error:  # Whatever it is, it ends as rows with a reason.
-        shard = this.failed(prepared, error)
+        batch = this.failed(prepared, error)
       if written is not None:
         written.result()
-      written = writer.submit(this.finish, number, prepared, shard, found)
-      shards[number] = shard
-      progress.advance(len(names[number]), shard.facts['evaluations'], shard.facts['seconds'])
+      written = writer.submit(this.finish, number, prepared, batch, found)
+      shards[number] = batch
+      progress.advance(len(names[number]), batch.facts['evaluations'], batch.facts['seconds'])
     if written is not None:
       written.result()
 
-  made = [row for shard in shards.values() for row in shard.rows]
-  merged = workdir.write_rows(order, made + _unsized_rows(dataset, unsized))
+  made = [row for batch in shards.values() for row in batch.rows]
+  made += _unsized_rows(dataset, unsized)
+  attacked = {row['instance'] for row in made}
+  own = order if shard[1] == 1 else [name for name in order if name in attacked]
+  merged = workdir.write_rows(own, made)
   totals = {
-    key: sum(shard.facts[key] for shard in shards.values())
+    key: sum(batch.facts[key] for batch in shards.values())
     for key in ('seconds', 'compile_seconds', 'evaluations')
   }
   return merged, totals

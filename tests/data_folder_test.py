@@ -259,7 +259,7 @@ def test_a_picture_of_several_objects_is_decoded_once_in_a_row(root, monkeypatch
 
 
 def test_too_many_ids_fail(root, monkeypatch):
-  monkeypatch.setattr('tetris_jax.data.folder.MAX_OBJECTS', 9)
+  monkeypatch.setattr('tetris_jax.data.labels.MAX_OBJECTS', 9)
   put(root, 'a', picture(2, 5), np.arange(1, 11, dtype=np.uint8).reshape(2, 5))
   assert only(root, objects='ids').reason == (
     'masks/a.png holds 10 different ids; at most 9 are objects'
@@ -314,11 +314,11 @@ def test_an_unusable_data_dir_is_an_error_that_says_what_to_do(tmp_path):
 
 def test_open_dataset_names_what_it_knows(root):
   put(root, 'a', picture(), levels(value=7))
-  with pytest.raises(DataError, match='--dataset=imagenet is unknown; known data sets: folder'):
+  with pytest.raises(DataError, match='--dataset=imagenet is unknown; known data sets: berk'):
     open_dataset('imagenet')
   with pytest.raises(DataError, match='takes no --data_dir'):
     open_dataset('samples', str(root))
-  with pytest.raises(DataError, match=r'takes no options \(found objects\)'):
+  with pytest.raises(DataError, match=r'has no option objects; it takes none'):
     open_dataset('samples', objects='ids')
   assert open_dataset('folder', str(root), objects='ids').names == ('a#7',)
 

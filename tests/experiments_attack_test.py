@@ -205,12 +205,15 @@ def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
     ({'seed': -1}, '--seed=-1: expected 0 to'),
     ({'pictures': -2}, '--pictures=-2: expected at least -1'),
     ({'model': 'nothing'}, '--model=nothing is unknown; known models: toy'),
-    ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: folder, samples'),
+    ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: berkeley, coco'),
     ({'preset': 'nothing'}, '--preset=nothing: .*baseline'),
     ({'data_dir': None}, '--dataset=folder needs --data_dir'),
     ({'data_dir': '/nowhere'}, '--data_dir=/nowhere does not exist'),
     ({'objects': 'all'}, '--objects'),
     ({'ignore_id': 3}, '--ignore_id'),
+    ({'data_options': ('split=val',)}, 'data_options=split=val: --dataset=folder has no option'),
+    ({'data_options': ('objects=all',)}, "--data_options: objects='all'"),
+    ({'dataset': 'sbd'}, 'has no folder img and no folder inst and no file val.txt'),
   ],
 )
 def test_flags_are_checked_before_anything_is_written(data_dir, tmp_path, changes, message):
@@ -218,6 +221,16 @@ def test_flags_are_checked_before_anything_is_written(data_dir, tmp_path, change
   with pytest.raises(attack.UsageError, match=message):
     attack.execute(attack.Settings(workdir=str(tmp_path / 'run'), **asked))
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_known_data_set_takes_options_and_says_what_is_odd(tmp_path, capsys):
+  toy.write_folder(tmp_path / 'd', SIZES[:2])
+  asked = attack.Settings(
+    dataset='tetris', data_dir=str(tmp_path / 'd'), data_options=('long_side=48',), limit=1
+  )
+  dataset = attack.open_dataset(asked)
+  assert dataset.names == ('p0#255',) and dataset.size(0) == (34, 48)
+  assert 'note: TETRIS was published with 2000 pictures' in capsys.readouterr().err
 
 
 def test_another_configuration_is_refused_by_the_name_of_its_flags(data_dir, tmp_path):
@@ -280,11 +293,11 @@ attack.app.run(attack.main)
 """
 
 
-def launch(data_dir, workdir, stop='never'):
+def launch(data_dir, workdir, stop='never', more=()):
   tests = pathlib.Path(__file__).parent
   command = [sys.executable, '-c', KILLED, str(tests), stop]
   command += ['--model=toy', '--dataset=folder', f'--data_dir={data_dir}', f'--workdir={workdir}']
-  command += ['--num_clicks=2', '--batch_size=2', '--preset=tetris']
+  command += ['--num_clicks=2', '--batch_size=2', '--preset=tetris', *more]
   return subprocess.run(
     command, cwd=tests.parent, env=os.environ.copy(), capture_output=True, text=True, check=False
   )

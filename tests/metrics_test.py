@@ -139,3 +139,82 @@ def test_columns_are_resampled_alike():
   values = np.random.default_rng(0).uniform(size=(9, 2))
   means = metrics.bootstrap_means(np.c_[values, values[:, 1] - values[:, 0]], num_resamples=300)
   np.testing.assert_allclose(means[:, 2], means[:, 1] - means[:, 0], atol=1e-12)
+
+
+def test_a_paired_difference_is_that_of_the_differences():
+  rng = np.random.default_rng(0)
+  hardness = rng.uniform(size=50)
+  first, second = hardness + 0.1, hardness + rng.normal(0, 0.01, 50)
+  first[3] = second[7] = np.nan
+  estimate = metrics.paired_difference(first, second)
+  kept = np.delete(first - second, [3, 7])
+  assert estimate == metrics.mean(kept)
+  assert estimate.n == 48
+  # Instances vary by 0.3, the difference by 0.01: only pairing makes the interval this narrow.
+  assert estimate.high - estimate.low < 0.01
+  swapped = metrics.paired_difference(second, first)
+  assert swapped.value == -estimate.value
+  for compare in (metrics.paired_difference, metrics.permutation_test):
+    with pytest.raises(ValueError, match=r'found shapes \(3,\) and \(2,\)'):
+      compare(np.zeros(3), np.zeros(2))
+
+
+def test_a_permutation_test_of_few_pairs_is_exact():
+  # Of 2**5 exchanges only two leave all five differences with one sign.
+  assert metrics.permutation_test(np.arange(5) + 1.0, np.zeros(5)) == 2 / 32
+  # Sums of +-1 +-2: |3| twice of four.
+  assert metrics.permutation_test(np.array([1.0, 2.0]), np.zeros(2)) == 0.5
+  assert metrics.permutation_test(np.array([1.0, -1.0]), np.zeros(2)) == 1.0
+  assert metrics.permutation_test(np.full(4, 0.3), np.full(4, 0.3)) == 1.0
+  assert metrics.permutation_test(np.array([np.nan]), np.zeros(1)) is None
+
+
+def test_a_permutation_test_equals_scipy():
+  import scipy.stats
+
+  rng = np.random.default_rng(1)
+  for n in (8, 40):
+    first, second = rng.normal(0.3, 1, n), rng.normal(0, 1, n)
+    expected = scipy.stats.permutation_test(
+      (first, second), lambda a, b, axis: np.mean(a - b, axis=axis), vectorized=True,
+      permutation_type='samples', n_resamples=20000, rng=np.random.default_rng(2),
+    ).pvalue  # fmt: skip
+    found = metrics.permutation_test(first, second)
+    assert found == pytest.approx(expected, abs=1e-12 if n == 8 else 0.015)
+    assert found == metrics.permutation_test(first, second)
+    assert found == metrics.permutation_test(second, first)
+
+
+def test_a_permutation_test_is_calibrated():
+  rng = np.random.default_rng(3)
+  values = [metrics.permutation_test(*rng.normal(size=(2, 9))) for _ in range(400)]
+  # P(p <= alpha) <= alpha where nothing differs; the margin is three standard deviations.
+  for alpha in (0.05, 0.2, 0.5):
+    assert abs(np.mean(np.array(values) <= alpha) - alpha) < 3 * np.sqrt(alpha * (1 - alpha) / 400)
+
+
+def test_kendall_tau_of_known_orders():
+  scores = np.array([3.0, 1.0, 2.0, 9.0])
+  assert metrics.kendall_tau(scores, 2 * scores + 1) == 1.0
+  assert metrics.kendall_tau(scores, -scores) == -1.0
+  # One of six pairs is turned round.
+  turned = metrics.kendall_tau(np.arange(4), np.array([0, 2, 1, 3]))
+  assert turned == pytest.approx(4 / 6)
+  assert metrics.kendall_tau(np.array([1.0]), np.array([1.0])) is None
+  assert metrics.kendall_tau(np.ones(3), np.arange(3)) is None
+  with pytest.raises(ValueError, match='equal lengths'):
+    metrics.kendall_tau(np.ones(3), np.ones(2))
+
+
+@hypothesis.given(
+  st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12)
+)
+def test_kendall_tau_with_ties_equals_scipy(pairs):
+  import scipy.stats
+
+  first, second = np.array(pairs, np.float64).T
+  expected = scipy.stats.kendalltau(first, second).statistic
+  found = metrics.kendall_tau(first, second)
+  assert (found is None) == bool(np.isnan(expected))
+  if found is not None:
+    assert found == pytest.approx(expected, abs=1e-12)

@@ -15,10 +15,13 @@ __all__ = [
   'Estimate',
   'bootstrap_means',
   'iou_auc',
+  'kendall_tau',
   'mean',
   'means',
   'noc',
   'nof',
+  'paired_difference',
+  'permutation_test',
   'robustness',
 ]
 
@@ -26,6 +29,8 @@ QUALITIES = (0.80, 0.85, 0.90, 0.95)
 """The IoUs at which the field counts clicks, as in NoC@90."""
 
 _RESAMPLES_AT_ONCE = 100
+# Up to so many pairs all 2**n exchanges are counted, at most as many as are drawn otherwise.
+_MOST_EXACT_PAIRS = 14
 
 
 class Estimate(NamedTuple):
@@ -196,3 +201,105 @@ def mean(
   if values.ndim != 1:
     raise ValueError(f'values: expected one number an instance, found shape {values.shape}')
   return means(values[:, None], level, num_resamples, seed)[0]
+
+
+def _differences(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+  """first - second of the instances that have a number in both."""
+  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+  if first.ndim != 1 or first.shape != second.shape:
+    raise ValueError(
+      f'first, second: expected one number an instance in both, in the same order, found shapes '
+      f'{first.shape} and {second.shape}'
+    )
+  difference = first - second
+  return difference[~np.isnan(difference)]
+
+
+def paired_difference(
+  first: np.ndarray,
+  second: np.ndarray,
+  level: float = 0.95,
+  num_resamples: int = 2000,
+  seed: int = 0,
+) -> Estimate:
+  """Mean of first - second with its bootstrap interval, both resampled by the same instances.
+
+  What two models or presets share of an instance's difficulty cancels, so the interval is narrower
+  than those of the two means suggest.
+
+  Args:
+    first: (num_instances,), such as D of one model; NaN where an instance has no number.
+    second: likewise of the other, of the same instances in the same order.
+    level: share of the resampled means inside the interval.
+    num_resamples: how often all instances are drawn.
+    seed: of the draw.
+
+  Raises:
+    ValueError: they are not one number an instance each.
+  """
+  return mean(_differences(first, second), level, num_resamples, seed)
+
+
+def permutation_test(
+  first: np.ndarray, second: np.ndarray, num_permutations: int = 20000, seed: int = 0
+) -> float | None:
+  """Two-sided p-value of the mean of first - second, by exchanging the two within instances.
+
+  Were the two alike, each instance's difference could as well have the other sign (Fisher's
+  randomisation test). Up to 14 instances all exchanges are counted; beyond, the observed one and
+  `num_permutations` random ones (Phipson and Smyth, 2010, for why it counts itself).
+
+  Args:
+    first: (num_instances,), such as D of one model; NaN where an instance has no number.
+    second: likewise of the other, of the same instances in the same order.
+    num_permutations: random exchanges.
+    seed: of their draw.
+
+  Returns:
+    The share of exchanges whose mean lies as far from 0 as the observed one; None without pairs.
+
+  Raises:
+    ValueError: they are not one number an instance each.
+  """
+  difference = _differences(first, second)
+  n = len(difference)
+  if not n:
+    return None
+  # Sums that differ by rounding alone are equal.
+  least = abs(difference.sum()) - 1e-12 * np.abs(difference).sum()
+  if n <= _MOST_EXACT_PAIRS:
+    signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    return float(np.mean(np.abs(signs @ difference) >= least))
+  rng = np.random.default_rng(seed)
+  extreme = 0
+  for start in range(0, num_permutations, _RESAMPLES_AT_ONCE):
+    rows = min(_RESAMPLES_AT_ONCE, num_permutations - start)
+    signs = 1.0 - 2.0 * rng.integers(2, size=(rows, n))
+    extreme += int(np.sum(np.abs(signs @ difference) >= least))
+  return (extreme + 1) / (num_permutations + 1)
+
+
+def kendall_tau(first: np.ndarray, second: np.ndarray) -> float | None:
+  """Kendall's tau-b of two orders, such as models by standard and by robust score.
+
+  1 for the same order, -1 for the opposite one; ties count as in Kendall (The treatment of ties in
+  ranking problems, 1945).
+
+  Args:
+    first: (num_models,) finite scores.
+    second: likewise, of the same models in the same order.
+
+  Returns:
+    A number in [-1, 1]; None below two models, or where all scores of one kind are equal.
+
+  Raises:
+    ValueError: the shapes differ.
+  """
+  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+  if first.ndim != 1 or first.shape != second.shape:
+    raise ValueError(f'first, second: expected equal lengths, found {first.shape}, {second.shape}')
+  upper = np.triu_indices(len(first), 1)
+  one = np.sign(first[:, None] - first[None, :])[upper]
+  other = np.sign(second[:, None] - second[None, :])[upper]
+  untied = np.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
+  return float(np.sum(one * other) / untied) if untied else None

@@ -30,6 +30,7 @@ __all__ = [
   'Workdir',
   'WorkdirError',
   'difference',
+  'fingerprint',
   'open_workdir',
   'read_rows',
   'write_atomically',
@@ -131,16 +132,30 @@ def _flat(config: Any, prefix: str = '') -> dict[str, Any]:
   return out
 
 
-def difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def fingerprint(instances: Sequence[Any]) -> dict[str, Any]:
+  """How many instances a run has, and the sha256 of their names and sizes.
+
+  Args:
+    instances: [name, [height, width] or None] of each, in order.
+  """
+  digest = hashlib.sha256()
+  for name, size in instances:
+    digest.update(f'{name!r} {size}\n'.encode('utf-8', 'surrogateescape'))
+  return {'count': len(instances), 'sha256': digest.hexdigest()}
+
+
+def difference(
+  there: Mapping[str, Any], now: Mapping[str, Any], also_ignored: Sequence[str] = ()
+) -> list[str]:
   """What differs between two configurations in anything that may change a row, one line each.
 
   Entries of "flags" are named as flags; Python's and NumPy's versions and the number of devices
-  are recorded but not compared.
+  are recorded but not compared, and neither are the dotted keys of `also_ignored`.
   """
   old, new = _flat(json.loads(json.dumps(there))), _flat(json.loads(json.dumps(now)))
   lines = []
   for key in sorted(old.keys() | new.keys()):
-    if key in _NOT_COMPARED or old.get(key) == new.get(key):
+    if key in _NOT_COMPARED or key in also_ignored or old.get(key) == new.get(key):
       continue
     name = f'--{key.removeprefix("flags.")}' if key.startswith('flags.') else key
     lines.append(f'{name}: {old.get(key)!r} there, {new.get(key)!r} now')

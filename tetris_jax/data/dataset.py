@@ -34,15 +34,25 @@ class Dataset:
   """Instances in a fixed order; iterating yields a `Sample` or a `Rejected` for each.
 
   Nothing is kept after it was handed out, so memory does not grow with the number of instances.
+
+  Attributes:
+    name: of the data set.
+    notes: what a user has to be told before trusting a score, a sentence each.
   """
 
-  def __init__(self, name: str, entries: Iterable[Entry]):
+  def __init__(self, name: str, entries: Iterable[Entry], notes: Iterable[str] = ()):
     """Takes `entries` in their final order.
+
+    Args:
+      name: of the data set, as --dataset has it.
+      entries: its instances.
+      notes: what a user has to be told before trusting a score, a sentence each.
 
     Raises:
       DataError: two entries share a name.
     """
     self.name = name
+    self.notes = tuple(notes)
     self._entries = tuple(entries)
     counts = collections.Counter(self.names)
     twice = sorted(instance for instance, count in counts.items() if count > 1)
@@ -71,4 +81,4 @@ class Dataset:
 
   def select(self, indices: Iterable[int]) -> Dataset:
     """The data set of these instances only, in the order given."""
-    return Dataset(self.name, (self._entries[index] for index in indices))
+    return Dataset(self.name, (self._entries[index] for index in indices), self.notes)

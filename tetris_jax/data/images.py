@@ -19,12 +19,14 @@ Masks become numbers (`read_mask`), either grey levels or object ids; see there.
 from __future__ import annotations
 
 import contextlib
+import functools
+import io
 import os
 import pathlib
 import stat
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +34,7 @@ __all__ = [
   'FORMATS',
   'MAX_PIXELS',
   'SUFFIXES',
+  'Encoded',
   'UnreadableImage',
   'picture_size',
   'read_mask',
@@ -59,7 +62,22 @@ class UnreadableImage(ValueError):
   """A picture or mask file that is refused; the message says which and why."""
 
 
-def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
+class Encoded(NamedTuple):
+  """A picture or mask file in memory; goes wherever a path does.
+
+  Attributes:
+    name: what messages call it.
+    data: the bytes of the file.
+  """
+
+  name: str
+  data: bytes
+
+
+Source = str | os.PathLike[str] | Encoded
+
+
+def read_picture(path: Source) -> np.ndarray:
   """Reads a picture as (height, width, 3) uint8 RGB; the module's docstring has the rules.
 
   Raises:
@@ -74,7 +92,7 @@ def read_picture(path: str | os.PathLike[str]) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(_to_rgb(image), np.uint8))
 
 
-def read_mask(path: str | os.PathLike[str], objects: str = 'binary') -> np.ndarray:
+def read_mask(path: Source, objects: str = 'binary') -> np.ndarray:
   """Reads a mask file as (height, width) int32: grey levels 0 to 255, or object ids.
 
   With `objects='binary'` the levels are those a viewer shows. 16-bit grey counts as it is while no
@@ -99,7 +117,7 @@ def read_mask(path: str | os.PathLike[str], objects: str = 'binary') -> np.ndarr
     return _levels(image, path)
 
 
-def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+def picture_size(path: Source) -> tuple[int, int]:
   """(height, width) in pixels as `read_picture` would return them, from the file's header alone.
 
   Raises:
@@ -110,7 +128,7 @@ def picture_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     return (width, height) if _orientation(image) >= 5 else (height, width)
 
 
-def _levels(image: Any, path: str | os.PathLike[str]) -> np.ndarray:
+def _levels(image: Any, path: Source) -> np.ndarray:
   if image.mode in _DEEP_GREY:
     grey = _unsigned(np.asarray(image), path)
     if grey.size and int(grey.max()) > 65535:
@@ -136,7 +154,7 @@ def _levels(image: Any, path: str | os.PathLike[str]) -> np.ndarray:
   )
 
 
-def _ids(image: Any, path: str | os.PathLike[str]) -> np.ndarray:
+def _ids(image: Any, path: Source) -> np.ndarray:
   if image.format in ('JPEG', 'MPO'):
     raise UnreadableImage(
       f'{_name(path)} is a JPEG, whose rounding changes object ids; keep such masks as PNG'
@@ -156,14 +174,19 @@ def _ids(image: Any, path: str | os.PathLike[str]) -> np.ndarray:
     ids = ids if ids.ndim == 2 else ids[..., 0]
     # Pillow stretches 2- and 4-bit grey over 0..255; the stored number is what names the object.
     return ids // {'L;2': 85, 'L;4': 17}.get(stored, 1)
-  rgb = np.asarray(_to_rgb(image), np.int32)
-  if (rgb == rgb[..., :1]).all():
-    return rgb[..., 0]
-  return rgb[..., 0] * 65536 + rgb[..., 1] * 256 + rgb[..., 2]
+  red, green, blue = np.moveaxis(np.asarray(_to_rgb(image), np.uint8), -1, 0)
+  ids = red.astype(np.int32)
+  if np.array_equal(red, green) and np.array_equal(green, blue):
+    return ids
+  # In place: masks of 12 megapixels are common.
+  for channel in (green, blue):
+    ids <<= 8
+    ids |= channel
+  return ids
 
 
 @contextlib.contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
+def _opened(path: Source) -> Iterator[Any]:
   """A wholly decoded, upright Pillow image; `info['stored']` names its layout in the file."""
   from PIL import ImageFile, ImageOps
 
@@ -198,7 +221,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _header(path: str | os.PathLike[str]) -> Iterator[Any]:
+def _header(path: Source) -> Iterator[Any]:
   try:
     from PIL import Image
   except ImportError as error:
@@ -206,14 +229,19 @@ def _header(path: str | os.PathLike[str]) -> Iterator[Any]:
       'reading pictures needs Pillow, which is not installed: pip install tetris_jax[demo]'
     ) from error
 
-  about = _guarded(lambda: os.stat(path), path)
-  if not stat.S_ISREG(about.st_mode):
-    raise UnreadableImage(f'{_name(path)} is not a regular file')
-  if about.st_size == 0:
+  opened: Callable[[], Any]
+  if isinstance(path, Encoded):
+    length, opened = len(path.data), functools.partial(io.BytesIO, path.data)
+  else:
+    about = _guarded(lambda: os.stat(path), path)
+    if not stat.S_ISREG(about.st_mode):
+      raise UnreadableImage(f'{_name(path)} is not a regular file')
+    # Given a path, Pillow 13.0 maps uncompressed TIFF into memory and then turns it wrongly.
+    length, opened = about.st_size, functools.partial(open, path, 'rb')
+  if not length:
     raise UnreadableImage(f'{_name(path)} is empty (0 bytes)')
-  # Given a path, Pillow 13.0 maps uncompressed TIFF into memory and then turns it wrongly.
   with (
-    _guarded(lambda: open(path, 'rb'), path) as file,
+    _guarded(opened, path) as file,
     _guarded(lambda: Image.open(file, formats=FORMATS), path) as image,
   ):
     width, height = image.size
@@ -224,7 +252,7 @@ def _header(path: str | os.PathLike[str]) -> Iterator[Any]:
     yield image
 
 
-def _guarded(call: Any, path: str | os.PathLike[str]) -> Any:
+def _guarded(call: Any, path: Source) -> Any:
   """Calls Pillow; whatever a damaged file makes it raise becomes `UnreadableImage`."""
   from PIL import Image
 
@@ -266,14 +294,16 @@ def _to_rgb(image: Any) -> Any:
   return image.convert('RGB')
 
 
-def _unsigned(values: np.ndarray, path: str | os.PathLike[str]) -> np.ndarray:
+def _unsigned(values: np.ndarray, path: Source) -> np.ndarray:
   if values.size and int(values.min()) < 0:
     raise UnreadableImage(f'{_name(path)} holds negative values')
   return values.astype(np.int64)
 
 
-def _name(path: str | os.PathLike[str]) -> str:
+def _name(path: Source) -> str:
   """Folder and file name: enough to find it, and the same on every machine."""
+  if isinstance(path, Encoded):
+    return path.name
   file = pathlib.Path(path)
   return f'{file.parent.name}/{file.name}' if file.parent.name else file.name
 

@@ -1,0 +1,116 @@
+"""Merges finished work folders and compares their runs: tables, figures, one page to look at.
+
+  python -m experiments.report --workdirs=runs/mine
+  python -m experiments.report --workdirs=runs/mine --heatmaps=runs/maps
+  python -m experiments.report --workdirs=runs/a,runs/b/shard-00000-of-00002,'runs/c*' --out=report
+
+A work folder is a whole run, one shard of a run, or the folder that holds all shards. Shards must
+be all there, once, and of one configuration. Of one run, rows.jsonl, summary.json, report.md and
+figures/ lie in --out itself, of several in a folder each below it. Beside them: report.html,
+comparison.md, comparison.csv, comparison.tex and comparison.json. Ends with 0, or with 2 when
+something does not merge.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import app, flags
+
+from tetris_jax import results
+from tetris_jax.report import compare, heatmaps, merge, overview, page, write
+
+__all__ = ['execute', 'main']
+
+
+def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
+  """Writes a merged run as a work folder and returns its summary."""
+  for place in (folder, folder / 'figures'):
+    place.mkdir(parents=True, exist_ok=True)
+  workdir = results.Workdir(folder)
+  workdir.write_json('config.json', run.config)
+  workdir.write_json('instances.json', {'instances': run.instances})
+  rows = workdir.write_rows([row['instance'] for row in run.rows], run.rows)
+
+  def picture(instance: str) -> pathlib.Path | None:
+    file = run.pictures.get(instance)
+    return file and pathlib.Path(os.path.relpath(file, folder))
+
+  return write.write_run(workdir, rows, run.config, run.totals, picture)
+
+
+def execute(
+  workdirs: Sequence[str],
+  out: str | os.PathLike[str],
+  pictures_per_run: int,
+  maps: Sequence[str] = (),
+) -> None:
+  """Merges, compares and writes.
+
+  Args:
+    workdirs: as --workdirs has them.
+    out: folder for everything.
+    pictures_per_run: of the most fragile instances, on the page.
+    maps: work folders of experiments.heatmap, for the page.
+
+  Raises:
+    results.WorkdirError: something is missing, does not merge or cannot be written.
+  """
+  if not workdirs:
+    raise results.WorkdirError('--workdirs names no work folder')
+  root = pathlib.Path(out)
+  folders = merge.find_workdirs(workdirs)
+  taken = {folder.resolve() for folder in folders}
+  taken |= {folder.resolve().parent for folder in folders if folder.name.startswith('shard-')}
+  if root.resolve() in taken:
+    raise results.WorkdirError(f'--out={out} holds work folders; name another folder')
+  runs = merge.collect(folders)
+  mapped = [heatmaps.read_heatmaps(pathlib.Path(folder)) for folder in maps]
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    targets = [root if len(runs) == 1 else root / run.name for run in runs]
+    summaries = [_write_run(run, folder) for run, folder in zip(runs, targets, strict=True)]
+  except OSError as error:
+    raise results.WorkdirError(f'--out={out} cannot be written: {error}') from error
+  lines = compare.overview(runs, summaries)
+  orders, pairs = compare.orders(lines), compare.pairs(runs)
+  html = page.render(runs, summaries, lines, orders, pairs, pictures_per_run, mapped)
+  for name, text in (
+    ('comparison.md', overview.as_markdown(lines, orders, pairs)),
+    ('comparison.csv', overview.as_csv(lines)),
+    ('comparison.tex', overview.as_latex(lines)),
+    ('report.html', html),
+  ):
+    results.write_atomically(root / name, text.encode(errors='replace'))
+  results.Workdir(root).write_json(
+    'comparison.json',
+    {'runs': lines, 'orders': orders, 'pairs': pairs, 'shares': heatmaps.shares(mapped)},
+  )
+  print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{root / "report.html"}')
+
+
+def main(argv: Sequence[str]) -> None:
+  """Entry point of absl."""
+  try:
+    if len(argv) > 1:
+      raise results.WorkdirError(f'unexpected argument {argv[1]!r}; name folders by --workdirs')
+    asked = flags.FLAGS
+    execute(asked.workdirs or [], asked.out, asked.pictures_per_run, asked.heatmaps)
+  except results.WorkdirError as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+
+
+if __name__ == '__main__':
+  # Defined here, so that programs whose flags have the same names can be imported together.
+  flags.DEFINE_list('workdirs', None, 'Work folders, by commas; patterns are expanded.')
+  flags.DEFINE_list('heatmaps', [], 'Work folders of experiments.heatmap, for the page.')
+  flags.DEFINE_string('out', 'report', 'Folder that everything is written into.')
+  flags.DEFINE_integer(
+    'pictures_per_run', 12, 'How many of the most fragile instances of a run the page shows.'
+  )
+  app.run(main)

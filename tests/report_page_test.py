@@ -1,0 +1,235 @@
+"""The page: what is in it, that nothing can break out of it, and how it behaves in a browser."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import runs as runs_lib
+from PIL import Image
+
+from tetris_jax import results
+from tetris_jax.report import compare, heatmaps, page
+
+
+def render(runs, pictures_per_run=12, maps=()):
+  summaries = [runs_lib.summarised(run) for run in runs]
+  lines = compare.overview(runs, summaries)
+  return page.render(
+    runs, summaries, lines, compare.orders(lines), compare.pairs(runs), pictures_per_run, maps
+  )
+
+
+def picture(path, size=(1200, 900), seed=0):
+  y, x = np.mgrid[: size[1], : size[0]]
+  noise = np.random.default_rng(seed).integers(0, 60, (size[1], size[0], 3))
+  pixels = np.stack([x % 256, y % 256, (x + y) % 256], -1) // 2 + noise
+  Image.fromarray(pixels.astype(np.uint8)).save(path)
+  return path
+
+
+def held(text):
+  found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+  return json.loads(found.group(1))
+
+
+@pytest.fixture
+def runs(tmp_path):
+  made = []
+  for dataset, count in (('grabcut_dev', 13), ('davis_dev', 40)):
+    for index, (model, spread) in enumerate((('mobile_sam', 0.9), ('sam_b', 0.4), ('ritm', 0.1))):
+      rows = runs_lib.random_rows(count, seed=index, spread=spread)
+      rows.append(runs_lib.failed('broken', 'images/broken.jpg is damaged'))
+      names = [f'picture {k}' for k in range(3)] if model == 'mobile_sam' else []
+      pictures = {name: picture(tmp_path / f'{dataset}{name}.png') for name in names}
+      made.append(runs_lib.make(model, rows, dataset, pictures=pictures))
+  return made
+
+
+def test_the_page_holds_the_numbers_and_nothing_from_outside(runs):
+  text = render(runs)
+  assert not re.search(r'(src|href)\s*=\s*["\']?(https?:)?//', text)
+  assert "default-src 'none'" in text
+  found = held(text)
+  assert [(run['dataset'], run['model']) for run in found['runs']][:2] == [
+    ('grabcut_dev', 'mobile_sam'), ('grabcut_dev', 'sam_b'),
+  ]  # fmt: skip
+  first = found['runs'][0]
+  assert first['n'] == 13 and first['n_failed'] == 1
+  assert first['reasons'] == [['broken', 'failed', 'images/broken.jpg is damaged']]
+  scores = {name: d for name, d, *_ in first['instances']}
+  assert np.mean(list(scores.values())) == pytest.approx(first['d']['value'], abs=1e-4)
+  shown = [scores[name] for name, _ in first['pictures']]
+  assert len(shown) == 3 and shown == sorted(shown, reverse=True)
+  assert ['Weights mobile_sam.pt', f'sha256 {"ab" * 32}'] in first['facts']
+
+
+def test_names_cannot_break_out_of_the_page():
+  name = '</script><script>alert(1)</script>"\'&\udcff'
+  rows = [runs_lib.row(name, 0.1, 0.5, 0.9), runs_lib.failed('<b>', '<img src=x>')]
+  text = render([runs_lib.make('</title>', rows)])
+  text.encode()
+  scripts = []
+
+  class Parser(html.parser.HTMLParser):
+    def handle_starttag(self, tag, attrs):
+      scripts.append(tag)
+
+  Parser().feed(text)
+  assert scripts.count('script') == 2 and 'img' not in scripts and 'b' not in scripts
+  assert held(text)['runs'][0]['instances'][0][0] == name.replace('\udcff', '?')
+
+
+def test_pictures_are_spent_in_turns_within_the_limit(tmp_path, monkeypatch):
+  made = []
+  for model in ('a', 'b'):
+    rows = [runs_lib.row(f'p{k}', 0.5 - 0.05 * k, 0.6, 0.7) for k in range(5)]
+    pictures = {f'p{k}': picture(tmp_path / f'{model}{k}.png', (300, 200)) for k in range(5)}
+    made.append(runs_lib.make(model, rows, pictures=pictures))
+  found = held(render(made, pictures_per_run=2))
+  assert [[name for name, _ in run['pictures']] for run in found['runs']] == [['p4', 'p3']] * 2
+  size = len(found['runs'][0]['pictures'][0][1])
+  monkeypatch.setattr(page, 'MAX_PICTURE_BYTES', int(3.5 * size))
+  found = held(render(made))
+  assert [[name for name, _ in run['pictures']] for run in found['runs']] == [['p4', 'p3'], ['p4']]
+
+
+def test_a_hundred_instances_stay_below_ten_megabytes(tmp_path):
+  rows = runs_lib.random_rows(100, 0, 0.5)
+  shared = picture(tmp_path / 'a.png', (1300, 1000))
+  run = runs_lib.make('m', rows, pictures={one['instance']: shared for one in rows})
+  text = render([run], pictures_per_run=100)
+  assert 5_000_000 < len(text.encode()) < 10_000_000
+
+
+@pytest.fixture
+def maps(tmp_path):
+  """A work folder as experiments.heatmap leaves it: two instances, two presets."""
+  folder = tmp_path / 'heat'
+  (folder / 'maps').mkdir(parents=True)
+  (folder / 'config.json').write_text('{"model": "mobile_sam"}')
+  rows = []
+  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
+    presets = {
+      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
+    }
+    rows.append({'instance': f'p{number}', 'min': 0.1, 'max': 0.1 + truth, 'presets': presets})
+    picture(folder / 'maps' / f'0000{number}_p{number}.png', (900, 500))
+  rows[1]['presets']['wide']['share_of_range'] = 1.1
+  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
+  return folder
+
+
+def test_heat_maps_come_with_the_shares_that_were_found(maps):
+  read = heatmaps.read_heatmaps(maps)
+  assert list(read.pictures) == ['p1', 'p0']  # The wider range first.
+  tetris, wide = heatmaps.shares([read])
+  assert tetris['share']['value'] == pytest.approx(0.25) and tetris['lowest'] == 0.1
+  assert wide['share']['value'] == pytest.approx(0.65)  # 1.1 counts as 1.
+  assert (tetris['model'], tetris['source'], tetris['share']['n']) == ('mobile_sam', 'heat', 2)
+  run = runs_lib.make('mobile_sam', [runs_lib.row('a', 0.1, 0.2, 0.3)])
+  found = held(render([run], maps=[read]))
+  assert [one['name'] for one in found['maps']] == ['p1', 'p0']
+  assert found['shares'] == [tetris, wide]
+
+
+def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
+  (maps / 'maps' / '00001_p1.png').unlink()
+  with pytest.raises(results.WorkdirError, match='has 1 maps for 2 rows'):
+    heatmaps.read_heatmaps(maps)
+  with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
+    heatmaps.read_heatmaps(tmp_path)
+
+
+# Runs in the page after its own script: clicks, then leaves what it saw where --dump-dom shows it.
+TRIAL = """
+<script>
+const report = {errors: window.trialErrors, overflow: 0};
+const cells = (section, column) => [...document.querySelectorAll(`#${section} tbody tr`)]
+  .map((row) => row.children[column].firstChild.textContent);
+const head = (section, name) => [...document.querySelectorAll(`#${section} th button`)]
+  .find((button) => button.textContent === name);
+const pick = (id, value) => {
+  const select = document.getElementById(id);
+  select.value = value;
+  select.dispatchEvent(new Event('change'));
+};
+report.visible = [...document.querySelectorAll('section')]
+  .filter((one) => !one.hidden).map((one) => one.id);
+report.unsorted = cells('scores', 4);
+head('scores', 'D').click();
+report.up = cells('scores', 4);
+head('scores', 'D').click();
+report.down = cells('scores', 4);
+report.aria = document.querySelector('#scores th[aria-sort]').getAttribute('aria-sort');
+head('scores', 'Model').click();
+report.models = cells('scores', 0);
+report.width = [document.documentElement.scrollWidth, window.innerWidth];
+report.images = [...document.images].map((one) => one.complete && one.naturalWidth);
+report.curves = document.querySelectorAll('#curves svg').length;
+pick('by-model', 'sam_b');
+report.filtered = [cells('scores', 0), document.querySelectorAll('#curves svg').length,
+  document.querySelectorAll('#fragile .card').length, cells('pairs', 2)];
+pick('by-dataset', 'davis_dev');
+report.both = [cells('scores', 0), cells('scores', 1), cells('orders', 0)];
+pick('by-model', '');
+report.reset = cells('scores', 0).length;
+document.body.setAttribute('data-trial', JSON.stringify(report));
+</script>
+"""
+LISTEN = """
+<script>
+window.trialErrors = [];
+window.addEventListener('error', (event) => window.trialErrors.push(String(event.message)));
+document.addEventListener('securitypolicyviolation',
+  (event) => window.trialErrors.push(event.violatedDirective));
+const say = console.error;
+console.error = (...all) => { window.trialErrors.push(all.join(' ')); say(...all); };
+</script>
+"""
+
+
+def browse(text, folder, width):
+  """What the trial saw in a window of that width."""
+  browser = next(
+    found for name in ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
+    if (found := shutil.which(name))
+  )  # fmt: skip
+  file = folder / 'page.html'
+  text = text.replace('<title>', LISTEN + '<title>').replace('</body>', TRIAL + '</body>')
+  file.write_text(text, 'utf-8')
+  command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
+  command += [f'--user-data-dir={folder / "profile"}', f'--window-size={width},900']
+  command += ['--virtual-time-budget=4000', '--dump-dom', file.as_uri()]
+  done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+  found = re.search(r'data-trial="([^"]*)"', done.stdout)
+  assert found, done.stdout[-2000:] + done.stderr[-2000:]
+  import html
+
+  return json.loads(html.unescape(found.group(1)))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize('width', [1280, 500])
+def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
+  page_text = render(runs, maps=[heatmaps.read_heatmaps(maps)])
+  found = browse(page_text, tmp_path, width)
+  assert found['errors'] == []
+  assert found['visible'] == [
+    'scores', 'orders', 'pairs', 'curves', 'spread', 'fragile', 'shares', 'maps', 'facts',
+  ]  # fmt: skip
+  numbers = [float(cell) for cell in found['unsorted']]
+  assert [float(cell) for cell in found['up']] == sorted(numbers)
+  assert [float(cell) for cell in found['down']] == sorted(numbers, reverse=True)
+  assert found['aria'] == 'descending'
+  assert found['models'] == sorted(found['models']) and len(found['models']) == 6
+  assert found['curves'] == 6 and found['images'] == [1000] * 6 + [900] * 2
+  assert found['filtered'][:3] == [['sam_b', 'sam_b'], 2, 0]
+  assert all('sam_b' in cell for cell in found['filtered'][3]) and found['filtered'][3]
+  assert found['both'] == [['sam_b'], ['davis_dev'], ['davis_dev']]
+  assert found['reset'] == 3
+  # Tables scroll within themselves; the page never does sideways.
+  assert found['width'][0] <= found['width'][1]

@@ -1,0 +1,61 @@
+"""Whole runs out of thin air, with known scores, for tests of what is written about runs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tetris_jax.report import summary
+from tetris_jax.report.merge import Run
+
+
+def row(instance, low, base, high):
+  """An ok row with constant curves of two clicks."""
+  iou = {'min': [low, low], 'base': [base, base], 'max': [high, high]}
+  return {
+    'instance': instance, 'status': 'ok', 'reason': '', 'size': [20, 30], 'iou': iou, 'biou': iou,
+    'clicks': {mode: [[1.0, 2.0, 1]] * 2 for mode in iou}, 'forward': 66, 'backward': 40,
+  }  # fmt: skip
+
+
+def failed(instance, reason):
+  """A row without numbers."""
+  keys = ('size', 'iou', 'biou', 'clicks', 'forward', 'backward')
+  return {'instance': instance, 'status': 'failed', 'reason': reason, **dict.fromkeys(keys)}
+
+
+def make(model, rows, dataset='dev', preset='tetris', pictures=None, seed=0):
+  """A run of these rows."""
+  config = {
+    'flags': {'dataset': 'folder', 'data_dir': f'/x/{dataset}', 'seed': seed, 'batch_size': 2},
+    'preset': {'name': preset, 'num_clicks': 2},
+    'model': {'name': model, 'threshold': 0.5, 'sha256': {f'{model}.pt': 'ab' * 32}},
+    'instances': {'count': len(rows), 'sha256': dataset},
+    'versions': {'jax': '0.10.2', 'python': '3.11'},
+    'devices': {'platform': 'cpu', 'kind': 'cpu', 'count': 1},
+  }
+  instances = [[one['instance'], one['size']] for one in rows]
+  totals = {'seconds': 2.0, 'compile_seconds': 1.0, 'evaluations': 100.0}
+  return Run(model, dataset, preset, config, instances, rows, totals, pictures or {})
+
+
+def random_rows(count, seed, spread):
+  """Rows whose MIN and MAX lie up to `spread` from BASE; the first click hides most of it."""
+  rng = np.random.default_rng(seed)
+  out = []
+  for number in range(count):
+    base = np.array([rng.uniform(0.5, 0.9), rng.uniform(0.9, 0.97)])
+    away = rng.beta(1, 3, 2) * spread * np.array([1, 0.3])
+    made = row(f'picture {number}', 0, 0, 0)
+    made['iou'] = {
+      'min': np.clip(base - away, 0, 1).tolist(),
+      'base': base.tolist(),
+      'max': np.clip(base + 0.3 * away, 0, 1).tolist(),
+    }
+    out.append(made)
+  return out
+
+
+def summarised(run):
+  """Its summary as `write_run` makes it."""
+  made = summary.summarise(run.rows, run.model, run.preset, 2)
+  return made | {'evaluations_per_second': 50.0, 'device_seconds': 2.0, 'compile_seconds': 1.0}
