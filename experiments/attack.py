@@ -14,6 +14,7 @@ flag, the data, the weights or the work folder cannot be used, 130 when interrup
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import pathlib
 import platform
@@ -223,7 +224,7 @@ def _keep_compiled_programs() -> None:
 def _headline(made: Mapping[str, Any]) -> str:
   found = {mode: value for mode, value in made['iou_auc'].items() if value is not None}
   scores = [f'{mode.upper()} {100 * value:.1f}' for mode, value in found.items()]
-  if made['d'] is not None:
+  if made['d']['value'] is not None:
     scores.append(f'D {100 * made["d"]["value"]:.1f}')
   counts = f'{made["n_ok"]} ok, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
   return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
@@ -242,6 +243,9 @@ def execute(settings: Settings) -> int:
   if not settings.batch_size:
     chosen = (1 if jax.default_backend() == 'cpu' else 8) * jax.local_device_count()
     settings = dataclasses.replace(settings, batch_size=chosen)
+  for package, name in (('PIL', 'Pillow'), ('matplotlib', 'matplotlib')):
+    if importlib.util.find_spec(package) is None:
+      raise UsageError(f"pictures and curves need {name}: pip install 'tetris_jax[demo]'")
   config = _preset(settings)
   dataset = open_dataset(settings)
   segmenter = open_segmenter(settings)

@@ -104,7 +104,8 @@ def listed(dataset: data.Dataset) -> list[list[Any]]:
 def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
   """What must stay the same between a run and its resumption: the instances and their sizes.
 
-  Their pixels are not looked at, for that would read a whole data set before the first batch.
+  Their pixels are not looked at, for that would read a whole data set before the first batch;
+  `experiments.replay` notices rows whose pictures have changed since.
   """
   return results.fingerprint(listed(dataset))
 
@@ -211,7 +212,11 @@ class _Run:
         if status[sample.instance] != 'ok' or index >= self.pictures:
           continue
         one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], found)
-        picture = overlay.draw(sample.instance, sample.image, sample.mask, one)
+        try:
+          picture = overlay.draw(sample.instance, sample.image, sample.mask, one)
+        except Exception as error:  # Numbers are not given up for a picture.
+          self.progress.say(f'{sample.instance!r} was not drawn: {_reason(error)}')
+          continue
         name = picture_name(index, sample.instance)
         results.write_atomically(self.workdir.path / 'figures' / name, picture)
     self.workdir.write_shard(number, shard)

@@ -116,7 +116,7 @@ def test_baseline_has_only_base(data_dir, tmp_path):
   assert attack.execute(settings(data_dir, tmp_path, limit=2)) == 0
   assert [row['instance'] for row in rows_of(tmp_path)] == ['p0', 'p1']
   assert all(row['iou']['min'] is row['clicks']['max'] is None for row in rows_of(tmp_path))
-  assert summary_of(tmp_path)['d'] is None
+  assert summary_of(tmp_path)['d'] == {'value': None, 'low': None, 'high': None, 'n': 0}
   assert summary_of(tmp_path)['per_click']['max'] is None
 
 
@@ -332,3 +332,31 @@ def test_the_command_says_what_is_wrong_and_exits_with_2(tmp_path):
   assert done.returncode == 2
   assert done.stderr.strip().splitlines()[-1].startswith('error: workdir')
   assert 'Traceback' not in done.stderr
+
+
+def test_what_cannot_be_drawn_costs_no_row(data_dir, tmp_path, monkeypatch, capsys):
+  def refuse(*args):
+    raise MemoryError('too large')
+
+  monkeypatch.setattr(runner.overlay, 'draw', refuse)
+  assert attack.execute(settings(data_dir, tmp_path, limit=2)) == 0
+  assert [row['status'] for row in rows_of(tmp_path)] == ['ok', 'ok']
+  assert "'p0' was not drawn: MemoryError: too large" in capsys.readouterr().err
+
+
+def test_a_name_of_several_lines_is_drawn(tmp_path):
+  toy.write_folder(tmp_path / 'd', ((40, 56),))
+  for folder in ('images', 'masks'):
+    (tmp_path / 'd' / folder / 'p0.png').rename(tmp_path / 'd' / folder / 'p\n0.png')
+  assert attack.execute(settings(tmp_path / 'd', tmp_path / 'run')) == 0
+  assert [path.name for path in (tmp_path / 'run' / 'figures').glob('0*')] == ['00000_p_0.png']
+
+
+def test_a_missing_drawing_package_is_said_before_any_work(data_dir, tmp_path, monkeypatch):
+  find = attack.importlib.util.find_spec
+  monkeypatch.setattr(
+    attack.importlib.util, 'find_spec', lambda name: None if name == 'matplotlib' else find(name)
+  )
+  with pytest.raises(attack.UsageError, match=r'matplotlib: pip install .tetris_jax\[demo\]'):
+    attack.execute(settings(data_dir, tmp_path / 'run'))
+  assert not (tmp_path / 'run').exists()

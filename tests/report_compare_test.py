@@ -50,7 +50,7 @@ def test_a_run_without_a_search_has_no_d():
     rows[0][field] = {'min': None, 'base': [0.5, 0.5], 'max': None}
   run = runs_lib.make('m', rows, preset='baseline')
   (line,) = overviewed([run])
-  assert line['d'] is None and line['iou_auc']['min'] is None
+  assert line['d']['value'] is None and line['iou_auc']['min'] is None
   assert compare.orders([line]) == compare.pairs([run, constant('m', 0, 0.5, 1)]) == []
   assert '| - | 50.0 | - | - |' in overview.as_markdown([line], [], [])
 

@@ -56,7 +56,7 @@ def test_every_mean_has_its_n_and_interval():
 def test_a_preset_without_search():
   found = summary.summarise([row('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2)
   assert found['iou_auc'] == {'min': None, 'base': 0.6, 'max': None}
-  assert found['d'] is None
+  assert found['d'] == {'value': None, 'low': None, 'high': None, 'n': 0}
   assert found['per_click'] == {'min': None, 'base': [0.3, 0.9], 'max': None}
   assert found['noc']['85'] == {'min': None, 'base': 2.0, 'max': None}
   assert found['estimates']['iou_auc']['base'] == {'value': 0.6, 'low': None, 'high': None, 'n': 1}
@@ -65,7 +65,7 @@ def test_a_preset_without_search():
 def test_no_instance_gives_no_mean():
   found = summary.summarise(ROWS[2:], 'toy', 'tetris', 2)
   assert found['n_ok'] == 0
-  assert found['d'] is None
+  assert found['d'] == {'value': None, 'low': None, 'high': None, 'n': 0}
   assert found['iou_auc'] == {'min': None, 'base': None, 'max': None}
   json.dumps(found, allow_nan=False)
 

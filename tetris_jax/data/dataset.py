@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
+from tetris_jax.attack import LARGEST_SIDE
 from tetris_jax.data.sample import Rejected, Sample
 
 __all__ = ['DataError', 'Dataset', 'Entry']
@@ -70,10 +71,18 @@ class Dataset:
     return len(self._entries)
 
   def __getitem__(self, index: int) -> Sample | Rejected:
-    return self._entries[index].read()
+    found = self._entries[index].read()
+    if isinstance(found, Sample) and max(found.size) > LARGEST_SIDE:
+      height, width = found.size
+      reason = (
+        f'{height} x {width} pixels; the kernel is exact up to {LARGEST_SIDE} a side: shrink the '
+        'picture and its mask'
+      )
+      return Rejected(found.instance, 'failed', reason, found.size)
+    return found
 
   def __iter__(self) -> Iterator[Sample | Rejected]:
-    return (entry.read() for entry in self._entries)
+    return (self[index] for index in range(len(self)))
 
   def size(self, index: int) -> tuple[int, int] | None:
     """(height, width) of an instance in pixels without decoding it; None where unknown."""

@@ -200,7 +200,7 @@ def draw(
   )
   canvas = ImageDraw.Draw(page)
   big, small = ImageFont.load_default(16 * _FINER), ImageFont.load_default(14 * _FINER)
-  name = instance.encode(errors='replace').decode()
+  name = ' '.join(instance.encode(errors='replace').decode().split())
   name = _fitted(canvas, name, big, page.width - 2 * gap)
   canvas.text((gap, head / 2 + gap / 4), name, fill=_INK, font=big, anchor='lm')
   for row, click in enumerate(drawn):

@@ -99,6 +99,9 @@ def _values(estimates: Any) -> Any:
   return estimates
 
 
+_NOTHING = {'value': None, 'low': None, 'high': None, 'n': 0}
+
+
 def summarise(
   rows: Sequence[Mapping[str, Any]], model: str, preset: str, num_clicks: int
 ) -> dict[str, Any]:
@@ -106,8 +109,9 @@ def summarise(
 
   Every score is in [0, 1] and a mean over the rows that are ok; NoC is in clicks, NoF a count.
   `estimates` holds the same scores with their n and 95 % bootstrap intervals. A mode that was not
-  run is None, and so is every mean over no instance. NoC and NoF take `num_clicks` for the value of
-  a curve that never reaches the quality, so they compare between runs of equal `num_clicks` only.
+  run is None, and so is every mean over no instance; `d` is an object whose values are then None.
+  NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
+  compare between runs of equal `num_clicks` only.
 
   Args:
     rows: of one run.
@@ -139,8 +143,8 @@ def summarise(
     'num_clicks': num_clicks,
     'iou_auc': values['iou_auc'],
     'biou_auc': values['biou_auc'],
-    'd': estimates['d'],
-    'biou_d': estimates['biou_d'],
+    'd': estimates['d'] or _NOTHING,
+    'biou_d': estimates['biou_d'] or _NOTHING,
     'per_click': values['per_click'],
     'per_click_biou': values['per_click_biou'],
     'noc': values['noc'],

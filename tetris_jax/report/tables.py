@@ -52,7 +52,7 @@ def _scores(summary: Mapping[str, Any]) -> str:
       [mode.upper(), _x100(iou['value']), _interval(iou)]
       + [_x100(biou['value']), _interval(biou), str(iou['n'])]
     )
-  if summary['d'] is not None:
+  if summary['d']['value'] is not None:
     iou, biou = summary['d'], summary['biou_d']
     lines.append(
       ['**D = MAX - MIN**', f'**{_x100(iou["value"])}**', _interval(iou)]
