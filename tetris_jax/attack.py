@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from tetris_jax import trajectory
+from tetris_jax import trajectory, types
 from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
 
-SEARCHES = ('none', 'local')
+SEARCHES = ('none', 'local', 'global')
 
 
 def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectories:
@@ -55,8 +55,8 @@ def attack(
     segmenter: the model.
     batch: padded instances.
     config: a preset, or settings of one's own.
-    key: for searches that draw at random, folded with each instance's id; the presets "baseline"
-      and "tetris" draw nothing.
+    key: for searches that draw at random, folded with each instance's id; the presets named draw
+      nothing.
     at_once: rows (an instance's trajectory each) that go through the decoder together, which
       bounds memory. Default: one on a CPU, all elsewhere.
 
@@ -77,6 +77,10 @@ def attack(
   found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
+  if config.search == 'global':
+    first, later = (sum(turns) * config.per_turn for turns in trajectory.wide_turns(config))
+    rounds = config.num_clicks
+    return _collect(found, rounds * len(types.MODES) + first + (rounds - 1) * 2 * later, 0)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
   # are kept.
   forward = config.num_clicks * (2 * config.num_steps + 3)

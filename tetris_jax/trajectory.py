@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,33 +11,24 @@ from jax import lax
 
 from tetris_jax.distance import column_distance
 from tetris_jax.objectives import dice_loss
-from tetris_jax.overlap import boundary_band, inside_image, iou
+from tetris_jax.overlap import iou
 from tetris_jax.region import legal_region, location_loss
 from tetris_jax.robot import next_click
+from tetris_jax.scene import (
+  Scene,
+  boundary_score,
+  each_row,
+  hard_score,
+  in_parts,
+  look,
+  repeat_target,
+)
+from tetris_jax.search import wide
+from tetris_jax.search.candidates import choose, smooth_colour, spacing
 from tetris_jax.search.local import Evaluation, local_search
-from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Batch, Clicks, Frame, Segmenter
+from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Clicks, Frame, Segmenter
 
 __all__ = ['Round', 'Scene', 'follow', 'look', 'run']
-
-
-class Scene(NamedTuple):
-  """Everything of a batch that no click changes; leading dimension (batch,).
-
-  Attributes:
-    features: what the model's encoder made of the images.
-    mask: (batch, height, width) bool.
-    valid: (batch, height, width) bool, pixels that metrics count.
-    inside: (batch, height, width) bool, pixels that are not padding.
-    band: (batch, height, width) bool, the mask's boundary band.
-    size: (batch, 2) int32.
-  """
-
-  features: Any
-  mask: jax.Array
-  valid: jax.Array
-  inside: jax.Array
-  band: jax.Array
-  size: jax.Array
 
 
 class Round(NamedTuple):
@@ -66,32 +56,6 @@ class _Walk(NamedTuple):
   half: jax.Array
 
 
-def _each(
-  function: Callable[..., Any], *axes: Any, rows: tuple[int | None, int | None] = (None, None)
-) -> Callable[..., Any]:
-  """Maps over instances and, within them, over modes; `axes` are those of the inner map.
-
-  An argument with inner axis None has only the batch dimension; `...` marks one without any.
-  `rows` gives both sizes where the arguments may hold no array at all.
-  """
-  inner = tuple(None if axis is ... else axis for axis in axes)
-  outer = tuple(None if axis is ... else 0 for axis in axes)
-  return jax.vmap(jax.vmap(function, inner, axis_size=rows[1]), outer, axis_size=rows[0])
-
-
-def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scene:
-  """Encodes the images, once, and prepares what the metrics need."""
-  size = jnp.asarray(batch.size)
-  mask = jnp.asarray(batch.mask)
-  inside = inside_image(size, mask.shape)
-  encode = lambda image, size: segmenter.encode(segmenter.params, image, size)
-  features = _in_parts(
-    lambda each, *args: each(encode)(*args), at_once, jnp.asarray(batch.image), size
-  )
-  valid = inside & ~jnp.asarray(batch.ignore)
-  return Scene(features, mask, valid, inside, boundary_band(mask, size), size)
-
-
 def _begin(segmenter: Segmenter, scene: Scene, modes: int, slots: int) -> _Walk:
   rows = (scene.mask.shape[0], modes)
   state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
@@ -108,45 +72,9 @@ def _put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
   )
 
 
-def _in_parts(function: Callable[..., Any], at_once: int | None, *args: Any) -> Any:
-  """Applies `function` to at most `at_once` of the leading rows at a time.
-
-  It is called as `function(each, *args)`, where `each` maps over the rows that it was given, or
-  does nothing where it was given one row without a leading dimension.
-  """
-  rows = jax.tree.leaves(args)[0].shape[0]
-  part = rows if at_once is None else max(n for n in range(1, at_once + 1) if rows % n == 0)
-  if part == 1:
-    return lax.map(lambda one: function(lambda f: f, *one), args)
-  if part == rows:
-    return function(jax.vmap, *args)
-  cut = jax.tree.map(lambda x: x.reshape(rows // part, part, *x.shape[1:]), args)
-  found = lax.map(lambda some: function(jax.vmap, *some), cut)
-  return jax.tree.map(lambda x: x.reshape(rows, *x.shape[2:]), found)
-
-
-class _Target(NamedTuple):
-  """What a row is compared with: the fields of `Scene`, once per row."""
-
-  mask: jax.Array
-  valid: jax.Array
-  inside: jax.Array
-  band: jax.Array
-  size: jax.Array
-
-
-def _target(scene: Scene, modes: int) -> _Target:
-  fields = _Target(scene.mask, scene.valid, scene.inside, scene.band, scene.size)
-  return jax.tree.map(lambda x: jnp.repeat(x, modes, axis=0), fields)
-
-
 def _flat(tree: Any) -> Any:
   """(batch, modes, ...) -> (rows, ...)."""
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-
-
-def _boundary_iou(mask: jax.Array, target: _Target) -> jax.Array:
-  return iou(boundary_band(mask, target.size), target.band, target.valid)
 
 
 def _commit(
@@ -162,20 +90,17 @@ def _commit(
 
   def score(context, clicks, target):
     logits, state = segmenter.decode(segmenter.params, context, clicks)
-    mask = jnp.asarray(logits) > math.log(threshold / (1 - threshold))
-    half = mask if threshold == 0.5 else jnp.asarray(logits) > 0
-    # A comparison with NaN is False: without this a broken model would score an empty mask.
-    finite = jnp.all(jnp.isfinite(logits) | ~target.inside)
-    found = jnp.where(finite, iou(mask, target.mask, target.valid), jnp.nan)
-    boundary = jnp.where(finite, _boundary_iou(mask, target), jnp.nan)
-    return found, boundary, state, mask, half
+    found = hard_score(logits, threshold, target)
+    half = found.mask if threshold == 0.5 else jnp.asarray(logits) > 0
+    boundary = jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
+    return found.iou, boundary, state, found.mask, half
 
   rows = clicks.label.shape[:2]
-  found = _in_parts(
+  found = in_parts(
     lambda each, *args: each(score)(*args),
     at_once,
     *_flat((context, clicks)),
-    _target(scene, rows[1]),
+    repeat_target(scene, rows[1]),
   )
   found, boundary, state, mask, half = jax.tree.map(
     lambda x: x.reshape(*rows, *x.shape[1:]), found
@@ -198,8 +123,8 @@ def _search(
   params, info = segmenter.params, segmenter.info
   logit = math.log(info.threshold / (1 - info.threshold))
   label = clicks.label[..., slot]
-  frame: Frame = _each(segmenter.frame, ..., 0, 0, None)(params, context, clicks, scene.size)
-  legal = _each(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
+  frame: Frame = each_row(segmenter.frame, ..., 0, 0, None)(params, context, clicks, scene.size)
+  legal = each_row(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
   sign = jnp.broadcast_to(jnp.array([[-1.0, 1.0]]), label.shape)
 
   def score(position, context, clicks, column, legal_any, frame, sign, target):
@@ -229,7 +154,7 @@ def _search(
     position, moves = local_search(
       lambda at: evaluate(at, *data)[1],
       differentiate,
-      lambda mask: each(_boundary_iou)(mask, target),
+      lambda mask: each(boundary_score)(mask, target),
       (robot - frame.offset) * frame.size / frame.extent,
       step,
       sign,
@@ -241,7 +166,92 @@ def _search(
 
   rows = label.shape
   flat = _flat((context, clicks, legal, frame, sign))
-  return _in_parts(search, at_once, *flat, _target(scene, rows[1])).reshape(*rows, 2)
+  return in_parts(search, at_once, *flat, repeat_target(scene, rows[1])).reshape(*rows, 2)
+
+
+def wide_turns(config: AttackConfig) -> tuple[tuple[int, int], tuple[int, int]]:
+  """Decoder calls of one global search: over all candidates, and around the best of them.
+
+  Returns:
+    Of the first round, which searches once for MIN and MAX; of each search of a later round.
+
+  Raises:
+    ValueError: the budget is too small.
+  """
+  if config.per_turn < 1 or config.pool_size < 2:
+    raise ValueError(
+      f'per_turn is {config.per_turn} and pool_size {config.pool_size}; at least 1 and 2 are needed'
+    )
+  found = []
+  for searches in (1, 2):
+    # One evaluation a mode is kept for what is reported.
+    turns = (config.budget - len(MODES)) // (searches * config.per_turn)
+    around = int(config.refine_share * turns)
+    if turns - around < 1:
+      raise ValueError(
+        f'budget is {config.budget}; at least {len(MODES) + 2 * config.per_turn} evaluations a '
+        f'round are needed with per_turn {config.per_turn}'
+      )
+    found.append((turns - around, around))
+  return found[0], found[1]
+
+
+def _search_wide(
+  segmenter: Segmenter,
+  scene: Scene,
+  config: AttackConfig,
+  rows: tuple[Any, Clicks, jax.Array, jax.Array],
+  slot: jax.Array,
+  turns: tuple[int, int],
+  at_once: int | None,
+) -> jax.Array:
+  """Searches the newest click of each row over the whole legal region.
+
+  Args:
+    segmenter: the model.
+    scene: the instances.
+    config: of a global search.
+    rows: context, clicks, legal (batch, searches, height, width) bool and wanted
+      (batch, searches, 2), the weights of a lower and of a higher IoU.
+    slot: of the newest click.
+    turns: decoder calls, see `wide_turns`.
+    at_once: rows times clicks that are decoded together.
+
+  Returns:
+    (batch, searches, 2, 2) image pixels: the clicks of lowest and of highest IoU.
+  """
+  threshold = segmenter.info.threshold
+  lead = rows[2].shape[:2]
+  together = None if at_once is None else max(1, at_once // config.per_turn)
+
+  def search(context, clicks, legal, wanted, colour, target):
+    robot = clicks.yx[slot]
+    pool = choose(legal, colour, robot, config.pool_size, config.colour_weight)
+    pixel = pool.yx.astype(jnp.int32)
+
+    def score(yx):
+      moved = clicks._replace(yx=clicks.yx.at[slot].set(yx))
+      logits, _ = segmenter.decode(segmenter.params, context, moved)
+      found = hard_score(logits, threshold, target)
+      return wide.Evaluated(found.iou, found.mask[pixel[:, 0], pixel[:, 1]])
+
+    def evaluate(yx):
+      return in_parts(lambda each, some: each(score)(some), at_once, yx)
+
+    best = wide.extremes(pool, wide.wide_search(evaluate, pool, wanted, turns[0], config))
+    ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
+    return wide.refine(evaluate, legal, best, wanted, ring, turns[1], config.per_turn).yx
+
+  colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
+  colour = jnp.repeat(colour, lead[1], axis=0)
+  found = in_parts(
+    lambda each, *args: each(search)(*args),
+    together,
+    *_flat(rows),
+    colour,
+    repeat_target(scene, lead[1]),
+  )
+  return found.reshape(*lead, 2, 2)
 
 
 def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
@@ -264,16 +274,32 @@ def run(
 ) -> Round:
   """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
   modes = 1 if config.search == 'none' else len(MODES)
-  prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
-  def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
-    propose = _each(next_click, None, 0, None, 0, None)
+  def one_round(
+    walk: _Walk, slot: jax.Array, shared: bool = False
+  ) -> tuple[_Walk, Round]:
+    propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
     clicks = _put(walk.clicks, slot, yx, label)
     context = prepare(segmenter.params, scene.features, walk.state)
     if config.search == 'local':
       mine, around, so_far = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
       best = _search(segmenter, scene, config, mine, around, so_far, slot, at_once)
+    if config.search == 'global':
+      # Before the first click all rows are the same, and one search serves MIN and MAX.
+      lanes = slice(0, 1) if shared else slice(1, 3)
+      wanted = jnp.ones((1, 2)) if shared else jnp.eye(2)
+      mine, around, so_far, sign = jax.tree.map(
+        lambda x: x[:, lanes], (walk, context, clicks, label)
+      )
+      legal = each_row(legal_region, None, 0, None, 0)(scene.mask, mine.half, scene.valid, sign)
+      wanted = jnp.broadcast_to(wanted, (*sign.shape, 2))
+      turns = wide_turns(config)[0 if shared else 1]
+      rows = around, so_far, legal, wanted
+      both = _search_wide(segmenter, scene, config, rows, slot, turns, at_once)
+      best = both[:, 0] if shared else jnp.stack([both[:, 0, 0], both[:, 1, 1]], axis=1)
+    if modes > 1:
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
       clicks = _put(walk.clicks, slot, yx, label)
     found, after = _commit(segmenter, scene, context, clicks, slot, at_once)
@@ -285,7 +311,14 @@ def run(
 
   start = _begin(segmenter, scene, modes, config.num_clicks)
   slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
-  return lax.scan(one_round, start, slots)[1]
+  if config.search != 'global':
+    return lax.scan(one_round, start, slots)[1]
+  walk, first = one_round(start, slots[0], shared=True)
+  later = lax.scan(one_round, walk, slots[1:])[1] if config.num_clicks > 1 else None
+  first = jax.tree.map(lambda x: x[None], first)
+  if later is None:
+    return first
+  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
 
 
 def follow(
@@ -293,7 +326,7 @@ def follow(
 ) -> Round:
   """Evaluates given clicks, round by round from the first; the result is as that of `run`."""
   modes, rounds = clicks.label.shape[1:]
-  prepare = _each(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
   def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
     so_far = _put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
