@@ -28,7 +28,18 @@ from tetris_jax.search.candidates import choose, smooth_colour, spacing
 from tetris_jax.search.local import Evaluation, local_search
 from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Clicks, Frame, Segmenter
 
-__all__ = ['Round', 'Scene', 'follow', 'look', 'run']
+__all__ = [
+  'Round',
+  'Scene',
+  'Walk',
+  'advance',
+  'begin',
+  'follow',
+  'look',
+  'put',
+  'run',
+  'wide_turns',
+]
 
 
 class Round(NamedTuple):
@@ -49,23 +60,34 @@ class Round(NamedTuple):
   mask: jax.Array
 
 
-class _Walk(NamedTuple):
+class Walk(NamedTuple):
+  """What a trajectory carries from round to round, leading dimensions (batch, modes).
+
+  Attributes:
+    clicks: `Clicks`, of all rounds.
+    state: what the model remembers.
+    mask: (batch, modes, height, width) bool, the last mask at the model's threshold.
+    half: likewise, where the probability exceeds 0.5.
+  """
+
   clicks: Clicks
   state: Any
   mask: jax.Array
   half: jax.Array
 
 
-def _begin(segmenter: Segmenter, scene: Scene, modes: int, slots: int) -> _Walk:
+def begin(segmenter: Segmenter, scene: Scene, modes: int, slots: int) -> Walk:
+  """Before the first click, with room for `slots` of them."""
   rows = (scene.mask.shape[0], modes)
   state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
   state = jax.tree.map(lambda x: jnp.repeat(x[:, None], modes, axis=1), state)
   clicks = Clicks(jnp.zeros((*rows, slots, 2)), jnp.full((*rows, slots), EMPTY, jnp.int32))
   nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
-  return _Walk(clicks, state, nothing, nothing)
+  return Walk(clicks, state, nothing, nothing)
 
 
-def _put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
+def put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
+  """`clicks` with yx (..., 2) and label (...) in that slot."""
   return Clicks(
     jnp.asarray(clicks.yx).at[..., slot, :].set(yx),
     jnp.asarray(clicks.label).at[..., slot].set(label),
@@ -84,7 +106,7 @@ def _commit(
   clicks: Clicks,
   slot: jax.Array,
   at_once: int | None,
-) -> tuple[Round, _Walk]:
+) -> tuple[Round, Walk]:
   """Decodes the clicks as they stand: the evaluation that is reported and carried on."""
   threshold = segmenter.info.threshold
 
@@ -106,14 +128,14 @@ def _commit(
     lambda x: x.reshape(*rows, *x.shape[1:]), found
   )
   yx, label = jnp.asarray(clicks.yx)[..., slot, :], jnp.asarray(clicks.label)[..., slot]
-  return Round(yx, label, found, boundary, mask), _Walk(clicks, state, mask, half)
+  return Round(yx, label, found, boundary, mask), Walk(clicks, state, mask, half)
 
 
 def _search(
   segmenter: Segmenter,
   scene: Scene,
   config: AttackConfig,
-  walk: _Walk,
+  walk: Walk,
   context: Any,
   clicks: Clicks,
   slot: jax.Array,
@@ -254,7 +276,7 @@ def _search_wide(
   return found.reshape(*lead, 2, 2)
 
 
-def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
+def _keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
   """Puts the robot user's click in place of one that is not the extreme it was taken for.
 
   Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
@@ -277,11 +299,11 @@ def run(
   prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
   def one_round(
-    walk: _Walk, slot: jax.Array, shared: bool = False
-  ) -> tuple[_Walk, Round]:
+    walk: Walk, slot: jax.Array, shared: bool = False
+  ) -> tuple[Walk, Round]:
     propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
-    clicks = _put(walk.clicks, slot, yx, label)
+    clicks = put(walk.clicks, slot, yx, label)
     context = prepare(segmenter.params, scene.features, walk.state)
     if config.search == 'local':
       mine, around, so_far = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
@@ -301,7 +323,7 @@ def run(
       best = both[:, 0] if shared else jnp.stack([both[:, 0, 0], both[:, 1, 1]], axis=1)
     if modes > 1:
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
-      clicks = _put(walk.clicks, slot, yx, label)
+      clicks = put(walk.clicks, slot, yx, label)
     found, after = _commit(segmenter, scene, context, clicks, slot, at_once)
     if modes > 1:
       found, after = lax.cond(
@@ -309,7 +331,7 @@ def run(
       )
     return after, found
 
-  start = _begin(segmenter, scene, modes, config.num_clicks)
+  start = begin(segmenter, scene, modes, config.num_clicks)
   slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
   if config.search != 'global':
     return lax.scan(one_round, start, slots)[1]
@@ -326,13 +348,21 @@ def follow(
 ) -> Round:
   """Evaluates given clicks, round by round from the first; the result is as that of `run`."""
   modes, rounds = clicks.label.shape[1:]
-  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
+  walk = begin(segmenter, scene, modes, rounds)
+  return advance(segmenter, scene, walk, clicks, at_once)[1]
 
-  def one_round(walk: _Walk, slot: jax.Array) -> tuple[_Walk, Round]:
-    so_far = _put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
+
+def advance(
+  segmenter: Segmenter, scene: Scene, walk: Walk, clicks: Clicks, at_once: int | None = None
+) -> tuple[Walk, Round]:
+  """Makes given clicks, yx (batch, modes, rounds, 2), in the first slots of a walk."""
+  batch, modes, rounds = clicks.label.shape
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(batch, modes))
+
+  def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Round]:
+    so_far = put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
     context = prepare(segmenter.params, scene.features, walk.state)
     found, after = _commit(segmenter, scene, context, so_far, slot, at_once)
     return after, found
 
-  start = _begin(segmenter, scene, modes, rounds)
-  return lax.scan(one_round, start, jnp.arange(rounds, dtype=jnp.int32))[1]
+  return lax.scan(one_round, walk, jnp.arange(rounds, dtype=jnp.int32))

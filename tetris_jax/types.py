@@ -137,8 +137,8 @@ class AttackConfig:
     colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
       1 is the root of the legal region's area.
     mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
-    explore: the share of a global search that goes to the candidate farthest from all tried ones.
-    explore_first: its first so many clicks all do.
+    explore: the share of a global search, its first clicks, that goes to the candidate farthest
+      from all tried ones; the rest goes where the extremes may yet move.
   """
 
   name: str
@@ -155,8 +155,7 @@ class AttackConfig:
   pool_size: int = 2048
   colour_weight: float = 1.0
   mask_weight: float = 1.0
-  explore: float = 0.5
-  explore_first: int = 5
+  explore: float = 0.8
 
 
 class Trajectories(NamedTuple):

@@ -3,10 +3,11 @@
 Forward evaluations only. An answer flips where the click passes from one part of the object to
 another, and parts are told apart by place, by colour, and by which of the masks found so far hold
 them. So the distance between two candidates is that of place and colour plus the share of found
-masks that hold one and not the other, and it is measured anew after every answer. The next click is
-the candidate farthest from all tried ones, or the one whose expected improvement of the lowest plus
-of the highest IoU is largest, by inverse distance weighting (Shepard, 1968) with a spread that
-grows with the distance (Jones et al., "Efficient Global Optimization", 1998).
+masks that hold one and not the other, and it is measured anew after every answer. At first the
+next click is the candidate farthest from all tried ones; at last, the one whose expected
+improvement of the lowest plus of the highest IoU is largest, by inverse distance weighting
+(Shepard, 1968) with a spread that grows with the distance (Jones et al., "Efficient Global
+Optimization", 1998).
 """
 
 from __future__ import annotations
@@ -129,8 +130,7 @@ def wide_search(
       spread = _SPREAD * nearest**_POWER
       promise = wanted[0] * _improvement(lowest - mean, spread)
       promise += wanted[1] * _improvement(mean - highest, spread)
-      before, after = (jnp.floor((at + i).astype(jnp.float32) * config.explore) for i in (0, 1))
-      far = (after > before) | (at < config.explore_first)
+      far = at < config.explore * total
       value = jnp.where(free, jnp.where(far, nearest, promise), -1.0)
       pick = jnp.where(at == 0, 0, jnp.argmax(value)).astype(jnp.int32)
       chosen.append(pick)
