@@ -143,7 +143,8 @@ def test_candidates_are_spread_evenly_and_fill_the_pool(thin):
     legal[20:280, 30:390] = True
   count = 128 if thin else 1024
   plain = np.zeros((300, 400, 3), np.float32)
-  pool = jax.device_get(candidates.choose(legal, plain, np.float32([150, 7 if thin else 60]), count, 1.0))
+  robot = np.float32([150, 7 if thin else 60])
+  pool = jax.device_get(candidates.choose(legal, plain, robot, count, 1.0))
   yx = pool.yx[pool.exists]
   assert legal[tuple(yx.astype(int).T)].all()
   assert len({tuple(p) for p in yx}) == len(yx)

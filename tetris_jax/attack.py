@@ -74,13 +74,15 @@ def attack(
       f'num_clicks is {config.num_clicks} and num_steps {config.num_steps}; both are at least 1'
     )
   at_once = _at_once(at_once)
-  found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
+  scene = trajectory.look(segmenter, batch, at_once)
+  found, tried = trajectory.run(segmenter, scene, config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
   if config.search == 'global':
     first, later = (sum(turns) * config.per_turn for turns in trajectory.wide_turns(config))
     rounds = config.num_clicks
-    return _collect(found, rounds * len(types.MODES) + first + (rounds - 1) * 2 * later, 0)
+    forward = rounds * len(types.MODES) + first + (rounds - 1) * 2 * later
+    return _collect(found, forward, 0)._replace(tried=tried)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
   # are kept.
   forward = config.num_clicks * (2 * config.num_steps + 3)

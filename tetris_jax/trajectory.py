@@ -226,7 +226,7 @@ def _search_wide(
   slot: jax.Array,
   turns: tuple[int, int],
   at_once: int | None,
-) -> jax.Array:
+) -> tuple[jax.Array, jax.Array]:
   """Searches the newest click of each row over the whole legal region.
 
   Args:
@@ -240,7 +240,8 @@ def _search_wide(
     at_once: rows times clicks that are decoded together.
 
   Returns:
-    (batch, searches, 2, 2) image pixels: the clicks of lowest and of highest IoU.
+    (batch, searches, 2, 2) image pixels: the clicks of lowest and of highest IoU; and the IoUs
+    (batch, searches, evaluations) that were met over the whole region.
   """
   threshold = segmenter.info.threshold
   lead = rows[2].shape[:2]
@@ -260,20 +261,22 @@ def _search_wide(
     def evaluate(yx):
       return in_parts(lambda each, some: each(score)(some), at_once, yx)
 
-    best = wide.extremes(pool, wide.wide_search(evaluate, pool, wanted, turns[0], config))
+    tried = wide.wide_search(evaluate, pool, wanted, turns[0], config)
+    best = wide.extremes(pool, tried)
     ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
-    return wide.refine(evaluate, legal, best, wanted, ring, turns[1], config.per_turn).yx
+    best = wide.refine(evaluate, legal, best, wanted, ring, turns[1], config.per_turn)
+    return best.yx, tried.iou
 
   colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
   colour = jnp.repeat(colour, lead[1], axis=0)
-  found = in_parts(
+  best, tried = in_parts(
     lambda each, *args: each(search)(*args),
     together,
     *_flat(rows),
     colour,
     repeat_target(scene, lead[1]),
   )
-  return found.reshape(*lead, 2, 2)
+  return best.reshape(*lead, 2, 2), tried.reshape(*lead, -1)
 
 
 def _keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
@@ -293,14 +296,19 @@ def _keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
 
 def run(
   segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
-) -> Round:
-  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
+) -> tuple[Round, jax.Array | None]:
+  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension.
+
+  Returns:
+    The rounds, and the `Trajectories.tried` of a global search.
+  """
   modes = 1 if config.search == 'none' else len(MODES)
   prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
   def one_round(
     walk: Walk, slot: jax.Array, shared: bool = False
-  ) -> tuple[Walk, Round]:
+  ) -> tuple[Walk, Any]:
+    tried = None
     propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
     clicks = put(walk.clicks, slot, yx, label)
@@ -319,7 +327,7 @@ def run(
       wanted = jnp.broadcast_to(wanted, (*sign.shape, 2))
       turns = wide_turns(config)[0 if shared else 1]
       rows = around, so_far, legal, wanted
-      both = _search_wide(segmenter, scene, config, rows, slot, turns, at_once)
+      both, tried = _search_wide(segmenter, scene, config, rows, slot, turns, at_once)
       best = both[:, 0] if shared else jnp.stack([both[:, 0, 0], both[:, 1, 1]], axis=1)
     if modes > 1:
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
@@ -329,18 +337,18 @@ def run(
       found, after = lax.cond(
         slot == 0, _keep_order, lambda *unchanged: unchanged, found, after
       )
-    return after, found
+    return after, (found, tried) if shared else found
 
   start = begin(segmenter, scene, modes, config.num_clicks)
   slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
   if config.search != 'global':
-    return lax.scan(one_round, start, slots)[1]
-  walk, first = one_round(start, slots[0], shared=True)
+    return lax.scan(one_round, start, slots)[1], None
+  walk, (first, tried) = one_round(start, slots[0], shared=True)
   later = lax.scan(one_round, walk, slots[1:])[1] if config.num_clicks > 1 else None
   first = jax.tree.map(lambda x: x[None], first)
-  if later is None:
-    return first
-  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
+  if later is not None:
+    first = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
+  return first, tried[:, 0]
 
 
 def follow(

@@ -170,6 +170,8 @@ class Trajectories(NamedTuple):
     mask: (batch, modes, num_clicks, height, width) bool, the predicted masks, or None.
     forward: (batch,) int32, decoder evaluations spent on the instance.
     backward: (batch,) int32, gradients among them.
+    tried: (batch, evaluations) float32, IoUs of the first round's global search over the whole
+      region, in order; None for other searches.
   """
 
   clicks: Clicks
@@ -178,6 +180,7 @@ class Trajectories(NamedTuple):
   mask: Array | None
   forward: Array
   backward: Array
+  tried: Array | None = None
 
 
 MODES = ('base', 'min', 'max')
