@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tetris_jax
-from tetris_jax import presets, types
+from tetris_jax import beams, presets, types
 from tetris_jax.search import candidates, grid, wide
 
 SIDE = 24
@@ -80,19 +80,13 @@ def test_it_finds_a_needle_that_a_local_search_misses(found):
 def test_counts_are_exact_and_within_the_budget(found):
   # First round: 21 = 19 + 2 around the best, and 3 that are kept; second: 2 x (9 + 1) and 3.
   assert found.forward.tolist() == [24 + 23] and found.backward.tolist() == [0]
-  assert trajectory_turns(CONFIG) == ((19, 2), (9, 1))
-  assert trajectory_turns(presets.get('strong_v1')) == ((54, 7), (27, 3))
+  assert beams.plan(CONFIG) == ((19, 2), (9, 1))
+  assert beams.plan(presets.get('strong_v1')) == ((54, 7), (27, 3))
   for name, budget in (('strong_v1_16', 16), ('strong_v1', 64), ('strong_v1_256', 256)):
     config = presets.get(name)
     assert config.budget == budget
-    for searches, turns in zip((1, 2), trajectory_turns(config), strict=True):
+    for searches, turns in zip((1, 2), beams.plan(config), strict=True):
       assert budget - 16 < searches * sum(turns) * config.per_turn + 3 <= budget
-
-
-def trajectory_turns(config):
-  from tetris_jax import trajectory
-
-  return trajectory.wide_turns(config)
 
 
 @pytest.mark.parametrize('options', [{'at_once': None}, {'at_once': 3}])
@@ -168,8 +162,9 @@ def test_colour_is_the_mean_of_what_lies_inside():
 
 def test_extremes_pass_over_nan():
   pool = candidates.Candidates(jnp.eye(4, 2), jnp.ones(4, bool), jnp.zeros((4, 1)))
-  tried = wide.Tried(jnp.array([0, 2, 1]), jnp.array([jnp.nan, 0.2, 0.4]))
-  best = wide.extremes(pool, tried)
+  side = jnp.array([[1.0, 1, 1, 1], [1, 1, -1, -1], [-1, 1, -1, 1]])
+  tried = wide.Tried(jnp.array([0, 2, 1]), jnp.array([jnp.nan, 0.2, 0.4]), side)
+  best = jax.tree.map(lambda x: x[:, 0], wide.extremes(pool, tried, 1))
   np.testing.assert_allclose(best.iou, [0.2, 0.4])
   np.testing.assert_array_equal(best.yx, pool.yx[jnp.array([2, 1])])
 

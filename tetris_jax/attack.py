@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from tetris_jax import trajectory, types
+from tetris_jax import beams, trajectory
 from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
@@ -75,14 +75,12 @@ def attack(
     )
   at_once = _at_once(at_once)
   scene = trajectory.look(segmenter, batch, at_once)
-  found, tried = trajectory.run(segmenter, scene, config, at_once)
+  if config.search == 'global':
+    found, tried = beams.run(segmenter, scene, config, at_once)
+    return _collect(found, beams.evaluations(config), 0)._replace(tried=tried)
+  found = trajectory.run(segmenter, scene, config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
-  if config.search == 'global':
-    first, later = (sum(turns) * config.per_turn for turns in trajectory.wide_turns(config))
-    rounds = config.num_clicks
-    forward = rounds * len(types.MODES) + first + (rounds - 1) * 2 * later
-    return _collect(found, forward, 0)._replace(tried=tried)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
   # are kept.
   forward = config.num_clicks * (2 * config.num_steps + 3)

@@ -23,8 +23,6 @@ from tetris_jax.scene import (
   look,
   repeat_target,
 )
-from tetris_jax.search import wide
-from tetris_jax.search.candidates import choose, smooth_colour, spacing
 from tetris_jax.search.local import Evaluation, local_search
 from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Clicks, Frame, Segmenter
 
@@ -34,11 +32,13 @@ __all__ = [
   'Walk',
   'advance',
   'begin',
+  'commit',
+  'flat',
   'follow',
+  'keep_order',
   'look',
   'put',
   'run',
-  'wide_turns',
 ]
 
 
@@ -94,12 +94,12 @@ def put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
   )
 
 
-def _flat(tree: Any) -> Any:
-  """(batch, modes, ...) -> (rows, ...)."""
+def flat(tree: Any) -> Any:
+  """(batch, modes, ...) -> (batch * modes, ...)."""
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
 
 
-def _commit(
+def commit(
   segmenter: Segmenter,
   scene: Scene,
   context: Any,
@@ -121,7 +121,7 @@ def _commit(
   found = in_parts(
     lambda each, *args: each(score)(*args),
     at_once,
-    *_flat((context, clicks)),
+    *flat((context, clicks)),
     repeat_target(scene, rows[1]),
   )
   found, boundary, state, mask, half = jax.tree.map(
@@ -187,105 +187,19 @@ def _search(
     return jnp.where((moves > 0)[..., None], yx, robot)
 
   rows = label.shape
-  flat = _flat((context, clicks, legal, frame, sign))
-  return in_parts(search, at_once, *flat, repeat_target(scene, rows[1])).reshape(*rows, 2)
+  parts = flat((context, clicks, legal, frame, sign))
+  return in_parts(search, at_once, *parts, repeat_target(scene, rows[1])).reshape(*rows, 2)
 
 
-def wide_turns(config: AttackConfig) -> tuple[tuple[int, int], tuple[int, int]]:
-  """Decoder calls of one global search: over all candidates, and around the best of them.
-
-  Returns:
-    Of the first round, which searches once for MIN and MAX; of each search of a later round.
-
-  Raises:
-    ValueError: the budget is too small.
-  """
-  if config.per_turn < 1 or config.pool_size < 2:
-    raise ValueError(
-      f'per_turn is {config.per_turn} and pool_size {config.pool_size}; at least 1 and 2 are needed'
-    )
-  found = []
-  for searches in (1, 2):
-    # One evaluation a mode is kept for what is reported.
-    turns = (config.budget - len(MODES)) // (searches * config.per_turn)
-    around = int(config.refine_share * turns)
-    if turns - around < 1:
-      raise ValueError(
-        f'budget is {config.budget}; at least {len(MODES) + 2 * config.per_turn} evaluations a '
-        f'round are needed with per_turn {config.per_turn}'
-      )
-    found.append((turns - around, around))
-  return found[0], found[1]
-
-
-def _search_wide(
-  segmenter: Segmenter,
-  scene: Scene,
-  config: AttackConfig,
-  rows: tuple[Any, Clicks, jax.Array, jax.Array],
-  slot: jax.Array,
-  turns: tuple[int, int],
-  at_once: int | None,
-) -> tuple[jax.Array, jax.Array]:
-  """Searches the newest click of each row over the whole legal region.
-
-  Args:
-    segmenter: the model.
-    scene: the instances.
-    config: of a global search.
-    rows: context, clicks, legal (batch, searches, height, width) bool and wanted
-      (batch, searches, 2), the weights of a lower and of a higher IoU.
-    slot: of the newest click.
-    turns: decoder calls, see `wide_turns`.
-    at_once: rows times clicks that are decoded together.
-
-  Returns:
-    (batch, searches, 2, 2) image pixels: the clicks of lowest and of highest IoU; and the IoUs
-    (batch, searches, evaluations) that were met over the whole region.
-  """
-  threshold = segmenter.info.threshold
-  lead = rows[2].shape[:2]
-  together = None if at_once is None else max(1, at_once // config.per_turn)
-
-  def search(context, clicks, legal, wanted, colour, target):
-    robot = clicks.yx[slot]
-    pool = choose(legal, colour, robot, config.pool_size, config.colour_weight)
-    pixel = pool.yx.astype(jnp.int32)
-
-    def score(yx):
-      moved = clicks._replace(yx=clicks.yx.at[slot].set(yx))
-      logits, _ = segmenter.decode(segmenter.params, context, moved)
-      found = hard_score(logits, threshold, target)
-      return wide.Evaluated(found.iou, found.mask[pixel[:, 0], pixel[:, 1]])
-
-    def evaluate(yx):
-      return in_parts(lambda each, some: each(score)(some), at_once, yx)
-
-    tried = wide.wide_search(evaluate, pool, wanted, turns[0], config)
-    best = wide.extremes(pool, tried)
-    ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
-    best = wide.refine(evaluate, legal, best, wanted, ring, turns[1], config.per_turn)
-    return best.yx, tried.iou
-
-  colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
-  colour = jnp.repeat(colour, lead[1], axis=0)
-  best, tried = in_parts(
-    lambda each, *args: each(search)(*args),
-    together,
-    *_flat(rows),
-    colour,
-    repeat_target(scene, lead[1]),
-  )
-  return best.reshape(*lead, 2, 2), tried.reshape(*lead, -1)
-
-
-def _keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
+def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
   """Puts the robot user's click in place of one that is not the extreme it was taken for.
 
   Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
-  evaluations among themselves, and another program may round a pixel the other way.
+  evaluations among themselves, and another program may round a pixel the other way. Lanes are
+  BASE, then as many of MIN as of MAX.
   """
-  sign = jnp.array([[0.0, -1.0, 1.0]])
+  each = found.iou.shape[1] // 2
+  sign = jnp.array([[0.0] + [-1.0] * each + [1.0] * each])
   wrong = sign * (found.iou - found.iou[:, :1]) < 0
 
   def pick(x):
@@ -296,19 +210,12 @@ def _keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
 
 def run(
   segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
-) -> tuple[Round, jax.Array | None]:
-  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension.
-
-  Returns:
-    The rounds, and the `Trajectories.tried` of a global search.
-  """
+) -> Round:
+  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
   modes = 1 if config.search == 'none' else len(MODES)
   prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
-  def one_round(
-    walk: Walk, slot: jax.Array, shared: bool = False
-  ) -> tuple[Walk, Any]:
-    tried = None
+  def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Round]:
     propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
     clicks = put(walk.clicks, slot, yx, label)
@@ -316,39 +223,18 @@ def run(
     if config.search == 'local':
       mine, around, so_far = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
       best = _search(segmenter, scene, config, mine, around, so_far, slot, at_once)
-    if config.search == 'global':
-      # Before the first click all rows are the same, and one search serves MIN and MAX.
-      lanes = slice(0, 1) if shared else slice(1, 3)
-      wanted = jnp.ones((1, 2)) if shared else jnp.eye(2)
-      mine, around, so_far, sign = jax.tree.map(
-        lambda x: x[:, lanes], (walk, context, clicks, label)
-      )
-      legal = each_row(legal_region, None, 0, None, 0)(scene.mask, mine.half, scene.valid, sign)
-      wanted = jnp.broadcast_to(wanted, (*sign.shape, 2))
-      turns = wide_turns(config)[0 if shared else 1]
-      rows = around, so_far, legal, wanted
-      both, tried = _search_wide(segmenter, scene, config, rows, slot, turns, at_once)
-      best = both[:, 0] if shared else jnp.stack([both[:, 0, 0], both[:, 1, 1]], axis=1)
-    if modes > 1:
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
       clicks = put(walk.clicks, slot, yx, label)
-    found, after = _commit(segmenter, scene, context, clicks, slot, at_once)
+    found, after = commit(segmenter, scene, context, clicks, slot, at_once)
     if modes > 1:
       found, after = lax.cond(
-        slot == 0, _keep_order, lambda *unchanged: unchanged, found, after
+        slot == 0, keep_order, lambda *unchanged: unchanged, found, after
       )
-    return after, (found, tried) if shared else found
+    return after, found
 
   start = begin(segmenter, scene, modes, config.num_clicks)
   slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
-  if config.search != 'global':
-    return lax.scan(one_round, start, slots)[1], None
-  walk, (first, tried) = one_round(start, slots[0], shared=True)
-  later = lax.scan(one_round, walk, slots[1:])[1] if config.num_clicks > 1 else None
-  first = jax.tree.map(lambda x: x[None], first)
-  if later is not None:
-    first = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, later)
-  return first, tried[:, 0]
+  return lax.scan(one_round, start, slots)[1]
 
 
 def follow(
@@ -370,7 +256,7 @@ def advance(
   def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Round]:
     so_far = put(walk.clicks, slot, clicks.yx[..., slot, :], clicks.label[..., slot])
     context = prepare(segmenter.params, scene.features, walk.state)
-    found, after = _commit(segmenter, scene, context, so_far, slot, at_once)
+    found, after = commit(segmenter, scene, context, so_far, slot, at_once)
     return after, found
 
   return lax.scan(one_round, walk, jnp.arange(rounds, dtype=jnp.int32))

@@ -139,6 +139,9 @@ class AttackConfig:
     mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
     explore: the share of a global search, its first clicks, that goes to the candidate farthest
       from all tried ones; the rest goes where the extremes may yet move.
+    num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
+    depth: a global search clicks only deeper than this share of the largest inner distance of the
+      legal region; the robot user's click is always a candidate.
   """
 
   name: str
@@ -156,6 +159,8 @@ class AttackConfig:
   colour_weight: float = 1.0
   mask_weight: float = 1.0
   explore: float = 0.8
+  num_beams: int = 1
+  depth: float = 0.0
 
 
 class Trajectories(NamedTuple):

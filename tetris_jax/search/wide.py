@@ -48,18 +48,20 @@ class Tried(NamedTuple):
   Attributes:
     picked: (num_tried,) int32, into the candidates.
     iou: (num_tried,) float32.
+    side: (num_tried, num_candidates) float32, 1 where a candidate lies in the mask, else -1.
   """
 
   picked: jax.Array
   iou: jax.Array
+  side: jax.Array
 
 
 class Extremes(NamedTuple):
   """The clicks of lowest and highest IoU.
 
   Attributes:
-    yx: (2, 2) float32, image pixels.
-    iou: (2,) float32.
+    yx: (2, ..., 2) float32, image pixels.
+    iou: (2, ...) float32.
   """
 
   yx: jax.Array
@@ -151,15 +153,41 @@ def wide_search(
     return index, iou, lax.dynamic_update_slice_in_dim(side, sign, turn * per_turn, 0)
 
   start = jnp.zeros(total, jnp.int32), jnp.zeros(total), jnp.zeros((total, count))
-  index, iou, _ = lax.fori_loop(0, turns, one_turn, start)
-  return Tried(index, iou)
+  return Tried(*lax.fori_loop(0, turns, one_turn, start))
 
 
-def extremes(candidates: Candidates, tried: Tried) -> Extremes:
-  """The first click of lowest and the first of highest IoU; the robot user's where all are NaN."""
-  low = jnp.argmin(jnp.where(jnp.isfinite(tried.iou), tried.iou, jnp.inf))
-  high = jnp.argmax(jnp.where(jnp.isfinite(tried.iou), tried.iou, -jnp.inf))
-  at = jnp.stack([low, high])
+def extremes(candidates: Candidates, tried: Tried, count: int) -> Extremes:
+  """The clicks of lowest and of highest IoU, and the next ones whose masks differ from theirs.
+
+  Two masks differ where at least 2 % of the candidates lie in one and not in the other. Where all
+  others are alike, the first is repeated.
+
+  Args:
+    candidates: what was chosen from, the robot user's click first.
+    tried: what was found; the robot user's click where all IoUs are NaN.
+    count: how many of each side.
+
+  Returns:
+    Extremes with fields (2, count, ...).
+  """
+  size = jnp.maximum(jnp.sum(candidates.exists, dtype=jnp.int32), 1).astype(jnp.float32)
+  real = candidates.exists.astype(jnp.float32)
+  sides = []
+  for sense in (-1.0, 1.0):
+    value = jnp.where(jnp.isfinite(tried.iou), sense * tried.iou, -jnp.inf)
+    robot = value[0]
+    picked: list[jax.Array] = []
+    for _ in range(count):
+      best = jnp.argmax(value)
+      # None of another mask, or none on this side of the robot user's IoU.
+      usable = (value[best] >= robot) & jnp.isfinite(value[best])
+      best = jnp.where(usable, best, picked[0]) if picked else best
+      picked.append(best)
+      same = (tried.side * real[None]) @ tried.side[best]
+      alike = 0.5 - 0.5 * same / size < 0.02
+      value = jnp.where(alike | (jnp.arange(value.shape[0]) == best), -jnp.inf, value)
+    sides.append(jnp.stack(picked))
+  at = jnp.stack(sides)
   return Extremes(candidates.yx[tried.picked[at]], tried.iou[at])
 
 
