@@ -209,3 +209,50 @@ def test_the_grid_of_a_later_round_starts_from_frozen_clicks(found):
 def test_stride_for():
   assert grid.stride_for(np.ones((100, 100), bool)) == 2
   assert grid.stride_for(np.ones((3, 3), bool)) == 1
+
+
+def trap():
+  """The lowest first click, in the top rows, gives itself away: the second click is perfect.
+
+  One in the bottom rows is not as low, but the second is no better.
+  """
+
+  def decode(params, context, clicks):
+    features, first = context
+    del params
+    row = jnp.arange(features.shape[0])[:, None]
+    column = jnp.arange(features.shape[1])[None]
+    y = clicks.yx[0, 0]
+    made = jnp.sum(clicks.label >= 0)
+    top, bottom = y <= 7, y >= 17
+    right = jnp.where(top, jnp.where(made > 1, 20, 6), jnp.where(bottom, 8, 14))
+    marked = (row >= 4) & (row < 20) & (column >= 4) & (column < right)
+    return jnp.where(marked, 3.0, -3.0), first
+
+  return needle()._replace(decode=decode)
+
+
+@pytest.mark.parametrize('beams_carried', [1, 3])
+def test_beams_avoid_a_trap_that_the_greedy_choice_falls_into(beams_carried):
+  config = types.AttackConfig(
+    'few', search='global', num_clicks=3, budget=40, pool_size=300, num_beams=beams_carried
+  )
+  found = jax.device_get(jax.jit(lambda b: tetris_jax.attack(trap(), b, config))(batch_of()))
+  base, low = found.iou[0, :2]
+  np.testing.assert_allclose(base, [10 / 16] * 3)
+  np.testing.assert_allclose(low, [2 / 16, 1, 1] if beams_carried == 1 else [4 / 16] * 3)
+  np.testing.assert_allclose(found.iou[0, 2], base)
+  first, later = beams.plan(config)
+  searched = sum(first) + 2 * 2 * beams_carried * sum(later)
+  assert found.forward[0] == searched + 3 * (3 if beams_carried == 1 else 1 + 6 + 3)
+  assert found.forward[0] <= 3 * config.budget
+
+
+def test_a_search_keeps_its_distance_from_the_border():
+  config = types.AttackConfig(
+    'deep', search='global', num_clicks=1, budget=24, pool_size=300, depth=0.5
+  )
+  found = run(config, batch_of())
+  # Depths in the square of 16 run from 1 to 8: above 4 is rows and columns 8 to 15.
+  assert ((found.clicks.yx[0, :, 0] >= 8) & (found.clicks.yx[0, :, 0] <= 15)).all()
+  np.testing.assert_allclose(found.iou[0, 1, 0], 0.5)
