@@ -60,7 +60,9 @@ def run(config, batch, **options):
   return jax.device_get(attack(batch))
 
 
-CONFIG = types.AttackConfig('small', search='global', num_clicks=2, budget=24, pool_size=300)
+CONFIG = types.AttackConfig(
+  'small', search='global', num_clicks=2, budget=24, pool_size=300, refine_share=0.125, explore=0.7
+)
 
 
 @pytest.fixture(scope='module')
@@ -81,7 +83,7 @@ def test_counts_are_exact_and_within_the_budget(found):
   # First round: 21 = 19 + 2 around the best, and 3 that are kept; second: 2 x (9 + 1) and 3.
   assert found.forward.tolist() == [24 + 23] and found.backward.tolist() == [0]
   assert beams.plan(CONFIG) == ((19, 2), (9, 1))
-  assert beams.plan(presets.get('strong_v1')) == ((54, 7), (27, 3))
+  assert beams.plan(presets.get('strong_v1')) == ((61, 0), (30, 0))
   for name, budget in (('strong_v1_16', 16), ('strong_v1', 64), ('strong_v1_256', 256)):
     config = presets.get(name)
     assert config.budget == budget

@@ -138,7 +138,8 @@ class AttackConfig:
       1 is the root of the legal region's area.
     mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
     explore: the share of a global search, its first clicks, that goes to the candidate farthest
-      from all tried ones; the rest goes where the extremes may yet move.
+      from all tried ones; of the rest a third does, a third is spread by place alone, and a third
+      goes where the extremes may yet move.
     num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
     depth: a global search clicks only deeper than this share of the largest inner distance of the
       legal region; the robot user's click is always a candidate.
@@ -154,11 +155,11 @@ class AttackConfig:
   radius: float = 5.0
   budget: int = 64
   per_turn: int = 1
-  refine_share: float = 0.125
+  refine_share: float = 0.0
   pool_size: int = 2048
   colour_weight: float = 1.0
   mask_weight: float = 1.0
-  explore: float = 0.8
+  explore: float = 1.0
   num_beams: int = 1
   depth: float = 0.0
 

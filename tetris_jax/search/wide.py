@@ -4,10 +4,11 @@ Forward evaluations only. An answer flips where the click passes from one part o
 another, and parts are told apart by place, by colour, and by which of the masks found so far hold
 them. So the distance between two candidates is that of place and colour plus the share of found
 masks that hold one and not the other, and it is measured anew after every answer. At first the
-next click is the candidate farthest from all tried ones; at last, the one whose expected
-improvement of the lowest plus of the highest IoU is largest, by inverse distance weighting
-(Shepard, 1968) with a spread that grows with the distance (Jones et al., "Efficient Global
-Optimization", 1998).
+next click is the candidate farthest from all tried ones. Many such clicks leave gaps where nothing
+looks odd, so later three rules take turns: that one; the farthest by place alone; and the largest
+expected improvement of the lowest plus of the highest IoU, by inverse distance weighting (Shepard,
+1968) with a spread that grows with the distance (Jones et al., "Efficient Global Optimization",
+1998).
 """
 
 from __future__ import annotations
@@ -106,6 +107,8 @@ def wide_search(
   count, per_turn = candidates.exists.shape[0], config.per_turn
   total = turns * per_turn
   weight = config.mask_weight**2
+  place = candidates.feature[:, :2]
+  first = int(config.explore * total)
 
   def select(turn: jax.Array, index: jax.Array, iou: jax.Array, side: jax.Array) -> jax.Array:
     """The next `per_turn` candidates; `side` is (total, count): 1, -1, and 0 for "not tried"."""
@@ -116,6 +119,8 @@ def wide_search(
     apart = _squared(candidates.feature, candidates.feature[index])
     apart = jnp.maximum(apart + weight * (0.5 - 0.5 * agreement / number), 1e-9)
     nearest = jnp.min(jnp.where(tried[None], apart, jnp.inf), axis=1, initial=1e3)
+    placed = _squared(place, place[index])
+    placed = jnp.min(jnp.where(tried[None], placed, jnp.inf), axis=1, initial=1e3)
     # Inverse distance to the fourth power.
     share = jnp.where(tried[None], 1 / jnp.square(apart), 0.0)
     known = jnp.where(tried & jnp.isfinite(iou), iou, 0.0)
@@ -132,8 +137,9 @@ def wide_search(
       spread = _SPREAD * nearest**_POWER
       promise = wanted[0] * _improvement(lowest - mean, spread)
       promise += wanted[1] * _improvement(mean - highest, spread)
-      far = at < config.explore * total
-      value = jnp.where(free, jnp.where(far, nearest, promise), -1.0)
+      rule = jnp.where(at < first, 0, (at - first) % 3)
+      value = jnp.where(rule == 0, nearest, jnp.where(rule == 1, placed, promise))
+      value = jnp.where(free, value, -1.0)
       pick = jnp.where(at == 0, 0, jnp.argmax(value)).astype(jnp.int32)
       chosen.append(pick)
       free = free & (jnp.arange(count) != pick)
@@ -141,6 +147,7 @@ def wide_search(
         also = _squared(candidates.feature, candidates.feature[pick][None])[:, 0]
         also += weight * (0.5 - 0.5 * (side.T @ side[:, pick]) / number)
         nearest = jnp.minimum(nearest, jnp.maximum(also, 1e-9))
+        placed = jnp.minimum(placed, _squared(place, place[pick][None])[:, 0])
     return jnp.stack(chosen)
 
   def one_turn(turn, carry):
