@@ -91,17 +91,19 @@ def _search(
   slot: jax.Array,
   turns: Turns,
   at_once: int | None,
+  base: Round | None = None,
 ) -> _Found:
   """Searches the newest click of each row over the whole legal region.
 
   `rows` are context, clicks, legal (batch, searches, height, width) bool, and wanted
-  (batch, searches, 2), the weights of a lower and of a higher IoU.
+  (batch, searches, 2), the weights of a lower and of a higher IoU. `base` is what is known of the
+  robot user's click in each row.
   """
   threshold = segmenter.info.threshold
   lead = rows[2].shape[:2]
   together = None if at_once is None else max(1, at_once // config.per_turn)
 
-  def search(context, clicks, legal, wanted, colour, target):
+  def search(context, clicks, legal, wanted, base, colour, target):
     robot = clicks.yx[slot]
     legal = _deep(legal, config.depth)
     pool = choose(legal, colour, robot, config.pool_size, config.colour_weight)
@@ -116,7 +118,10 @@ def _search(
     def evaluate(yx):
       return in_parts(lambda each, some: each(score)(some), at_once, yx)
 
-    tried = wide.wide_search(evaluate, pool, wanted, turns.wide, config)
+    known = None
+    if base is not None:
+      known = wide.Evaluated(base.iou, base.mask[pixel[:, 0], pixel[:, 1]])
+    tried = wide.wide_search(evaluate, pool, wanted, turns.wide, config, known)
     best = wide.extremes(pool, tried, config.num_beams)
     ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
     first = wide.Extremes(best.yx[:, 0], best.iou[:, 0])
@@ -127,7 +132,7 @@ def _search(
   found = in_parts(
     lambda each, *args: each(search)(*args),
     together,
-    *trajectory.flat(rows),
+    *trajectory.flat((*rows, base)),
     jnp.repeat(colour, lead[1], axis=0),
     repeat_target(scene, lead[1]),
   )
@@ -179,7 +184,13 @@ def run(
     wanted = jnp.ones((1, 2)) if shared else jnp.repeat(jnp.eye(2), beams, axis=0)
     rows = around, so_far, legal, jnp.broadcast_to(wanted, (*sign.shape, 2))
     turns = first_turns if shared else later_turns
-    found = _search(segmenter, scene, config, rows, slot, turns, at_once)
+    done = None
+    if shared:
+      # What is kept of the robot user's click is what the search knows of it.
+      one, its_clicks = jax.tree.map(lambda x: x[:, :1], (context, clicks))
+      done = trajectory.commit(segmenter, scene, one, its_clicks, slot, at_once)
+    known = None if done is None else done[0]
+    found = _search(segmenter, scene, config, rows, slot, turns, at_once, known)
     base = jnp.zeros((batch, 1), jnp.int32)
     if shared:
       best, parent = found.yx[:, 0].reshape(batch, -1, 2), None
@@ -201,9 +212,13 @@ def run(
       walk, context, yx, label, total = _take((walk, context, yx, label, total), parent)
     yx = jnp.concatenate([yx[:, :1], best], axis=1)
     clicks = trajectory.put(walk.clicks, slot, yx, label)
-    kept, after = trajectory.commit(segmenter, scene, context, clicks, slot, at_once)
-    if shared:
-      kept, after = trajectory.keep_order(kept, after)
+    if done is None:
+      kept, after = trajectory.commit(segmenter, scene, context, clicks, slot, at_once)
+    else:
+      others, their_clicks = jax.tree.map(lambda x: x[:, 1:], (context, clicks))
+      made = trajectory.commit(segmenter, scene, others, their_clicks, slot, at_once)
+      both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), done, made)
+      kept, after = trajectory.keep_order(*both)
     # The trapezoid rule counts the two ends by half.
     total = total + jnp.where((slot == 0) | (slot == rounds - 1), 0.5, 1.0) * kept.iou
     return (after, total), (kept, found.tried) if shared else kept

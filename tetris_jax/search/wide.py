@@ -90,6 +90,7 @@ def wide_search(
   wanted: Array,
   turns: int,
   config: AttackConfig,
+  known: Evaluated | None = None,
 ) -> Tried:
   """Tries `turns * config.per_turn` candidates, the first of `candidates` first.
 
@@ -99,21 +100,25 @@ def wide_search(
     wanted: (2,) float32, the weight of a lower and of a higher IoU.
     turns: decoder calls.
     config: per_turn, mask_weight, explore.
+    known: what is known of the first candidate, with iou () and mask (num_candidates,). It is not
+      evaluated again, and comes first among the tried ones.
 
   Returns:
     What was tried.
   """
   wanted = jnp.asarray(wanted)
   count, per_turn = candidates.exists.shape[0], config.per_turn
-  total = turns * per_turn
+  done = 0 if known is None else 1
+  total = done + turns * per_turn
   weight = config.mask_weight**2
   place = candidates.feature[:, :2]
   first = int(config.explore * total)
 
   def select(turn: jax.Array, index: jax.Array, iou: jax.Array, side: jax.Array) -> jax.Array:
     """The next `per_turn` candidates; `side` is (total, count): 1, -1, and 0 for "not tried"."""
-    tried = jnp.arange(total) < turn * per_turn
-    number = jnp.maximum(turn * per_turn, 1).astype(jnp.float32)
+    before = done + turn * per_turn
+    tried = jnp.arange(total) < before
+    number = jnp.maximum(before, 1).astype(jnp.float32)
     # Sums of whole numbers: exact in any order.
     agreement = side.T @ side[:, index]
     apart = _squared(candidates.feature, candidates.feature[index])
@@ -133,7 +138,7 @@ def wide_search(
     )
     chosen = []
     for k in range(per_turn):
-      at = turn * per_turn + k
+      at = before + k
       spread = _SPREAD * nearest**_POWER
       promise = wanted[0] * _improvement(lowest - mean, spread)
       promise += wanted[1] * _improvement(mean - highest, spread)
@@ -154,12 +159,16 @@ def wide_search(
     index, iou, side = carry
     picked = select(turn, index, iou, side)
     found = evaluate(candidates.yx[picked])
-    index = lax.dynamic_update_slice_in_dim(index, picked, turn * per_turn, 0)
-    iou = lax.dynamic_update_slice_in_dim(iou, found.iou, turn * per_turn, 0)
+    at = done + turn * per_turn
+    index = lax.dynamic_update_slice_in_dim(index, picked, at, 0)
+    iou = lax.dynamic_update_slice_in_dim(iou, found.iou, at, 0)
     sign = jnp.where(found.mask, 1.0, -1.0)
-    return index, iou, lax.dynamic_update_slice_in_dim(side, sign, turn * per_turn, 0)
+    return index, iou, lax.dynamic_update_slice_in_dim(side, sign, at, 0)
 
-  start = jnp.zeros(total, jnp.int32), jnp.zeros(total), jnp.zeros((total, count))
+  iou, side = jnp.zeros(total), jnp.zeros((total, count))
+  if known is not None:
+    iou, side = iou.at[0].set(known.iou), side.at[0].set(jnp.where(known.mask, 1.0, -1.0))
+  start = jnp.zeros(total, jnp.int32), iou, side
   return Tried(*lax.fori_loop(0, turns, one_turn, start))
 
 
