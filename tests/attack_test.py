@@ -251,7 +251,7 @@ def test_a_search_of_one_step_is_the_robot_user():
 def test_presets():
   assert presets.get('tetris').num_clicks == 10
   assert presets.get('tetris', num_clicks=3).num_clicks == 3
-  with pytest.raises(ValueError, match=r'unknown preset .best.; known presets: baseline, tetris'):
+  with pytest.raises(ValueError, match=r'unknown preset .best.; known presets: baseline, strong'):
     presets.get('best')
   with pytest.raises(ValueError, match='num_steps cannot be changed under the name'):
     presets.get('tetris', num_steps=5)

@@ -5,7 +5,7 @@ A model is handed in as pure functions (`Segmenter`); `attack` searches, for eve
 the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
 """
 
-from tetris_jax import metrics, presets, render
+from tetris_jax import checks, metrics, presets, render
 from tetris_jax.attack import attack, replay
 from tetris_jax.types import (
   EMPTY,
@@ -34,6 +34,7 @@ __all__ = [
   'Segmenter',
   'Trajectories',
   'attack',
+  'checks',
   'metrics',
   'presets',
   'render',

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from tetris_jax import trajectory
+from tetris_jax import beams, trajectory
 from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
 
-SEARCHES = ('none', 'local')
+SEARCHES = ('none', 'local', 'global')
 
 # Counts and squared distances of larger canvases would leave what is exact in 32 bits.
 LARGEST_SIDE = 4096
@@ -78,8 +78,8 @@ def attack(
     segmenter: the model.
     batch: padded instances.
     config: a preset, or settings of one's own.
-    key: for searches that draw at random, folded with each instance's id; the presets "baseline"
-      and "tetris" draw nothing.
+    key: for searches that draw at random, folded with each instance's id; the presets named draw
+      nothing.
     at_once: rows (an instance's trajectory each) that go through the decoder together, which
       bounds memory; at most so many, for they have to divide the rows evenly. Default: one on a
       CPU, all elsewhere.
@@ -101,7 +101,11 @@ def attack(
   _check(batch)
   at_once = _at_once(at_once)
   with _precision():
-    found = trajectory.run(segmenter, trajectory.look(segmenter, batch, at_once), config, at_once)
+    scene = trajectory.look(segmenter, batch, at_once)
+    if config.search == 'global':
+      found, tried = beams.run(segmenter, scene, config, at_once)
+      return _collect(found, beams.evaluations(config), 0)._replace(tried=tried)
+    found = trajectory.run(segmenter, scene, config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that

@@ -121,13 +121,28 @@ class AttackConfig:
 
   Attributes:
     name: the preset's name, written beside every number that it made.
-    search: "none" (the robot user alone) or "local" (Adam from the robot user's click).
+    search: "none" (the robot user alone), "local" (Adam from the robot user's click) or "global"
+      (forward passes over the whole legal region).
     num_clicks: rounds of a trajectory.
     num_steps: evaluations of one local search; one fewer moves.
     step_scale: multiplies the published step of 5 network pixels per 400x400 diagonal.
     dice_weight: weight of the Dice loss beside the location loss.
     location_slack: a step whose location loss exceeds this multiple of the best one's is refused.
     radius: of the clicked disk, in network pixels.
+    budget: global search: decoder evaluations of one round, all that are kept included; the first
+      round's search serves MIN and MAX together, a later round's is halved between them.
+    per_turn: clicks that a global search evaluates before it chooses the next.
+    refine_share: the share of a global search that looks around the extremes found.
+    pool_size: legal pixels among which a global search chooses.
+    colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
+      1 is the root of the legal region's area.
+    mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
+    explore: the share of a global search, its first clicks, that goes to the candidate farthest
+      from all tried ones; of the rest a third does, a third is spread by place alone, and a third
+      goes where the extremes may yet move.
+    num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
+    depth: a global search clicks only deeper than this share of the largest inner distance of the
+      legal region; the robot user's click is always a candidate.
   """
 
   name: str
@@ -138,6 +153,15 @@ class AttackConfig:
   dice_weight: float = 1e-3
   location_slack: float = 1.05
   radius: float = 5.0
+  budget: int = 64
+  per_turn: int = 1
+  refine_share: float = 0.0
+  pool_size: int = 2048
+  colour_weight: float = 1.0
+  mask_weight: float = 1.0
+  explore: float = 1.0
+  num_beams: int = 1
+  depth: float = 0.0
 
 
 class Trajectories(NamedTuple):
@@ -152,6 +176,8 @@ class Trajectories(NamedTuple):
     mask: (batch, modes, num_clicks, height, width) bool, the predicted masks, or None.
     forward: (batch,) int32, decoder evaluations spent on the instance.
     backward: (batch,) int32, gradients among them.
+    tried: (batch, evaluations) float32, IoUs of the first round's global search over the whole
+      region, in order; None for other searches.
   """
 
   clicks: Clicks
@@ -160,6 +186,7 @@ class Trajectories(NamedTuple):
   mask: Array | None
   forward: Array
   backward: Array
+  tried: Array | None = None
 
 
 MODES = ('base', 'min', 'max')

@@ -1,0 +1,350 @@
+"""Maps IoU over where the first click is made, and shows what each preset finds of its range.
+
+  python -m experiments.heatmap --dataset=folder --data_dir=D --preset=tetris --preset=strong_v1
+
+Per instance into the work folder's maps/: an .npz (positions `yx`, `iou`, `biou`, `legal`, and
+`<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture. Segmenters do not hand out their
+predicted IoU, so there is none. `shares.json` and `shares.md` hold the share of the true range
+that each preset found. The same command resumes a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pathlib
+import sys
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+
+import tetris_jax
+from experiments import runner
+from ports import errors, zoo
+from tetris_jax import checks, data, presets, results, types
+from tetris_jax.report import figures
+from tetris_jax.search import grid
+
+__all__ = ['Mapper', 'draw', 'main', 'run', 'share_table']
+
+_MODEL = flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
+_DATASET = flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
+_DATA_DIR = flags.DEFINE_string('data_dir', None, 'For --dataset=folder: images/ and masks/.')
+_STRIDE = flags.DEFINE_integer(
+  'stride', 0, 'Rows and columns between positions; 0 for about 2500 positions an instance.'
+)
+_LIMIT = flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
+_EVERY = flags.DEFINE_integer('every', 1, 'Only every so-manieth instance, from the first.')
+_PRESET = flags.DEFINE_multi_string('preset', ['tetris', 'strong_v1'], 'Named attacks.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/heatmap', 'Where results go.')
+
+_LEAST_RANGE = 0.02
+
+
+class UsageError(Exception):
+  """The run cannot start; the message names the flag, what was found, and what to do."""
+
+
+class Mapper:
+  """Grid and presets of one model, compiled once per canvas."""
+
+  def __init__(self, segmenter: types.Segmenter, seed: int):
+    """Puts the parameters on the device."""
+    self._segmenter = segmenter
+    self._params = jax.device_put(dict(segmenter.params))
+    self._key = jax.random.key(seed)
+    self._grid = jax.jit(self._evaluate, static_argnums=3)
+    self._attacks: dict[str, Any] = {}
+
+  def _evaluate(self, params: Any, batch: types.Batch, stride: Any, count: int) -> grid.Grid:
+    return grid.grid(self._segmenter._replace(params=params), batch, stride, count)
+
+  def truth(self, batch: types.Batch, stride: int) -> dict[str, np.ndarray]:
+    """The map of one instance (a batch of one): yx (n, 2), iou and biou (n,), stride ()."""
+    legal = np.asarray(batch.mask[0]) & ~np.asarray(batch.ignore[0])
+    stride = stride or grid.stride_for(legal)
+    wanted = int(np.count_nonzero(grid.lattice(legal, np.asarray(stride))))
+    # Few counts, so that few programs are compiled; positions that do not exist cost nothing.
+    count = 4096
+    while count < wanted + 1:
+      count *= 2
+    strides = np.full(1, stride, np.int32)
+    found = jax.device_get(self._grid(self._params, batch, strides, count))
+    some = found.exists[0]
+    return {
+      'yx': found.yx[0][some],
+      'iou': found.iou[0][some],
+      'biou': found.biou[0][some],
+      'stride': np.int32(stride),
+    }
+
+  def attack(self, batch: types.Batch, preset: str) -> dict[str, np.ndarray]:
+    """A preset's first clicks: yx (3, 2), iou and biou (3,), spent (2,), hidden ()."""
+    if preset not in self._attacks:
+      config = presets.get(preset, num_clicks=1)
+      self._attacks[preset] = jax.jit(
+        lambda params, batch, key: tetris_jax.attack(
+          self._segmenter._replace(params=params), batch, config, key
+        )._replace(mask=None)
+      )
+    found = jax.device_get(self._attacks[preset](self._params, batch, self._key))
+    hidden = np.nan if found.tried is None else checks.hidden_range(found.tried)[0]
+    return {
+      'yx': found.clicks.yx[0, :, 0],
+      'iou': found.iou[0, :, 0],
+      'biou': found.biou[0, :, 0],
+      'spent': np.array([found.forward[0], found.backward[0]]),
+      'hidden': np.float32(hidden),
+    }
+
+
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+  """What an earlier run left; nothing where the file is absent or damaged."""
+  try:
+    with np.load(path) as file:
+      return {name: file[name] for name in file.files}
+  except FileNotFoundError:
+    return {}
+  except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    print(f'{path} is damaged ({error}); done again', file=sys.stderr)
+    return {}
+
+
+def _write(path: pathlib.Path, made: Mapping[str, np.ndarray]) -> None:
+  file = io.BytesIO()
+  np.savez_compressed(file, allow_pickle=False, **dict(made))
+  results.write_atomically(path, file.getvalue())
+
+
+def _field(made: Mapping[str, np.ndarray], legal: np.ndarray) -> np.ndarray:
+  """IoU painted over the legal pixels, each position as the square of its stride; NaN elsewhere."""
+  stride = int(made['stride'])
+  height, width = legal.shape
+  out = np.full((height, width), np.nan)
+  yx = made['yx'].astype(int)
+  # The robot user's click, the first, is on top only where it is on the lattice itself.
+  for (y, x), value in zip(yx[1:], made['iou'][1:], strict=True):
+    top, left = y - stride // 2, x - stride // 2
+    out[max(top, 0) : top + stride, max(left, 0) : left + stride] = value
+  return np.where(legal, out, np.nan)
+
+
+def draw(
+  instance: str,
+  image: np.ndarray,
+  mask: np.ndarray,
+  made: Mapping[str, np.ndarray],
+  names: Sequence[str],
+) -> bytes:
+  """Photograph with outline and robot click, then the map once per preset with its clicks.
+
+  Args:
+    instance: its name.
+    image: (height, width, 3) uint8.
+    mask: (height, width) bool.
+    made: what an .npz holds.
+    names: of the presets.
+
+  Returns:
+    A PNG file.
+  """
+  import matplotlib.figure
+
+  rows, columns = np.nonzero(mask)
+  margin = 0.06 * max(np.ptp(rows), np.ptp(columns)) + 4
+  limits = (
+    (max(columns.min() - margin, -0.5), min(columns.max() + margin, mask.shape[1] - 0.5)),
+    (min(rows.max() + margin, mask.shape[0] - 0.5), max(rows.min() - margin, -0.5)),
+  )
+  aspect = (limits[1][0] - limits[1][1]) / (limits[0][1] - limits[0][0])
+  panels = 1 + len(names)
+  figure = matplotlib.figure.Figure(
+    figsize=(4.2 * panels + 0.8, float(np.clip(4.2 * aspect, 2, 8)) + 1.2),
+    dpi=100,
+    layout='constrained',
+  )
+  axes = figure.subplots(1, panels, squeeze=False)[0]
+  low, high = np.nanmin(made['iou']), np.nanmax(made['iou'])
+  truth = float(high - low)
+  field = _field(made, mask)
+  grey = image.mean(-1) / 255 * 0.5 + 0.5
+  for axis in axes:
+    axis.contour(mask, [0.5], colors='#F0E442', linewidths=1.2)
+    axis.set_xlim(*limits[0])
+    axis.set_ylim(*limits[1])
+    axis.set_xticks([])
+    axis.set_yticks([])
+  robot = made['yx'][0]
+  axes[0].imshow(image)
+  axes[0].plot(robot[1], robot[0], 'o', color='black', mec='white', ms=8)
+  axes[0].set_title(f'{instance}\nrobot click {made["iou"][0]:.3f}', fontsize=9)
+  shown = None
+  for axis, name in zip(axes[1:], names, strict=True):
+    axis.imshow(grey, cmap='gray', vmin=0, vmax=1)
+    shown = axis.imshow(field, cmap='viridis', vmin=low, vmax=max(high, low + 1e-6))
+    yx, iou = made[f'{name}/yx'], made[f'{name}/iou']
+    for index, marker in ((0, 'o'), (1, 'v'), (2, '^')):
+      colour = figures.COLOURS[types.MODES[index]]
+      axis.plot(yx[index, 1], yx[index, 0], marker, color=colour, mec='white', ms=9, mew=1.2)
+    found = float(iou[2] - iou[1])
+    share = f'{found / truth:.2f}' if truth > _LEAST_RANGE else '-'
+    title = f'{name}: MIN {iou[1]:.3f}  MAX {iou[2]:.3f}\nshare of range {share}'
+    axis.set_title(title, fontsize=9)
+  if shown is not None:
+    figure.colorbar(shown, ax=axes, label='IoU of a click there', shrink=0.85)
+  file = io.BytesIO()
+  figure.savefig(file, format='png')
+  return file.getvalue()
+
+
+def _share_row(instance: str, made: Mapping[str, np.ndarray], names: Sequence[str]) -> dict:
+  low, high = float(np.nanmin(made['iou'])), float(np.nanmax(made['iou']))
+  row: dict[str, Any] = {
+    'instance': instance,
+    'stride': int(made['stride']),
+    'positions': len(made['iou']),
+    'min': low,
+    'base': float(made['iou'][0]),
+    'max': high,
+    'presets': {},
+  }
+  for name in names:
+    iou, spent = made[f'{name}/iou'], made[f'{name}/spent']
+    found = float(iou[2] - iou[1])
+    hidden = float(made[f'{name}/hidden'])
+    row['presets'][name] = {
+      'min': float(iou[1]),
+      'max': float(iou[2]),
+      'forward': int(spent[0]),
+      'backward': int(spent[1]),
+      'share_of_range': found / (high - low) if high - low > _LEAST_RANGE else None,
+      'hidden': None if np.isnan(hidden) else hidden,
+    }
+  return row
+
+
+def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
+  """Markdown: cost and mean share of the true range per preset, shares above 1 counted as 1."""
+  lines = [
+    f'Instances with a true range above {_LEAST_RANGE}; a forward pass costs 1, a gradient 2 more.',
+    '',
+    '| preset | cost | instances | mean share | lowest share |',
+    '|---|---|---|---|---|',
+  ]
+  for name in names:
+    found = [row['presets'][name] for row in rows]
+    shares = [min(f['share_of_range'], 1) for f in found if f['share_of_range'] is not None]
+    cost = max((f['forward'] + 2 * f['backward'] for f in found), default=0)
+    mean = f'{np.mean(shares):.3f} | {np.min(shares):.3f}' if shares else '- | -'
+    lines.append(f'| {name} | {cost} | {len(shares)} | {mean} |')
+  return '\n'.join(lines) + '\n'
+
+
+def run(
+  dataset: data.Dataset,
+  mapper: Mapper,
+  names: Sequence[str],
+  stride: int,
+  workdir: pathlib.Path,
+) -> list[dict[str, Any]]:
+  """Maps every instance of a data set and returns the rows of `shares.json`."""
+  rows = {}
+  # Each canvas once, so that its programs are compiled once.
+  groups, unsized = data.plan(dataset, 1)
+  for index in unsized:
+    print(f'{dataset.names[index]}: cannot be read', file=sys.stderr)
+  for group in groups:
+    index = group.indices[0]
+    sample = dataset[index]
+    if isinstance(sample, data.Rejected):
+      print(f'{sample.instance}: {sample.status}, {sample.reason}', file=sys.stderr)
+      continue
+    batch, _ = data.stack([sample], group.canvas, 1)
+    path = workdir / 'maps' / runner.picture_name(index, sample.instance)
+    path = path.with_suffix('.npz')
+    start = time.perf_counter()
+    made = _read(path)
+    if not {'yx', 'iou', 'biou', 'stride'} <= set(made):
+      made = mapper.truth(batch, stride)
+    made['legal'] = sample.mask & ~sample.ignore
+    for name in names:
+      if f'{name}/iou' not in made:
+        found = mapper.attack(batch, name)
+        made |= {f'{name}/{key}': value for key, value in found.items()}
+    _write(path, made)
+    results.write_atomically(
+      path.with_suffix('.png'), draw(sample.instance, sample.image, made['legal'], made, names)
+    )
+    rows[index] = _share_row(sample.instance, made, names)
+    shares = ', '.join(
+      f'{name} {found["share_of_range"] or float("nan"):.3f}'
+      for name, found in rows[index]['presets'].items()
+    )
+    took = time.perf_counter() - start
+    print(f'{sample.instance}: {len(made["iou"])} positions, {took:.1f} s; {shares}', flush=True)
+  return [rows[index] for index in sorted(rows)]
+
+
+def _execute() -> int:
+  try:
+    dataset = data.open_dataset(_DATASET.value, _DATA_DIR.value)
+  except data.DataError as error:
+    raise UsageError(str(error)) from error
+  if min(_STRIDE.value, _LIMIT.value) < 0 or _EVERY.value < 1:
+    raise UsageError('--stride and --limit are at least 0 and --every at least 1')
+  chosen = range(0, len(dataset), _EVERY.value)
+  dataset = dataset.select(chosen[: _LIMIT.value] if _LIMIT.value else chosen)
+  for name in _PRESET.value:
+    try:
+      if presets.get(name).search == 'none':
+        raise UsageError(f'--preset={name} searches nothing; choose one that does')
+    except ValueError as error:
+      raise UsageError(f'--preset={name}: {error}') from error
+  if _MODEL.value not in zoo.MODELS:
+    known = ', '.join(sorted(zoo.MODELS))
+    raise UsageError(f'--model={_MODEL.value} is unknown; known models: {known}')
+  try:
+    segmenter = zoo.segmenter(_MODEL.value)
+  except (errors.CheckpointError, OSError) as error:
+    raise UsageError(f'--model={_MODEL.value}: {error}') from error
+  described = {
+    'model': segmenter.info.name,
+    'sha256': dict(segmenter.info.sha256),
+    'instances': runner.fingerprint(dataset),
+    'stride': _STRIDE.value,
+    'seed': _SEED.value,
+  }
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
+  with results.open_workdir(_WORKDIR.value, described) as workdir:
+    mapper = Mapper(segmenter, _SEED.value)
+    rows = run(dataset, mapper, _PRESET.value, _STRIDE.value, workdir.path)
+    workdir.write_json('shares.json', {'rows': rows})
+    table = share_table(rows, _PRESET.value)
+    results.write_atomically(workdir.path / 'shares.md', table.encode())
+  print(table)
+  return 0 if rows else 1
+
+
+def main(argv: Sequence[str]) -> None:
+  """Entry point of absl; exits with 2 when a flag, the data or the work folder cannot be used."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
+  try:
+    if len(argv) > 1:
+      raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
+    status = _execute()
+  except (UsageError, results.WorkdirError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    status = 2
+  sys.exit(status)
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,245 @@
+"""Rounds of a global search: one serves MIN and MAX of the first click, later ones each their own.
+
+The greedy choice of a round is not always the start of the best trajectory, so several may be
+carried: after each round the `num_beams` best of all their continuations, judged by the sum that
+the IoU-AuC takes of a trajectory so far.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tetris_jax import trajectory
+from tetris_jax.distance import edt
+from tetris_jax.region import legal_region
+from tetris_jax.robot import next_click
+from tetris_jax.scene import Scene, each_row, hard_score, in_parts, repeat_target
+from tetris_jax.search import wide
+from tetris_jax.search.candidates import choose, smooth_colour, spacing
+from tetris_jax.trajectory import Round
+from tetris_jax.types import MODES, AttackConfig, Clicks, Segmenter
+
+__all__ = ['evaluations', 'plan', 'run']
+
+
+class Turns(NamedTuple):
+  """Decoder calls of one search.
+
+  Attributes:
+    wide: over all candidates.
+    around: around the best of them.
+  """
+
+  wide: int
+  around: int
+
+
+def plan(config: AttackConfig) -> tuple[Turns, Turns]:
+  """Decoder calls of the first round's search and of each search of a later round.
+
+  Raises:
+    ValueError: settings out of range, or a budget that is too small for them.
+  """
+  beams, per_turn = config.num_beams, config.per_turn
+  if per_turn < 1 or config.pool_size < 2 or beams < 1 or not 0 <= config.depth < 1:
+    raise ValueError(
+      f'per_turn is {per_turn}, pool_size {config.pool_size}, num_beams {beams} and depth '
+      f'{config.depth}; expected at least 1, 2 and 1, and a depth from 0 to below 1'
+    )
+  found = []
+  for searches in (1, 2 * beams):
+    turns = (config.budget - _kept(config)) // (searches * per_turn)
+    around = int(config.refine_share * turns)
+    if turns - around < 1:
+      raise ValueError(
+        f'budget is {config.budget}; at least {_kept(config) + 2 * beams * per_turn} evaluations '
+        f'a round are needed with per_turn {per_turn} and num_beams {beams}'
+      )
+    found.append(Turns(turns - around, around))
+  return found[0], found[1]
+
+
+def _kept(config: AttackConfig) -> int:
+  """Evaluations of a round that are no search: one a lane, and of beams the final replay."""
+  return len(MODES) if config.num_beams == 1 else 1 + 2 * config.num_beams + len(MODES)
+
+
+def evaluations(config: AttackConfig) -> int:
+  """Decoder evaluations of an attack on one instance."""
+  first, later = (sum(turns) * config.per_turn for turns in plan(config))
+  rounds = config.num_clicks
+  return rounds * _kept(config) + first + (rounds - 1) * 2 * config.num_beams * later
+
+
+class _Found(NamedTuple):
+  """Of each search: (batch, searches, 2, num_beams, ...) lowest and highest, and all tried."""
+
+  yx: jax.Array
+  iou: jax.Array
+  tried: jax.Array
+
+
+def _search(
+  segmenter: Segmenter,
+  scene: Scene,
+  config: AttackConfig,
+  rows: tuple[Any, Clicks, jax.Array, jax.Array],
+  slot: jax.Array,
+  turns: Turns,
+  at_once: int | None,
+  base: Round | None = None,
+) -> _Found:
+  """Searches the newest click of each row over the whole legal region.
+
+  `rows` are context, clicks, legal (batch, searches, height, width) bool, and wanted
+  (batch, searches, 2), the weights of a lower and of a higher IoU. `base` is what is known of the
+  robot user's click in each row.
+  """
+  threshold = segmenter.info.threshold
+  lead = rows[2].shape[:2]
+  together = None if at_once is None else max(1, at_once // config.per_turn)
+
+  def search(context, clicks, legal, wanted, base, colour, target):
+    robot = clicks.yx[slot]
+    legal = _deep(legal, config.depth)
+    pool = choose(legal, colour, robot, config.pool_size, config.colour_weight)
+    pixel = pool.yx.astype(jnp.int32)
+
+    def score(yx):
+      moved = clicks._replace(yx=clicks.yx.at[slot].set(yx))
+      logits, _ = segmenter.decode(segmenter.params, context, moved)
+      found = hard_score(logits, threshold, target)
+      return wide.Evaluated(found.iou, found.mask[pixel[:, 0], pixel[:, 1]])
+
+    def evaluate(yx):
+      return in_parts(lambda each, some: each(score)(some), at_once, yx)
+
+    known = None
+    if base is not None:
+      known = wide.Evaluated(base.iou, base.mask[pixel[:, 0], pixel[:, 1]])
+    tried = wide.wide_search(evaluate, pool, wanted, turns.wide, config, known)
+    best = wide.extremes(pool, tried, config.num_beams)
+    ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
+    first = wide.Extremes(best.yx[:, 0], best.iou[:, 0])
+    first = wide.refine(evaluate, legal, first, wanted, ring, turns.around, config.per_turn)
+    return _Found(best.yx.at[:, 0].set(first.yx), best.iou.at[:, 0].set(first.iou), tried.iou)
+
+  colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
+  found = in_parts(
+    lambda each, *args: each(search)(*args),
+    together,
+    *trajectory.flat((*rows, base)),
+    jnp.repeat(colour, lead[1], axis=0),
+    repeat_target(scene, lead[1]),
+  )
+  return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), found)
+
+
+def _deep(legal: jax.Array, depth: float) -> jax.Array:
+  """The pixels of a region deeper than this share of its largest inner distance."""
+  if not depth:
+    return legal
+  # The outside of the image counts as the outside of the region.
+  distance = edt(jnp.pad(legal, 1))[1:-1, 1:-1]
+  return legal & (distance > depth * jnp.max(distance))
+
+
+def _take(tree: Any, parent: jax.Array) -> Any:
+  """Lanes (batch, lanes, ...) in another order, `parent` (batch, lanes)."""
+  def take(x):
+    at = parent.reshape(parent.shape + (1,) * (x.ndim - 2))
+    return jnp.take_along_axis(x, at, axis=1)
+
+  return jax.tree.map(take, tree)
+
+
+def run(
+  segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
+) -> tuple[Round, jax.Array]:
+  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension.
+
+  Returns:
+    The rounds, and the `Trajectories.tried`.
+  """
+  batch, beams, rounds = scene.mask.shape[0], config.num_beams, config.num_clicks
+  lanes = 1 + 2 * beams
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(batch, lanes))
+  first_turns, later_turns = plan(config)
+
+  def one_round(carry, slot, shared=False):
+    walk, total = carry
+    propose = each_row(next_click, None, 0, None, 0, None)
+    yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
+    clicks = trajectory.put(walk.clicks, slot, yx, label)
+    context = prepare(segmenter.params, scene.features, walk.state)
+    # Before the first click all lanes are the same, and one search serves MIN and MAX.
+    mine, around, so_far, sign = jax.tree.map(
+      lambda x: x[:, :1] if shared else x[:, 1:], (walk, context, clicks, label)
+    )
+    legal = each_row(legal_region, None, 0, None, 0)(scene.mask, mine.half, scene.valid, sign)
+    wanted = (
+      jnp.ones((1, 2), jnp.float32)
+      if shared
+      else jnp.repeat(jnp.eye(2, dtype=jnp.float32), beams, axis=0)
+    )
+    rows = around, so_far, legal, jnp.broadcast_to(wanted, (*sign.shape, 2))
+    turns = first_turns if shared else later_turns
+    done = None
+    if shared:
+      # What is kept of the robot user's click is what the search knows of it.
+      one, its_clicks = jax.tree.map(lambda x: x[:, :1], (context, clicks))
+      done = trajectory.commit(segmenter, scene, one, its_clicks, slot, at_once)
+    known = None if done is None else done[0]
+    found = _search(segmenter, scene, config, rows, slot, turns, at_once, known)
+    base = jnp.zeros((batch, 1), jnp.int32)
+    if shared:
+      best, parent = found.yx[:, 0].reshape(batch, -1, 2), None
+    else:
+      chosen, parents = [base], []
+      weight = jnp.where(slot == rounds - 1, 0.5, 1.0)
+      for side, sense in ((0, -1.0), (1, 1.0)):
+        some = slice(side * beams, (side + 1) * beams)
+        promise = total[:, 1:][:, some, None] + weight * found.iou[:, some, side]
+        # A model that answers NaN is scored so; what is chosen does not matter then.
+        value = jnp.where(jnp.isfinite(promise), sense * promise, -jnp.inf)
+        _, top = lax.top_k(value.reshape(batch, -1), beams)
+        parents.append(1 + side * beams + top // beams)
+        flat = found.yx[:, some, side].reshape(batch, -1, 2)
+        chosen.append(jnp.take_along_axis(flat, top[..., None], axis=1))
+      best = jnp.concatenate(chosen[1:], axis=1)
+      parent = jnp.concatenate([base, *parents], axis=1)
+    if parent is not None and beams > 1:
+      walk, context, yx, label, total = _take((walk, context, yx, label, total), parent)
+    yx = jnp.concatenate([yx[:, :1], best], axis=1)
+    clicks = trajectory.put(walk.clicks, slot, yx, label)
+    if done is None:
+      kept, after = trajectory.commit(segmenter, scene, context, clicks, slot, at_once)
+    else:
+      others, their_clicks = jax.tree.map(lambda x: x[:, 1:], (context, clicks))
+      made = trajectory.commit(segmenter, scene, others, their_clicks, slot, at_once)
+      both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), done, made)
+      kept, after = trajectory.keep_order(*both)
+    # The trapezoid rule counts the two ends by half.
+    total = total + jnp.where((slot == 0) | (slot == rounds - 1), 0.5, 1.0) * kept.iou
+    return (after, total), (kept, found.tried) if shared else kept
+
+  start = trajectory.begin(segmenter, scene, lanes, rounds), jnp.zeros((batch, lanes), jnp.float32)
+  slots = jnp.arange(rounds, dtype=jnp.int32)
+  carry, (first, tried) = one_round(start, slots[0], shared=True)
+  made = jax.tree.map(lambda x: x[None], first)
+  if rounds > 1:
+    carry, later = lax.scan(one_round, carry, slots[1:])
+    made = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), made, later)
+  if beams == 1:
+    return made, tried[:, 0]
+  walk, total = carry
+  score = jnp.where(jnp.isfinite(total), total, 0.0)
+  lowest = 1 + jnp.argmin(score[:, 1 : 1 + beams], axis=1)
+  highest = 1 + beams + jnp.argmax(score[:, 1 + beams :], axis=1)
+  winner = jnp.stack([jnp.zeros_like(lowest), lowest, highest], axis=1)
+  # Lanes changed parents on the way, so the rounds are told by the clicks alone.
+  return trajectory.follow(segmenter, scene, _take(walk.clicks, winner), at_once), tried[:, 0]

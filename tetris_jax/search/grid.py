@@ -1,0 +1,174 @@
+"""The truth that a search is measured against: every legal pixel of a lattice, exhaustively."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tetris_jax import trajectory
+from tetris_jax.region import legal_region
+from tetris_jax.robot import next_click
+from tetris_jax.scene import boundary_score, each_row, hard_score, look, repeat_target
+from tetris_jax.types import Array, Batch, Clicks, Segmenter
+
+__all__ = ['Grid', 'grid', 'lattice', 'share_of_range', 'stride_for']
+
+
+class Grid(NamedTuple):
+  """IoU of one more click, by where it is made; leading dimension (batch,).
+
+  Attributes:
+    yx: (batch, count, 2) float32 image pixels, the robot user's click first.
+    exists: (batch, count) bool; the other positions repeat the robot user's.
+    label: (batch,) int32, of the click.
+    iou: (batch, count) float32 at image resolution; NaN where `exists` is False.
+    biou: (batch, count) float32, likewise; NaN if it was not asked for.
+    wanted: (batch,) int32, legal pixels of the lattice, also those that `count` left no room for.
+  """
+
+  yx: jax.Array
+  exists: jax.Array
+  label: jax.Array
+  iou: jax.Array
+  biou: jax.Array
+  wanted: jax.Array
+
+
+def stride_for(legal: np.ndarray, wanted: int = 2500) -> int:
+  """The whole stride, at least 1, at which about `wanted` legal pixels lie on the lattice."""
+  return max(1, round(math.sqrt(np.count_nonzero(legal) / wanted)))
+
+
+def lattice(legal: Array, stride: Array) -> jax.Array:
+  """The legal pixels of every `stride`-th row and column, from row and column stride // 2 on.
+
+  Args:
+    legal: (..., height, width) bool.
+    stride: (...) int32, may be traced; at least 1.
+
+  Returns:
+    (..., height, width) bool.
+  """
+  legal, stride = jnp.asarray(legal), jnp.asarray(stride, jnp.int32)[..., None, None]
+  row = lax.broadcasted_iota(jnp.int32, legal.shape, legal.ndim - 2)
+  column = lax.broadcasted_iota(jnp.int32, legal.shape, legal.ndim - 1)
+  return legal & (row % stride == stride // 2) & (column % stride == stride // 2)
+
+
+def grid(
+  segmenter: Segmenter,
+  batch: Batch,
+  stride: Array,
+  count: int,
+  earlier: Clicks | None = None,
+  at_once: int | None = None,
+  with_boundary: bool = True,
+) -> Grid:
+  """Evaluates the next click at every legal pixel of a lattice, forward only.
+
+  Pure and traceable, as `attack`. An image is encoded once and a round prepared once; memory grows
+  with `at_once`, not with `count`; positions that do not exist cost nothing.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    stride: (batch,) int32, of the lattice in pixels; see `stride_for`.
+    count: room for positions, the robot user's click among them; the first in row-major order are
+      evaluated, and `Grid.wanted` tells how many there are.
+    earlier: clicks made before, yx (batch, num_earlier, 2) and label (batch, num_earlier). Default:
+      none, so that the first round is evaluated.
+    at_once: positions that are decoded together. Default: 1 on a CPU, 64 elsewhere.
+    with_boundary: whether boundary IoU is evaluated as well.
+
+  Returns:
+    Grid.
+
+  Raises:
+    ValueError: `count` or `at_once` is below 1.
+  """
+  if at_once is None:
+    at_once = 1 if jax.default_backend() == 'cpu' else 64
+  if count < 1 or at_once < 1:
+    raise ValueError(f'count is {count} and at_once {at_once}; both are at least 1')
+  scene = look(segmenter, batch, at_once)
+  made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
+  walk = trajectory.begin(segmenter, scene, 1, made + 1)
+  if earlier is not None:
+    lanes = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
+    walk, _ = trajectory.advance(segmenter, scene, walk, lanes, at_once)
+  propose = each_row(next_click, None, 0, None, 0, None)
+  robot, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
+  legal = each_row(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], 1))
+  context = prepare(segmenter.params, scene.features, walk.state)
+  clicks = trajectory.put(walk.clicks, jnp.int32(made), robot, label)
+  threshold = segmenter.info.threshold
+  chunks = -(-count // at_once)
+
+  def one(row):
+    context, clicks, taken, target = row
+    robot = clicks.yx[made]
+    flat = jnp.nonzero(taken.reshape(-1), size=count - 1, fill_value=-1)[0].astype(jnp.int32)
+    found = jnp.stack([flat // taken.shape[1], flat % taken.shape[1]], -1).astype(jnp.float32)
+    # The robot user's click may lie on the lattice; it is not evaluated twice.
+    other = (flat >= 0) & jnp.any(found != robot[None], axis=-1)
+    order = jnp.argsort(~other, stable=True)
+    exists = jnp.append(True, other[order])
+    yx = jnp.concatenate([robot[None], found[order]])
+    yx = jnp.where(exists[:, None], yx, robot[None])
+    padded = jnp.concatenate([yx, jnp.broadcast_to(robot, (chunks * at_once - count, 2))])
+
+    def score(at):
+      moved = clicks._replace(yx=clicks.yx.at[made].set(at))
+      logits, _ = segmenter.decode(segmenter.params, context, moved)
+      found = hard_score(logits, threshold, target)
+      if not with_boundary:
+        return found.iou, jnp.float32(jnp.nan)
+      return found.iou, jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
+
+    def evaluate(number, scores):
+      some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
+      found = jax.vmap(score)(some) if at_once > 1 else jax.tree.map(
+        lambda x: x[None], score(some[0])
+      )
+      return jax.tree.map(
+        lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, number * at_once, 0),
+        scores,
+        found,
+      )
+
+    needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
+    start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
+    iou, biou = lax.fori_loop(0, needed, evaluate, (start, start))
+    iou, biou = (jnp.where(exists, x[:count], jnp.nan) for x in (iou, biou))
+    return yx, exists, iou, biou
+
+  taken = lattice(legal[:, 0], stride)
+  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks))
+  yx, exists, iou, biou = lax.map(one, (*alone, taken, repeat_target(scene, 1)))
+  wanted = jnp.sum(taken, axis=(1, 2), dtype=jnp.int32)
+  return Grid(yx, exists, label[:, 0], iou, biou, wanted)
+
+
+def share_of_range(low: Array, high: Array, truth: Grid, least: float = 0.02) -> np.ndarray:
+  """What part of the true range of IoU a search found, of each instance.
+
+  Args:
+    low: (batch,) the lowest IoU that the search found.
+    high: (batch,) the highest.
+    truth: of the same round.
+    least: a true range of no more than this has no share worth naming.
+
+  Returns:
+    (batch,) float64, not cut at 1: a search may step between the lattice's pixels. NaN where the
+    true range is no more than `least`.
+  """
+  iou = np.asarray(truth.iou, np.float64)
+  true = np.nanmax(iou, axis=1) - np.nanmin(iou, axis=1)
+  found = np.asarray(high, np.float64) - np.asarray(low, np.float64)
+  return np.where(true > least, found / np.where(true > least, true, 1.0), np.nan)
