@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -97,13 +98,22 @@ class _Levels:
       self.canvas.append((height, width))
       self.size.append((height, width) if size is None else (self.size[-1] + 1) // 2)
     self.masks = [None if size is None else self._mask(level) for level in range(6)]
-    self._matrices: dict[tuple[int, int], Any] = {}
+    # Made here, once: what a loop's body makes is of no use outside of it.
+    self._matrices = {
+      (level, to): self._matrix(level, to) for to in range(LEVEL, 5) for level in range(to + 1, 6)
+    }
 
   def _mask(self, level: int) -> jax.Array:
     (height, width), size = self.canvas[level], self.size[level]
     rows = jnp.arange(height, dtype=jnp.int32) < size[0]
     columns = jnp.arange(width, dtype=jnp.int32) < size[1]
     return (rows[:, None] & columns[None, :]).astype(jnp.float32)[None, :, :, None]
+
+  def _matrix(self, level: int, to: int) -> list[jax.Array]:
+    return [
+      aligned(self.canvas[to][i], self.canvas[level][i], self.size[to][i], self.size[level][i])
+      for i in range(2)
+    ]
 
   def cut(self, x: jax.Array, level: int) -> jax.Array:
     """Zeros outside of the picture."""
@@ -114,21 +124,28 @@ class _Levels:
     """From one resolution to another, corners aligned."""
     if level == to:
       return x
-    if (level, to) not in self._matrices:
-      self._matrices[level, to] = [
-        aligned(self.canvas[to][i], self.canvas[level][i], self.size[to][i], self.size[level][i])
-        for i in range(2)
-      ]
     return resize(x, *self._matrices[level, to])
 
 
 class Conv(nnx.Module):
-  """Convolution with bias and torch's symmetric padding; kernel (size, size, in, out)."""
+  """Convolution with bias and torch's symmetric padding; kernel (size, size, in, out).
 
-  def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs, size: int = 3, stride: int = 1):
+  Repeated modules are stacked: their arrays have the axes `stack` in front, which `_repeat` takes
+  off one by one.
+  """
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    rngs: nnx.Rngs,
+    size: int = 3,
+    stride: int = 1,
+    stack: tuple[int, ...] = (),
+  ):
     init = nnx.initializers.lecun_normal()
-    self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs)))
-    self.bias = nnx.Param(jnp.zeros((outputs,)))
+    self.kernel = nnx.Param(init(rngs.params(), (*stack, size, size, inputs, outputs)))
+    self.bias = nnx.Param(jnp.zeros((*stack, outputs)))
     self.stride = stride
 
   def __call__(self, x: jax.Array) -> jax.Array:
@@ -147,16 +164,25 @@ class Conv(nnx.Module):
     )
 
 
-def _point(inputs: int, outputs: int, rngs: nnx.Rngs) -> Conv:
-  return Conv(inputs, outputs, rngs, size=1)
+def _point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
+  return Conv(inputs, outputs, rngs, size=1, stack=stack)
+
+
+def _repeat(stacked: Any, x: Any, call: Callable[[Any, Any], Any]) -> Any:
+  """x = call(module, x) for every module of a stack, compiled once.
+
+  Unrolled, the larger networks take minutes to compile.
+  """
+  graph, state = nnx.split(stacked)
+  return jax.lax.scan(lambda x, leaves: (call(nnx.merge(graph, leaves), x), None), x, state)[0]
 
 
 class Basic(nnx.Module):
   """Two 3x3 convolutions with a residual."""
 
-  def __init__(self, width: int, rngs: nnx.Rngs):
-    self.conv1 = Conv(width, width, rngs)
-    self.conv2 = Conv(width, width, rngs)
+  def __init__(self, width: int, rngs: nnx.Rngs, stack: tuple[int, ...]):
+    self.conv1 = Conv(width, width, rngs, stack=stack)
+    self.conv2 = Conv(width, width, rngs, stack=stack)
 
   def __call__(self, x: jax.Array, levels: _Levels, level: int) -> jax.Array:
     """(batch, h, w, width) -> the same shape."""
@@ -182,26 +208,25 @@ class Bottleneck(nnx.Module):
 
 
 class Exchange(nnx.Module):
-  """Parallel branches, then every branch receives the sum of all."""
+  """Parallel branches, then every branch receives the sum of all; `count` of them, stacked."""
 
-  def __init__(self, widths: tuple[int, ...], depth: int, rngs: nnx.Rngs):
-    count = len(widths)
-    self.branches = nnx.List([
-      nnx.List([Basic(width, rngs) for _ in range(depth)]) for width in widths
-    ])
+  def __init__(self, widths: tuple[int, ...], depth: int, count: int, rngs: nnx.Rngs):
+    self.branches = nnx.List([Basic(width, rngs, (count, depth)) for width in widths])
 
     def path(to: int, start: int) -> Any:
       if start == to:
         return None
       if start > to:
-        return _point(widths[start], widths[to], rngs)
+        return _point(widths[start], widths[to], rngs, (count,))
       steps = [widths[start]] * (to - start) + [widths[to]]
       return nnx.List([
-        Conv(a, b, rngs, stride=2) for a, b in zip(steps[:-1], steps[1:], strict=True)
+        Conv(a, b, rngs, stride=2, stack=(count,))
+        for a, b in zip(steps[:-1], steps[1:], strict=True)
       ])
 
+    branches = range(len(widths))
     self.fuse_layers = nnx.List([
-      nnx.List([path(to, start) for start in range(count)]) for to in range(count)
+      nnx.List([path(to, start) for start in branches]) for to in branches
     ])
 
   def _send(self, x: jax.Array, start: int, to: int, levels: _Levels) -> jax.Array:
@@ -219,9 +244,8 @@ class Exchange(nnx.Module):
     """Branch i at resolution 1 / 2**(2 + i), the same shapes out."""
     ys = []
     for i, (x, blocks) in enumerate(zip(xs, self.branches, strict=True)):
-      for block in blocks:
-        x = block(x, levels, LEVEL + i)
-      ys.append(x)
+      level = LEVEL + i
+      ys.append(_repeat(blocks, x, lambda block, x, level=level: block(x, levels, level)))
     sent = [
       [self._send(y, start, to, levels) for start, y in enumerate(ys)] for to in range(len(ys))
     ]
@@ -276,9 +300,8 @@ class Features(nnx.Module):
       conv = Conv(widths[last - 1], widths[last], rngs, stride=2)
       return nnx.List([None] * last + [nnx.List([conv])])
 
-    def stage(branches: int) -> nnx.List:
-      count = variant.modules[branches - 2]
-      return nnx.List([Exchange(widths[:branches], variant.depth, rngs) for _ in range(count)])
+    def stage(branches: int) -> Exchange:
+      return Exchange(widths[:branches], variant.depth, variant.modules[branches - 2], rngs)
 
     self.stage2 = stage(2)
     self.transition2 = widen(2)
@@ -313,8 +336,7 @@ class Features(nnx.Module):
         # A new branch starts from the coarsest one.
         last = levels.cut(xs[-1], LEVEL + len(xs) - 1)
         xs = [*xs, jax.nn.relu(transition[len(xs)][0](last))]
-      for module in stage:
-        xs = module(xs, levels)
+      xs = _repeat(stage, xs, lambda module, xs: module(xs, levels))
       if taps is not None:
         taps |= {f'stage{len(xs)}.b{i}': x for i, x in enumerate(xs)}
     return xs

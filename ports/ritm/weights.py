@@ -2,14 +2,17 @@
 
 The tree is torch's module path with "/" for ".", batch norms folded into the convolution before
 them. A convolution is named by its module, or by the Sequential that holds it and its norm:
-"feature_extractor/stage2/0/fuse_layers/1/0/0/kernel" comes from "...fuse_layers.1.0.0.0.weight"
-and "...fuse_layers.1.0.0.1". Kernels are (height, width, in, out).
+"feature_extractor/stage2/fuse_layers/1/0/0/kernel" comes from "...fuse_layers.1.0.0.0.weight" and
+"...fuse_layers.1.0.0.1". Kernels are (height, width, in, out). The modules of a stage are stacked
+along a first axis, the blocks of their branches along a second:
+"feature_extractor/stage2/branches/1/conv2/bias" is (modules, blocks, channels).
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -55,14 +58,35 @@ def _scaled(weight: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> Arrays:
   return kernel * gain, bias * gain
 
 
+def _fold_all(stack: tuple[int, ...]) -> Callable[..., Arrays]:
+  """Folds one convolution and its norm after the other and stacks them."""
+
+  def make(*arrays: np.ndarray) -> Arrays:
+    count = math.prod(stack)
+    size = len(arrays) // count
+    folded = [fold_batch_norm(*arrays[i * size : (i + 1) * size]) for i in range(count)]
+    kernels, biases = (np.stack(parts) for parts in zip(*folded, strict=True))
+    return kernels.reshape(*stack, *kernels.shape[1:]), biases.reshape(*stack, -1)
+
+  return make
+
+
+def _numbered(path: str, at: tuple[int, ...]) -> str:
+  """Torch's module in place `at` of a stack: (module of the stage, block of the branch)."""
+  path = re.sub(r'/(stage\d)/', lambda found: f'/{found[1]}/{at[0]}/', path)
+  path = re.sub(r'/(branches/\d)/', lambda found: f'/{found[1]}/{at[1]}/', path)
+  return path.replace('/', '.')
+
+
 def _plan(variant: Variant) -> list[Move]:
   plan = []
-  for target in shapes(variant):
+  for target, shape in shapes(variant).items():
     path, _, leaf = target.rpartition('/')
     if leaf != 'kernel':
       continue
     targets = (target, f'{path}/bias')
-    conv, norm = _source(path.replace('/', '.'))
+    modules = [_numbered(path, at) for at in np.ndindex(shape[:-4])]
+    conv, norm = _source(modules[0])
     if conv == 'maps_transform.2':
       sources = (f'{conv}.weight', f'{conv}.bias', 'maps_transform.3.scale')
       plan.append(Move(targets, sources, _scaled))
@@ -70,9 +94,12 @@ def _plan(variant: Variant) -> list[Move]:
       plan.append(Move(targets[:1], (f'{conv}.weight',), conv_kernel))
       plan.append(Move(targets[1:], (f'{conv}.bias',), as_is))
     else:
-      names = [f'{norm}.{n}' for n in ('weight', 'bias', 'running_mean', 'running_var')]
-      names += [f'{conv}.bias'] if conv in _BIASED else []
-      plan.append(Move(targets, (f'{conv}.weight', *names), fold_batch_norm))
+      sources: list[str] = []
+      for conv, norm in map(_source, modules):
+        names = ('weight', 'bias', 'running_mean', 'running_var')
+        sources += [f'{conv}.weight', *(f'{norm}.{n}' for n in names)]
+        sources += [f'{conv}.bias'] if conv in _BIASED else []
+      plan.append(Move(targets, tuple(sources), _fold_all(shape[:-4])))
   return plan
 
 
