@@ -27,7 +27,7 @@ from ports import errors, zoo
 from tetris_jax import data, presets, results, types
 from tetris_jax.report import figures, summary, tables
 
-__all__ = ['Settings', 'UsageError', 'execute', 'main']
+__all__ = ['Settings', 'UsageError', 'execute', 'main', 'open_dataset', 'open_segmenter']
 
 flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
 flags.DEFINE_string(
@@ -102,7 +102,8 @@ def _settings() -> Settings:
   return Settings(**asked)
 
 
-def _open_dataset(settings: Settings) -> data.Dataset:
+def open_dataset(settings: Settings) -> data.Dataset:
+  """The instances that the flags ask for; raises UsageError where they cannot be had."""
   options: dict[str, Any] = {}
   if settings.objects != 'binary':
     options['objects'] = settings.objects
@@ -126,7 +127,8 @@ def _preset(settings: Settings) -> types.AttackConfig:
     raise UsageError(f'--preset={settings.preset}: {error.args[0]}') from error
 
 
-def _segmenter(settings: Settings) -> types.Segmenter:
+def open_segmenter(settings: Settings) -> types.Segmenter:
+  """The model that the flags ask for; raises UsageError where its weights cannot be had."""
   if settings.model not in zoo.MODELS:
     known = ', '.join(sorted(zoo.MODELS))
     raise UsageError(f'--model={settings.model} is unknown; known models: {known}')
@@ -236,8 +238,8 @@ def execute(settings: Settings) -> int:
     chosen = 1 if jax.default_backend() == 'cpu' else 8
     settings = dataclasses.replace(settings, batch_size=chosen)
   config = _preset(settings)
-  dataset = _open_dataset(settings)
-  segmenter = _segmenter(settings)
+  dataset = open_dataset(settings)
+  segmenter = open_segmenter(settings)
   _keep_compiled_programs()
   described = _configuration(settings, config, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:

@@ -18,6 +18,9 @@ from tetris_jax.robot import next_click
 from tetris_jax.search.local import Evaluation, local_search
 from tetris_jax.types import EMPTY, MODES, Array, AttackConfig, Batch, Clicks, Frame, Segmenter
 
+# Rounds from which on compiling two scans is repaid.
+_LONG = 8
+
 __all__ = ['Round', 'Scene', 'follow', 'look', 'run']
 
 
@@ -92,11 +95,11 @@ def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scen
   return Scene(features, mask, valid, inside, boundary_band(mask, size), size)
 
 
-def _begin(segmenter: Segmenter, scene: Scene, modes: int, slots: int) -> _Walk:
+def _begin(segmenter: Segmenter, scene: Scene, modes: int) -> _Walk:
   rows = (scene.mask.shape[0], modes)
   state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
   state = jax.tree.map(lambda x: jnp.repeat(x[:, None], modes, axis=1), state)
-  clicks = Clicks(jnp.zeros((*rows, slots, 2)), jnp.full((*rows, slots), EMPTY, jnp.int32))
+  clicks = Clicks(jnp.zeros((*rows, 0, 2)), jnp.zeros((*rows, 0), jnp.int32))
   nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
   return _Walk(clicks, state, nothing, nothing)
 
@@ -259,6 +262,28 @@ def _keep_order(found: Round, walk: _Walk) -> tuple[Round, _Walk]:
   return jax.tree.map(pick, (found, walk))
 
 
+def _rounds(
+  one_round: Callable[[_Walk, jax.Array], tuple[_Walk, Round]], start: _Walk, num_clicks: int
+) -> Round:
+  """Scans over rounds; the first half of a long trajectory goes with half of the click slots.
+
+  An empty slot changes nothing but costs as much as a click.
+  """
+  half = num_clicks // 2 if num_clicks >= _LONG else 0
+  found, walk = [], start
+  for first, last in ((0, half), (half, num_clicks)):
+    if first == last:
+      continue
+    slots = last - walk.clicks.label.shape[-1]
+    pad = lambda x, value, slots=slots: jnp.pad(
+      x, [(0, 0), (0, 0), (0, slots)] + [(0, 0)] * (x.ndim - 3), constant_values=value
+    )
+    walk = walk._replace(clicks=Clicks(pad(walk.clicks.yx, 0), pad(walk.clicks.label, EMPTY)))
+    walk, made = lax.scan(one_round, walk, jnp.arange(first, last, dtype=jnp.int32))
+    found.append(made)
+  return jax.tree.map(lambda *parts: jnp.concatenate(parts), *found)
+
+
 def run(
   segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
 ) -> Round:
@@ -283,9 +308,7 @@ def run(
       )
     return after, found
 
-  start = _begin(segmenter, scene, modes, config.num_clicks)
-  slots = jnp.arange(config.num_clicks, dtype=jnp.int32)
-  return lax.scan(one_round, start, slots)[1]
+  return _rounds(one_round, _begin(segmenter, scene, modes), config.num_clicks)
 
 
 def follow(
@@ -301,5 +324,4 @@ def follow(
     found, after = _commit(segmenter, scene, context, so_far, slot, at_once)
     return after, found
 
-  start = _begin(segmenter, scene, modes, rounds)
-  return lax.scan(one_round, start, jnp.arange(rounds, dtype=jnp.int32))[1]
+  return _rounds(one_round, _begin(segmenter, scene, modes), rounds)

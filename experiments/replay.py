@@ -1,0 +1,145 @@
+"""Evaluates the clicks of a finished run again and compares IoU and boundary IoU with its rows.
+
+  python -m experiments.replay --workdir=runs/mine
+
+Data set, model and batches are those of the run's config.json. Ends with 0 when no number differs
+by more than --tolerance, 1 when some do (they are listed), 2 when the run cannot be read.
+"""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from absl import app, flags, logging
+
+import tetris_jax
+from experiments import attack
+from tetris_jax import data, results, types
+
+__all__ = ['Difference', 'compare', 'main']
+
+flags.DEFINE_float('tolerance', 0.0, 'Of the difference between a number and its replay.')
+
+
+class Difference(NamedTuple):
+  """A number that its replay does not restore.
+
+  Attributes:
+    instance: its name.
+    what: "iou" or "biou".
+    mode: "min", "base" or "max".
+    click: from 1.
+    reported: the row's number.
+    replayed: the new one; NaN where the model's answer is not finite.
+  """
+
+  instance: str
+  what: str
+  mode: str
+  click: int
+  reported: float
+  replayed: float
+
+
+def _clicks(
+  rows: Sequence[Mapping[str, Any]], modes: Sequence[str], batch_size: int
+) -> types.Clicks:
+  found = np.array([[row['clicks'][mode] for mode in modes] for row in rows])
+  found = np.concatenate([found, np.repeat(found[-1:], batch_size - len(rows), axis=0)])
+  return types.Clicks(found[..., :2].astype(np.float32), found[..., 2].astype(np.int32))
+
+
+def compare(
+  segmenter: types.Segmenter,
+  dataset: data.Dataset,
+  rows: Sequence[Mapping[str, Any]],
+  batch_size: int,
+) -> tuple[int, list[Difference]]:
+  """Replays the rows that are "ok".
+
+  Args:
+    segmenter: the model of the run.
+    dataset: its instances.
+    rows: of its `rows.jsonl`.
+    batch_size: of the run, so that the same shapes are compiled.
+
+  Returns:
+    How many numbers were compared, and those that differ at all.
+
+  Raises:
+    results.WorkdirError: an instance of the rows can no longer be read.
+  """
+  ok = {row['instance']: row for row in rows if row['status'] == 'ok'}
+  params = jax.device_put(dict(segmenter.params))
+  replay = jax.jit(
+    lambda params, batch, clicks: tetris_jax.replay(
+      segmenter._replace(params=params), batch, clicks
+    )._replace(mask=None)
+  )
+  left = set(ok)
+  compared, different = 0, []
+  for group in data.plan(dataset, batch_size)[0]:
+    names = [name for name in (dataset.names[i] for i in group.indices) if name in ok]
+    entries = [dataset[i] for i in group.indices if dataset.names[i] in ok]
+    samples = [entry for entry in entries if isinstance(entry, data.Sample)]
+    if not names:
+      continue
+    left -= {sample.instance for sample in samples}
+    if left & set(names):
+      break
+    modes = [mode for mode in types.MODES if ok[names[0]]['iou'][mode] is not None]
+    clicks = _clicks([ok[name] for name in names], modes, batch_size)
+    batch = data.stack(samples, group.canvas, batch_size)[0]
+    found = jax.device_get(replay(params, batch, clicks))
+    for slot, name in enumerate(names):
+      for what, values in (('iou', found.iou), ('biou', found.biou)):
+        for m, mode in enumerate(modes):
+          reported = np.asarray(ok[name][what][mode], np.float32)
+          compared += reported.size
+          for click in np.flatnonzero(values[slot, m] != reported):
+            pair = float(reported[click]), float(values[slot, m, click])
+            different.append(Difference(name, what, mode, int(click) + 1, *pair))
+  if left:
+    raise results.WorkdirError(f'cannot be read any more: {", ".join(sorted(left))}')
+  return compared, different
+
+
+def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
+  try:
+    asked = json.loads((folder / 'config.json').read_text())['flags']
+    return attack.Settings(**asked), results.read_rows(folder / 'rows.jsonl')
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise results.WorkdirError(f'{folder} is not a finished run: {error}') from error
+
+
+def main(argv: Sequence[str]) -> None:
+  """Entry point of absl; exits with the status that the module's docstring lists."""
+  if not flags.FLAGS['verbosity'].present:
+    logging.set_verbosity(logging.WARNING)
+  try:
+    if len(argv) > 1 or not flags.FLAGS.workdir:
+      raise attack.UsageError('expected --workdir=FOLDER of a finished run, and nothing more')
+    settings, rows = _load(pathlib.Path(flags.FLAGS.workdir))
+    segmenter, dataset = attack.open_segmenter(settings), attack.open_dataset(settings)
+    compared, different = compare(segmenter, dataset, rows, settings.batch_size)
+  except (attack.UsageError, results.WorkdirError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    sys.exit(2)
+  sizes = [abs(d.reported - d.replayed) for d in different]
+  far = [d for d, size in zip(different, sizes, strict=True) if not size <= flags.FLAGS.tolerance]
+  for d in far:
+    print(f'{d.instance}: {d.what} of {d.mode.upper()} after click {d.click} is '
+          f'{d.replayed:.6f}, reported {d.reported:.6f}')
+  largest = f', by at most {max(sizes):.2g}' if different else ''
+  print(f'{compared} numbers compared, {len(different)} differ{largest}')
+  sys.exit(1 if far or not compared else 0)
+
+
+if __name__ == '__main__':
+  app.run(main)
