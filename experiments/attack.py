@@ -33,6 +33,19 @@ flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
 flags.DEFINE_string(
   'weights', None, 'File with the weights; by default they come from the cache or are fetched.'
 )
+flags.DEFINE_string(
+  'zoom',
+  None,
+  'For models that read click maps: "exact" is the published evaluation (an aspect-keeping crop of '
+  '400 pixels, "exact_600" on DAVIS), "fixed" sees one size at every click. Default: the first '
+  "that ports/zoo.py lists of the model's.",
+)
+flags.DEFINE_string(
+  'disks',
+  None,
+  'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
+  'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
+)
 flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
 flags.DEFINE_string(
   'data_dir', None, 'For --dataset=folder: holds images/ and masks/ with files of the same stem.'
@@ -68,6 +81,8 @@ class Settings:
 
   model: str = 'mobile_sam'
   weights: str | None = None
+  zoom: str | None = None
+  disks: str | None = None
   dataset: str = 'samples'
   data_dir: str | None = None
   objects: str = 'binary'
@@ -127,13 +142,39 @@ def _preset(settings: Settings) -> types.AttackConfig:
     raise UsageError(f'--preset={settings.preset}: {error.args[0]}') from error
 
 
-def open_segmenter(settings: Settings) -> types.Segmenter:
-  """The model that the flags ask for; raises UsageError where its weights cannot be had."""
+def _options(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+  """What may be chosen of the model; raises UsageError for an unknown model."""
   if settings.model not in zoo.MODELS:
     known = ', '.join(sorted(zoo.MODELS))
     raise UsageError(f'--model={settings.model} is unknown; known models: {known}')
+  return zoo.options(settings.model)
+
+
+def _completed(settings: Settings, config: types.AttackConfig) -> Settings:
+  """Puts in what was left open, so that `config.json` says it."""
+  changes: dict[str, Any] = {}
+  if not settings.batch_size:
+    changes['batch_size'] = 1 if jax.default_backend() == 'cpu' else 8
+  options = _options(settings)
+  if 'zoom' in options and settings.zoom is None:
+    changes['zoom'] = options['zoom'][0]
+  if 'disks' in options and settings.disks is None:
+    # The standard evaluation is defined with hard disks; through them no gradient passes.
+    changes['disks'] = 'hard' if config.search == 'none' else 'soft'
+  return dataclasses.replace(settings, **changes)
+
+
+def open_segmenter(settings: Settings) -> types.Segmenter:
+  """The model that the flags ask for; raises UsageError where its weights cannot be had."""
+  options = _options(settings)
+  chosen = {name: getattr(settings, name) for name in ('zoom', 'disks')}
+  chosen = {name: value for name, value in chosen.items() if value is not None}
+  for name, value in chosen.items():
+    if value not in options.get(name, ()):
+      known = f'known: {", ".join(options[name])}' if name in options else 'it has no such choice'
+      raise UsageError(f'--{name}={value} with --model={settings.model}: {known}')
   try:
-    return zoo.segmenter(settings.model, weights=settings.weights)
+    return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
   except (errors.CheckpointError, OSError) as error:
     flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
     raise UsageError(f'{flag}: {error}') from error
@@ -234,10 +275,8 @@ def execute(settings: Settings) -> int:
     UsageError: a flag, the data or the weights cannot be used.
     results.WorkdirError: the work folder cannot be used.
   """
-  if not settings.batch_size:
-    chosen = 1 if jax.default_backend() == 'cpu' else 8
-    settings = dataclasses.replace(settings, batch_size=chosen)
   config = _preset(settings)
+  settings = _completed(settings, config)
   dataset = open_dataset(settings)
   segmenter = open_segmenter(settings)
   _keep_compiled_programs()

@@ -34,6 +34,7 @@ __all__ = ['bench', 'main']
 
 flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
 flags.DEFINE_string('weights', None, 'File with the weights; see experiments.attack.')
+flags.DEFINE_string('zoom', None, 'Of models that read click maps; see experiments.attack.')
 flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
 flags.DEFINE_string('data_dir', None, 'Folder of --dataset=folder.')
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
@@ -197,7 +198,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    names = ('model', 'weights', 'dataset', 'data_dir', 'preset', 'num_clicks', 'repeats', 'out')
+    names = ('model', 'weights', 'zoom', 'dataset', 'data_dir', 'preset', 'num_clicks', 'repeats', 'out')
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*names, 'batch_sizes')}
     if values['repeats'] < 1:
       raise ValueError(f'--repeats={values["repeats"]}: expected at least 1')
@@ -206,7 +207,8 @@ def main(argv: Sequence[str]) -> None:
       raise ValueError(f'--batch_sizes={",".join(values["batch_sizes"])}: each is at least 1')
     config = presets.get(values['preset'], num_clicks=values['num_clicks'])
     dataset = data.open_dataset(values['dataset'], values['data_dir'])
-    segmenter = zoo.segmenter(values['model'], values['weights'])
+    chosen = {'zoom': values['zoom']} if values['zoom'] else {}
+    segmenter = zoo.segmenter(values['model'], values['weights'], **chosen)
   except (ValueError, data.DataError, errors.CheckpointError) as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
