@@ -198,8 +198,9 @@ def main(argv: Sequence[str]) -> None:
   try:
     if len(argv) > 1:
       raise ValueError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    names = ('model', 'weights', 'zoom', 'dataset', 'data_dir', 'preset', 'num_clicks', 'repeats', 'out')
-    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*names, 'batch_sizes')}
+    names = ['model', 'weights', 'zoom', 'dataset', 'data_dir', 'preset', 'num_clicks']
+    names += ['repeats', 'out', 'batch_sizes']
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
     if values['repeats'] < 1:
       raise ValueError(f'--repeats={values["repeats"]}: expected at least 1')
     sizes = [int(size) for size in values['batch_sizes']]

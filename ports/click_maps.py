@@ -46,7 +46,7 @@ class Protocol:
     previous: whether the previous mask is the first of the maps.
   """
 
-  zoom: Zoom = Zoom()
+  zoom: Zoom
   flip: bool = True
   disks: str = 'soft'
   radius: float = 5.0

@@ -1,9 +1,9 @@
 """Bilinear resizing with aligned corners, with the sizes as data.
 
-What PyTorch calls `interpolate(..., mode='bilinear', align_corners=True)`: sample i of `length` lies
-at `i * (source - 1) / (length - 1)`. As two small matrices the resize is linear and has a cheap
-transpose, for what a gradient passes through; `crop` gathers, for what none does. Either way one
-compiled program serves all sizes on a canvas.
+What PyTorch calls `interpolate(..., mode='bilinear', align_corners=True)`: sample i of `length`
+lies at `i * (source - 1) / (length - 1)`. As two small matrices the resize is linear and has a
+cheap transpose, for what a gradient passes through; `crop` gathers, for what none does. Either way
+one compiled program serves all sizes on a canvas.
 """
 
 from __future__ import annotations
@@ -78,6 +78,13 @@ def resize(x: Array, vertical: Array, horizontal: Array) -> jax.Array:
   return jnp.einsum('bw,...awc->...abc', horizontal, x, precision='highest')
 
 
+def _between(x: Array, start: jax.Array, taps: _Taps, axis: int) -> jax.Array:
+  shape = (1,) * axis + (-1,) + (1,) * (2 - axis)
+  low = jnp.take(jnp.asarray(x), start + taps.low, axis=axis, mode='clip')
+  high = jnp.take(jnp.asarray(x), start + taps.high, axis=axis, mode='clip')
+  return low * taps.lower.reshape(shape) + high * taps.upper.reshape(shape)
+
+
 def crop(
   image: Array, canvas: tuple[int, int], start: Array, extent: Array, size: Array, mirrored: bool
 ) -> jax.Array:
@@ -93,11 +100,5 @@ def crop(
   """
   vertical = _taps(canvas[0], size[0], extent[0], 0, False)
   horizontal = _taps(canvas[1], size[1], extent[1], 0, mirrored)
-  rows = (
-    jnp.take(image, start[0] + vertical.low, axis=0, mode='clip') * vertical.lower[:, None, None]
-    + jnp.take(image, start[0] + vertical.high, axis=0, mode='clip') * vertical.upper[:, None, None]
-  )
-  return (
-    jnp.take(rows, start[1] + horizontal.low, axis=1, mode='clip') * horizontal.lower[None, :, None]
-    + jnp.take(rows, start[1] + horizontal.high, axis=1, mode='clip') * horizontal.upper[None, :, None]
-  )
+  rows = _between(image, start[0], vertical, axis=0)
+  return _between(rows, start[1], horizontal, axis=1)

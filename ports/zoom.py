@@ -239,7 +239,7 @@ def choose(
   shared, joined = _overlap(wanted, box)
   renew = ~zoomed | outside | (shared < zoom.keep_iou * joined)
   box = jax.tree.map(lambda a, b: jnp.where(zooms & renew, a, b), wanted, box)
-  zoomed = zoomed | zooms
+  zoomed = jnp.asarray(zoomed) | zooms
 
   view = jax.tree.map(lambda a, b: jnp.where(zooms, a, b), box, whole)
   paste = jax.tree.map(lambda a, b: jnp.where(zoomed, a, b), box, whole)

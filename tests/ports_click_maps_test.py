@@ -88,7 +88,7 @@ def test_the_mirrored_image_gives_the_mirrored_mask():
 
 
 @pytest.mark.parametrize('zoom', [EXACT, FIXED])
-def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_logits_gain(zoom):
+def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_probabilities_gain(zoom):
   image = image_of(60, 80)
   toy = model(zoom)
   out, context, clicks = run(toy, image, (60, 80), [*ROWS, (27, 30, 1)])
@@ -99,18 +99,21 @@ def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_logits_gain(zoom):
 
   def loss(yx):
     moved = clicks._replace(yx=clicks.yx.at[3].set(yx))
-    return jnp.sum(toy.decode(toy.params, context, moved)[0] * jnp.asarray(weight)) / 100
+    logits = toy.decode(toy.params, context, moved)[0]
+    return jnp.sum(jax.nn.sigmoid(logits) * jnp.asarray(weight))
 
+  value, slopes_of = jax.jit(loss), jax.jit(lambda at: jax.lax.map(jax.grad(loss), at))
   # A disk's pixels have kinks, so the gradient is compared with the gain over a way, not at a
   # point: the integral along it by the midpoint rule.
-  count = 64
+  count = 32
   for way in ([0.9, 0.0], [0.0, -0.8], [0.5, 0.6]):
     start, way = jnp.array([27.3, 30.4]), jnp.array(way)
     at = start[None] + (jnp.arange(count, dtype=jnp.float32)[:, None] + 0.5) / count * way[None]
-    slopes = jax.jit(jax.vmap(jax.grad(loss)))(at)
-    gain = loss(start + way) - loss(start)
+    slopes = slopes_of(at)
+    gain = value(start + way) - value(start)
     steps = slopes @ way / count
-    assert abs(jnp.sum(steps) - gain) < 0.02 * jnp.sum(jnp.abs(steps))
+    # At a kink the rule errs by up to one step.
+    assert abs(jnp.sum(steps) - gain) < 0.02 * jnp.sum(jnp.abs(steps)) + jnp.max(jnp.abs(steps))
     assert np.all(np.any(slopes != 0, axis=0))
 
 

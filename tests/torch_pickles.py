@@ -101,7 +101,7 @@ def write_legacy(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> pathlib
 
 
 def write_published(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> pathlib.Path:
-  """As RITM and its descendants publish: {'state_dict': tensors, 'config': what built the model}."""
+  """As RITM and its descendants publish: {'state_dict': tensors, 'config': constructor}."""
   members = state_members(state)
   inner = members['archive/data.pkl'].removeprefix(b'\x80\x02').removesuffix(b'.')
   width = b'}(' + text('type') + text('int') + text('value') + number(18) + text('specified')

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -168,13 +168,14 @@ def _point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = (
   return Conv(inputs, outputs, rngs, size=1, stack=stack)
 
 
-def _repeat(stacked: Any, x: Any, call: Callable[[Any, Any], Any]) -> Any:
-  """x = call(module, x) for every module of a stack, compiled once.
+def _repeat(stacked: Any, x: Any, *more: Any) -> Any:
+  """x = module(x, *more) for every module of a stack, compiled once.
 
   Unrolled, the larger networks take minutes to compile.
   """
   graph, state = nnx.split(stacked)
-  return jax.lax.scan(lambda x, leaves: (call(nnx.merge(graph, leaves), x), None), x, state)[0]
+  one = lambda x, leaves: (nnx.merge(graph, leaves)(x, *more), None)
+  return jax.lax.scan(one, x, state)[0]
 
 
 class Basic(nnx.Module):
@@ -221,7 +222,7 @@ class Exchange(nnx.Module):
       steps = [widths[start]] * (to - start) + [widths[to]]
       return nnx.List([
         Conv(a, b, rngs, stride=2, stack=(count,))
-        for a, b in zip(steps[:-1], steps[1:], strict=True)
+        for a, b in itertools.pairwise(steps)
       ])
 
     branches = range(len(widths))
@@ -244,8 +245,7 @@ class Exchange(nnx.Module):
     """Branch i at resolution 1 / 2**(2 + i), the same shapes out."""
     ys = []
     for i, (x, blocks) in enumerate(zip(xs, self.branches, strict=True)):
-      level = LEVEL + i
-      ys.append(_repeat(blocks, x, lambda block, x, level=level: block(x, levels, level)))
+      ys.append(_repeat(blocks, x, levels, LEVEL + i))
     sent = [
       [self._send(y, start, to, levels) for start, y in enumerate(ys)] for to in range(len(ys))
     ]
@@ -291,12 +291,12 @@ class Features(nnx.Module):
     self.layer1 = nnx.List([
       Bottleneck(_STEM if i == 0 else 4 * _STEM, _STEM, rngs) for i in range(variant.depth)
     ])
-    self.transition1 = nnx.List([
-      Conv(4 * _STEM, widths[0], rngs),
-      nnx.List([Conv(4 * _STEM, widths[1], rngs, stride=2)]),
-    ])
+    # Torch's names: a transition has a place for every branch, the unchanged ones empty, and the
+    # new branch is a Sequential.
+    new_branch = nnx.List([Conv(4 * _STEM, widths[1], rngs, stride=2)])
+    self.transition1: Any = nnx.List([Conv(4 * _STEM, widths[0], rngs), new_branch])
 
-    def widen(last: int) -> nnx.List:
+    def widen(last: int) -> Any:
       conv = Conv(widths[last - 1], widths[last], rngs, stride=2)
       return nnx.List([None] * last + [nnx.List([conv])])
 
@@ -310,7 +310,7 @@ class Features(nnx.Module):
     self.stage4 = stage(4)
     total, middle = sum(widths), 2 * variant.ocr_width
     # Torch's names: 0 and 3 are the convolutions of a Sequential.
-    self.aux_head = nnx.List([
+    self.aux_head: Any = nnx.List([
       _point(total, total, rngs), None, None, _point(total, 1, rngs)
     ])
     self.conv3x3_ocr = Conv(total, middle, rngs)
@@ -336,7 +336,7 @@ class Features(nnx.Module):
         # A new branch starts from the coarsest one.
         last = levels.cut(xs[-1], LEVEL + len(xs) - 1)
         xs = [*xs, jax.nn.relu(transition[len(xs)][0](last))]
-      xs = _repeat(stage, xs, lambda module, xs: module(xs, levels))
+      xs = _repeat(stage, xs, levels)
       if taps is not None:
         taps |= {f'stage{len(xs)}.b{i}': x for i, x in enumerate(xs)}
     return xs
@@ -370,7 +370,7 @@ class Network(nnx.Module):
 
   def __init__(self, variant: Variant, rngs: nnx.Rngs):
     # Torch's names: 0 and 2 are the convolutions of a Sequential.
-    self.maps_transform = nnx.List([
+    self.maps_transform: Any = nnx.List([
       _point(variant.maps, 16, rngs), None, Conv(16, _STEM, rngs, stride=2)
     ])
     self.feature_extractor = Features(variant, rngs)

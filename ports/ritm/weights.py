@@ -88,8 +88,8 @@ def _plan(variant: Variant) -> list[Move]:
     modules = [_numbered(path, at) for at in np.ndindex(shape[:-4])]
     conv, norm = _source(modules[0])
     if conv == 'maps_transform.2':
-      sources = (f'{conv}.weight', f'{conv}.bias', 'maps_transform.3.scale')
-      plan.append(Move(targets, sources, _scaled))
+      scaled = (f'{conv}.weight', f'{conv}.bias', 'maps_transform.3.scale')
+      plan.append(Move(targets, scaled, _scaled))
     elif norm is None:
       plan.append(Move(targets[:1], (f'{conv}.weight',), conv_kernel))
       plan.append(Move(targets[1:], (f'{conv}.bias',), as_is))
