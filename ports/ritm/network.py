@@ -25,6 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ports.convolution import convolve
 from ports.resize import aligned, resize
 from tetris_jax.types import Array, Params
 
@@ -154,14 +155,7 @@ class Conv(nnx.Module):
     bias = self.bias[...][None, None, None]
     if kernel.shape[0] == 1:
       return x @ kernel[0, 0] + bias
-    pad = kernel.shape[0] // 2
-    return bias + jax.lax.conv_general_dilated(
-      x,
-      kernel,
-      (self.stride, self.stride),
-      [(pad, pad), (pad, pad)],
-      dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-    )
+    return convolve(x, kernel, self.stride) + bias
 
 
 def _point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
