@@ -59,7 +59,7 @@ flags.DEFINE_integer(
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
 flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
 flags.DEFINE_integer(
-  'batch_size', 0, 'Instances attacked at once; 0 for 1 on a CPU and 8 elsewhere.'
+  'batch_size', 0, 'Instances attacked at once; 0 for 1 a CPU device, 8 a GPU or TPU.'
 )
 flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
 flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
@@ -154,7 +154,8 @@ def _completed(settings: Settings, config: types.AttackConfig) -> Settings:
   """Puts in what was left open, so that `config.json` says it."""
   changes: dict[str, Any] = {}
   if not settings.batch_size:
-    changes['batch_size'] = 1 if jax.default_backend() == 'cpu' else 8
+    one = 1 if jax.default_backend() == 'cpu' else 8
+    changes['batch_size'] = one * jax.local_device_count()
   options = _options(settings)
   if 'zoom' in options and settings.zoom is None:
     changes['zoom'] = options['zoom'][0]

@@ -17,7 +17,7 @@ import numpy as np
 
 import tetris_jax
 from experiments import progress as progress_lib
-from tetris_jax import data, results, rows, types
+from tetris_jax import data, mesh, results, rows, types
 from tetris_jax.report import overlay
 
 __all__ = ['Attacker', 'fingerprint', 'picture_name', 'run']
@@ -27,7 +27,7 @@ _LONGEST_NAME = 80
 
 
 class Attacker:
-  """An attack compiled once per shape of its batches.
+  """An attack compiled once per shape of its batches, on all devices of this process.
 
   Attributes:
     compile_seconds: spent on compiling so far.
@@ -44,7 +44,9 @@ class Attacker:
       seed: of the key with which each instance's number is folded.
       with_masks: whether the masks after the first and the last click are kept.
     """
-    self._params = jax.device_put(dict(segmenter.params))
+    devices = jax.local_devices()
+    self._devices = len(devices)
+    self._params = mesh.replicate(dict(segmenter.params), devices)
     self._compiled: dict[Any, Callable[..., types.Trajectories]] = {}
     self.compile_seconds = 0.0
 
@@ -55,8 +57,12 @@ class Attacker:
         kept = kept[:, :, np.array(overlay.rounds(config.num_clicks))] if with_masks else None
       return found._replace(mask=kept)
 
-    self._attack = jax.jit(attack)
+    self._attack = jax.jit(mesh.over_devices(attack, devices))
     self._key = jax.random.key(seed)
+
+  def slots(self, batch_size: int) -> int:
+    """The smallest batch that holds `batch_size` instances and divides over the devices."""
+    return -(-batch_size // self._devices) * self._devices
 
   def knows(self, batch: types.Batch) -> bool:
     """Whether the program for batches of this shape has been compiled."""
@@ -109,7 +115,7 @@ def _reason(error: BaseException) -> str:
   return f'{type(error).__name__}: {first}'[:_LONGEST_REASON]
 
 
-def _prepare(dataset: data.Dataset, group: data.Group, batch_size: int) -> _Prepared:
+def _prepare(dataset: data.Dataset, group: data.Group, slots: int) -> _Prepared:
   samples: list[data.Sample] = []
   rejected: list[data.Rejected] = []
   for index in group.indices:
@@ -118,7 +124,7 @@ def _prepare(dataset: data.Dataset, group: data.Group, batch_size: int) -> _Prep
       rejected.append(entry)
     else:
       samples.append(entry)
-  batch = data.stack(samples, group.canvas, batch_size)[0] if samples else None
+  batch = data.stack(samples, group.canvas, slots)[0] if samples else None
   return _Prepared(group, samples, rejected, batch)
 
 
@@ -274,7 +280,8 @@ def run(
     concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
     concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
   ):
-    submit = lambda number: reader.submit(_prepare, dataset, groups[number], batch_size)
+    slots = attacker.slots(batch_size)
+    submit = lambda number: reader.submit(_prepare, dataset, groups[number], slots)
     for number, upcoming in _one_ahead(submit, todo):
       prepared, found = _Prepared(groups[number], [], [], None), None
       try:

@@ -12,7 +12,16 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-__all__ = ['Conv1x1', 'DepthwiseConv3x3', 'gelu', 'layer_norm', 'norm']
+__all__ = [
+  'Conv1x1',
+  'DepthwiseConv3x3',
+  'ImageNorm',
+  'PatchConv',
+  'UpConv2x2',
+  'gelu',
+  'layer_norm',
+  'norm',
+]
 
 
 @jax.custom_jvp
@@ -107,3 +116,65 @@ class DepthwiseConv3x3(nnx.Module):
         window = padded[..., i : i + height : self.stride, j : j + width : self.stride, :]
         total = total + window * self.kernel[i, j, 0].reshape(aligned)
     return total
+
+
+class PatchConv(nnx.Module):
+  """Convolution whose stride is its size, with bias; kernel (size, size, in, out).
+
+  As one matrix product over patches. Rows and columns that fill no whole patch are left out, as
+  a convolution without padding leaves them.
+  """
+
+  def __init__(self, inputs: int, outputs: int, size: int, rngs: nnx.Rngs):
+    init = nnx.initializers.lecun_normal()
+    self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs)))
+    self.bias = nnx.Param(jnp.zeros((outputs,)))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(..., h, w, in) -> (..., h // size, w // size, out)."""
+    size, _, inputs, outputs = self.kernel.shape
+    lead, rows, columns = x.shape[:-3], x.shape[-3] // size, x.shape[-2] // size
+    x = x[..., : rows * size, : columns * size, :]
+    x = x.reshape(*lead, rows, size, columns, size, inputs).swapaxes(-4, -3)
+    x = x.reshape(*lead, rows, columns, size * size * inputs)
+    bias = self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,))
+    return x @ self.kernel[...].reshape(-1, outputs) + bias
+
+
+class UpConv2x2(nnx.Module):
+  """Transposed convolution of size 2 and stride 2 with bias; kernel (2, 2, out, in), unflipped.
+
+  As one matrix product: no two pixels of the input touch the same pixel of the output.
+  """
+
+  def __init__(self, inputs: int, outputs: int, rngs: nnx.Rngs):
+    init = nnx.initializers.lecun_normal()
+    self.kernel = nnx.Param(init(rngs.params(), (2, 2, outputs, inputs)))
+    self.bias = nnx.Param(jnp.zeros((outputs,)))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(..., h, w, in) -> (..., 2 h, 2 w, out)."""
+    *lead, height, width, inputs = x.shape
+    outputs = self.kernel.shape[2]
+    x = x @ self.kernel[...].reshape(4 * outputs, inputs).T
+    x = x.reshape(*lead, height, width, 2, 2, outputs).swapaxes(-4, -3)
+    x = x.reshape(*lead, 2 * height, 2 * width, outputs)
+    return x + self.bias[...].reshape((1,) * (x.ndim - 1) + (-1,))
+
+
+class ImageNorm(nnx.Module):
+  """Norm of an image over its pixels and channels at once: torch's GroupNorm with one group.
+
+  Epsilon is 1e-5, torch's default; scale and bias are per channel.
+  """
+
+  def __init__(self, channels: int, rngs: nnx.Rngs):
+    del rngs
+    self.scale = nnx.Param(jnp.ones((channels,)))
+    self.bias = nnx.Param(jnp.zeros((channels,)))
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(..., h, w, channels) -> the same shape."""
+    y = _standardise(x.reshape(*x.shape[:-3], -1), 1e-5).reshape(x.shape)
+    lead = (1,) * (x.ndim - 1) + (-1,)
+    return y * self.scale[...].reshape(lead) + self.bias[...].reshape(lead)

@@ -2,7 +2,8 @@
 
 Reads the zip format (`torch.save` since 1.6) and the older stream format. A tensor is described
 by the pickle only as (storage, offset, size, stride); its bytes lie beside the pickle. So the
-pickle is unpacked into descriptions first, checked, and then filled from the bytes.
+pickle is unpacked into descriptions first, checked, and then filled from the bytes. Objects that
+RITM's family keeps in its configurations are passed over unread; no other name gets past.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _OPCODES = frozenset([
   'SHORT_BINSTRING', 'BINBYTES', 'SHORT_BINBYTES', 'EMPTY_TUPLE', 'TUPLE', 'TUPLE1', 'TUPLE2',
   'TUPLE3', 'EMPTY_LIST', 'APPEND', 'APPENDS', 'EMPTY_DICT', 'SETITEM', 'SETITEMS', 'BINPUT',
   'LONG_BINPUT', 'MEMOIZE', 'BINGET', 'LONG_BINGET', 'GLOBAL', 'STACK_GLOBAL', 'REDUCE', 'BUILD',
-  'BINPERSID',
+  'BINPERSID', 'NEWOBJ',
 ])
 
 # the pickled number 0x1950a86a20f9469cfc6c, with which that format starts
@@ -78,6 +79,24 @@ class _Tensor:
 
   def __setstate__(self, state: Any) -> None:
     raise pickle.UnpicklingError('a tensor with attributes')
+
+
+class _Inert:
+  """Stands for anything of a network's own source code that lies beside its weights.
+
+  Published configurations hold objects, such as the loss that the network was trained with. Their
+  code is not imported, what they were made of is dropped, and no tensor in them is read.
+  """
+
+  def __new__(cls, *args: Any) -> _Inert:
+    del args
+    return super().__new__(cls)
+
+  def __init__(self, *args: Any) -> None:
+    del args
+
+  def __setstate__(self, state: Any) -> None:
+    del state
 
 
 class _Dict(dict):
@@ -134,6 +153,12 @@ _GLOBALS: dict[str, Callable[..., Any]] = {
 }
 
 
+# The package that the models of RITM's family were trained with: what a pickle takes from it, and
+# the sets in its objects, is read as `_Inert`.
+_INERT_PACKAGE = 'isegm'
+_INERT_GLOBALS = frozenset(['builtins.set', '__builtin__.set'])
+
+
 def _refuse(name: str) -> CheckpointError:
   return CheckpointError(
     f'the pickle asks for "{name}"; only tensors and plain containers are read, and nothing in '
@@ -142,7 +167,7 @@ def _refuse(name: str) -> CheckpointError:
 
 
 class _Unpickler(pickle.Unpickler):
-  """Builds descriptions of tensors; every other global is refused by name."""
+  """Builds descriptions of tensors and inert objects; other globals are refused by name."""
 
   def find_class(self, module: str, name: str) -> Any:
     full = f'{module}.{name}'
@@ -150,6 +175,8 @@ class _Unpickler(pickle.Unpickler):
       return _Global(full, _GLOBALS[full])
     if module in ('torch', 'torch.cuda') and name in _STORAGES:
       return _Global(name)
+    if module.split('.')[0] == _INERT_PACKAGE or full in _INERT_GLOBALS:
+      return _Inert
     raise _refuse(full)
 
   def persistent_load(self, pid: Any) -> _Storage:
@@ -350,8 +377,9 @@ def _read_stream(data: bytes) -> dict[str, np.ndarray]:
 def read_torch(file: IO[bytes]) -> dict[str, np.ndarray]:
   """Tensors of a `.pt` / `.pth` file by dotted name, in the file's own layout.
 
-  Nested dicts are joined with dots. What is not a tensor (epochs, names) is left out. float16,
-  float32, float64, integers and bools keep their dtype; bfloat16 becomes float32.
+  Nested dicts are joined with dots. What is not a tensor (epochs, names, the objects in the
+  configurations of RITM's family, see `_Inert`) is left out. float16, float32, float64, integers
+  and bools keep their dtype; bfloat16 becomes float32.
 
   Args:
     file: open for reading, at its start, seekable.

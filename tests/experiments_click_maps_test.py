@@ -20,10 +20,8 @@ from tetris_jax import results
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory):
   """The golden weights, as torch writes them."""
-  state = dict(ritm_golden.state('h18s'))
-  # The made-up network answers nearly the same everywhere, below and above the threshold at once.
   path = tmp_path_factory.mktemp('weights') / 'coco_lvis_h18s_itermask.pth'
-  return tp.write_published(path, state)
+  return tp.write_published(path, ritm_golden.state('h18s'))
 
 
 @pytest.fixture(scope='module')

@@ -59,3 +59,39 @@ def test_depthwise_convolution_equals_scipy(stride, size):
     ]
   )[:, :, ::stride, ::stride].transpose(0, 2, 3, 1)
   np.testing.assert_allclose(conv(x), wanted, atol=1e-5)
+
+
+def test_patch_convolution_is_a_strided_correlation():
+  conv = layers.PatchConv(2, 5, 3, nnx.Rngs(0))
+  conv.bias[...] = normal(5)
+  # the last row and the last two columns fill no patch
+  x = normal(2, 7, 11, 2)
+  kernel, bias = np.asarray(conv.kernel[...]), np.asarray(conv.bias[...])
+  wanted = np.zeros((2, 2, 3, 5), np.float32) + bias
+  for b, y, x0, o in np.ndindex(wanted.shape):
+    patch = x[b, 3 * y : 3 * y + 3, 3 * x0 : 3 * x0 + 3]
+    wanted[b, y, x0, o] += (patch * kernel[..., o]).sum()
+  np.testing.assert_allclose(conv(x), wanted, atol=1e-5)
+
+
+def test_up_convolution_writes_every_pixel_into_its_own_square():
+  conv = layers.UpConv2x2(3, 4, nnx.Rngs(0))
+  conv.bias[...] = normal(4)
+  x = normal(2, 5, 3, 3)
+  found = np.asarray(conv(x))
+  kernel, bias = np.asarray(conv.kernel[...]), np.asarray(conv.bias[...])
+  assert kernel.shape == (2, 2, 4, 3) and found.shape == (2, 10, 6, 4)
+  for i in range(2):
+    for j in range(2):
+      np.testing.assert_allclose(found[:, i::2, j::2], x @ kernel[i, j].T + bias, atol=1e-5)
+
+
+def test_image_norm_takes_one_mean_of_all_pixels_and_channels():
+  layer = layers.ImageNorm(6, nnx.Rngs(0))
+  scale, bias = normal(6), normal(6)
+  layer.scale[...], layer.bias[...] = scale, bias
+  for x in (normal(2, 8, 9, 6), 300 + normal(2, 8, 9, 6), 1e-3 * normal(2, 8, 9, 6)):
+    wide = x.astype(np.float64)
+    centred = wide - wide.mean((1, 2, 3), keepdims=True)
+    wanted = centred / np.sqrt((centred**2).mean((1, 2, 3), keepdims=True) + 1e-5) * scale + bias
+    np.testing.assert_allclose(layer(x), wanted, atol=2e-4)

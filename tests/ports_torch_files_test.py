@@ -1,7 +1,10 @@
 """Tests of the reader of PyTorch checkpoints: right values, and every hostile file refused."""
 
 import math
+import pathlib
 import pickle
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -95,6 +98,44 @@ def test_opcodes_that_make_objects_and_huge_memos_are_refused(tmp_path):
   members = {'a/data.pkl': tp.whole(b'}r' + (2**31).to_bytes(4, 'little'))}
   with pytest.raises(CheckpointError, match='memo'):
     checkpoints.read(tp.write_zip(tmp_path / 'b.pt', members))
+
+
+def test_objects_of_a_networks_own_code_are_passed_over_and_nothing_is_imported(tmp_path):
+  (tmp_path / 'isegm.py').write_text(f"open('{tmp_path}/run', 'w')")
+  loss = b'cisegm\nLoss\n'
+  entries = {
+    'made': loss + b')\x81}' + tp.text('x') + b'Nsb',
+    'called': loss + b'(' + tp.text('x') + b'tR',
+    'inner': b'cisegm.model.losses\nLoss.inner\n',
+    'set': b'cbuiltins\nset\n(]tR',
+    'w': tp.tensor('0', 2, (2,), (1,)),
+  }
+  data = np.array([1, 2], np.float32)
+  members = {'a/data.pkl': tp.whole(tp.dictionary(entries)), 'a/data/0': data.tobytes()}
+  path = tp.write_zip(tmp_path / 'a.pth', members)
+  code = f"from ports import checkpoints; print(sorted(checkpoints.read('{path}')))"
+  found = subprocess.run(
+    [sys.executable, '-c', f"import sys; sys.path.append('{tmp_path}'); {code}"],
+    capture_output=True, text=True, check=True, cwd=pathlib.Path(__file__).parents[1],
+  )
+  assert found.stdout.strip() == "['w']" and not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(
+  ('value', 'message'),
+  [
+    (b'cisegmented\nLoss\n', r'isegmented\.Loss'),
+    (b'cbuiltins\nfrozenset\n', r'builtins\.frozenset'),
+    # attributes of the class that stands for such objects
+    (b'cisegm\nLoss\n}' + tp.text('x') + b'Nsb', 'damaged'),
+    (b'ccollections\nOrderedDict\n)\x81', 'damaged'),
+    (b'cisegm\nLoss\n)\x81' + tp.text('x') + b'a', 'damaged'),
+  ],
+)
+def test_nothing_else_gets_past_with_them(tmp_path, value, message):
+  members = {'a/data.pkl': tp.whole(tp.dictionary({'w': value}))}
+  with pytest.raises(CheckpointError, match=message):
+    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
 
 
 @pytest.mark.parametrize('target', [b'ccollections\nOrderedDict\n', b'ctorch\nFloatStorage\n'])

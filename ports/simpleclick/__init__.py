@@ -1,0 +1,1 @@
+"""SimpleClick in Flax."""
