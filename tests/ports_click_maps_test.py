@@ -179,4 +179,4 @@ def test_a_batch_gives_what_its_instances_give():
 
 def test_unknown_disks_are_refused():
   with pytest.raises(ValueError, match="disks is 'round'; known: soft, hard"):
-    Protocol(disks='round')
+    Protocol(EXACT, disks='round')
