@@ -31,11 +31,34 @@ from ports import errors, zoo
 from tetris_jax import data, presets, results, types
 from tetris_jax.report import write
 
-__all__ = ['Settings', 'UsageError', 'execute', 'main', 'open_dataset', 'open_segmenter']
+__all__ = [
+  'Settings',
+  'UsageError',
+  'execute',
+  'main',
+  'open_dataset',
+  'open_preset',
+  'open_segmenter',
+  'settings_of_flags',
+  'version',
+]
 
 flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
 flags.DEFINE_string(
   'weights', None, 'File with the weights; by default they come from the cache or are fetched.'
+)
+flags.DEFINE_string(
+  'zoom',
+  None,
+  'For models that read click maps: "exact" is the published evaluation (an aspect-keeping crop of '
+  '400 pixels, "exact_600" on DAVIS), "fixed" sees one size at every click. Default: the first '
+  "that ports/zoo.py lists of the model's.",
+)
+flags.DEFINE_string(
+  'disks',
+  None,
+  'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
+  'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
 )
 flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
 flags.DEFINE_string(
@@ -79,6 +102,8 @@ class Settings:
 
   model: str = 'mobile_sam'
   weights: str | None = None
+  zoom: str | None = None
+  disks: str | None = None
   dataset: str = 'samples'
   data_dir: str | None = None
   data_options: tuple[str, ...] = ()
@@ -124,7 +149,8 @@ class Settings:
     return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
 
 
-def _settings() -> Settings:
+def settings_of_flags() -> Settings:
+  """What the command line asks for; raises UsageError for a number out of its range."""
   names = [field.name for field in dataclasses.fields(Settings)]
   asked: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
   asked['data_options'] = tuple(asked['data_options'])
@@ -159,13 +185,46 @@ def _preset(settings: Settings) -> types.AttackConfig:
     raise UsageError(f'--preset={settings.preset}: {error.args[0]}') from error
 
 
-def open_segmenter(settings: Settings) -> types.Segmenter:
-  """The model that the flags ask for; raises UsageError where its weights cannot be had."""
+def _options(settings: Settings) -> Mapping[str, tuple[str, ...]]:
+  """What may be chosen of the model; raises UsageError for an unknown model."""
   if settings.model not in zoo.MODELS:
     known = ', '.join(sorted(zoo.MODELS))
     raise UsageError(f'--model={settings.model} is unknown; known models: {known}')
+  return zoo.options(settings.model)
+
+
+def _completed(settings: Settings, config: types.AttackConfig) -> Settings:
+  """Puts in what was left open, so that `config.json` says it."""
+  changes: dict[str, Any] = {}
+  if not settings.batch_size:
+    one = 1 if jax.default_backend() == 'cpu' else 8
+    changes['batch_size'] = one * jax.local_device_count()
+  options = _options(settings)
+  if 'zoom' in options and settings.zoom is None:
+    changes['zoom'] = options['zoom'][0]
+  if 'disks' in options and settings.disks is None:
+    # The standard evaluation is defined with hard disks; through them no gradient passes.
+    changes['disks'] = 'hard' if config.search == 'none' else 'soft'
+  return dataclasses.replace(settings, **changes)
+
+
+def open_preset(settings: Settings) -> tuple[types.AttackConfig, Settings]:
+  """The preset, and the settings with what was left open; raises UsageError for unknown names."""
+  config = _preset(settings)
+  return config, _completed(settings, config)
+
+
+def open_segmenter(settings: Settings) -> types.Segmenter:
+  """The model that the flags ask for; raises UsageError where its weights cannot be had."""
+  options = _options(settings)
+  chosen = {name: getattr(settings, name) for name in ('zoom', 'disks')}
+  chosen = {name: value for name, value in chosen.items() if value is not None}
+  for name, value in chosen.items():
+    if value not in options.get(name, ()):
+      known = f'known: {", ".join(options[name])}' if name in options else 'it has no such choice'
+      raise UsageError(f'--{name}={value} with --model={settings.model}: {known}')
   try:
-    return zoo.segmenter(settings.model, weights=settings.weights)
+    return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
   except (errors.CheckpointError, OSError) as error:
     flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
     raise UsageError(f'{flag}: {error}') from error
@@ -197,7 +256,7 @@ def _configuration(
     'instances': runner.fingerprint(dataset),
     'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
-      **{name: _version(name) for name in packages},
+      **{name: version(name) for name in packages},
       'python': platform.python_version(),
     },
     'devices': {
@@ -208,7 +267,8 @@ def _configuration(
   }
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
+  """Of an installed package, else \"not installed\"."""
   try:
     return metadata.version(package)
   except metadata.PackageNotFoundError:
@@ -240,13 +300,10 @@ def execute(settings: Settings) -> int:
     UsageError: a flag, the data or the weights cannot be used.
     results.WorkdirError: the work folder cannot be used.
   """
-  if not settings.batch_size:
-    chosen = (1 if jax.default_backend() == 'cpu' else 8) * jax.local_device_count()
-    settings = dataclasses.replace(settings, batch_size=chosen)
   for package, name in (('PIL', 'Pillow'), ('matplotlib', 'matplotlib')):
     if importlib.util.find_spec(package) is None:
       raise UsageError(f"pictures and curves need {name}: pip install 'tetris_jax[demo]'")
-  config = _preset(settings)
+  config, settings = open_preset(settings)
   dataset = open_dataset(settings)
   segmenter = open_segmenter(settings)
   _keep_compiled_programs()
@@ -281,7 +338,7 @@ def main(argv: Sequence[str]) -> None:
   try:
     if len(argv) > 1:
       raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    status = execute(_settings())
+    status = execute(settings_of_flags())
   except (UsageError, results.WorkdirError) as error:
     print(f'error: {error}', file=sys.stderr)
     status = 2

@@ -4,7 +4,8 @@
 
 The bare decoder is timed as an attack uses it, many evaluations in one program, with the Dice loss
 behind it and nothing else: no search, no legal region, no metric. One JSON object is printed, and
-written to --out where that is given. Compile times stand apart.
+written to --out where that is given. Compile times stand apart. Model, data set and preset are
+chosen by the flags of experiments.attack.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from typing import Any
 
 import jax
@@ -27,20 +27,10 @@ from absl import app, flags, logging
 from jax import lax
 
 import tetris_jax
-from ports import errors, zoo
-from tetris_jax import data, objectives, overlap, presets, types
+from experiments import attack
+from tetris_jax import data, objectives, overlap, types
 
-__all__ = ['bench', 'main']
-
-flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
-flags.DEFINE_string('weights', None, 'File with the weights; see experiments.attack.')
-flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
-flags.DEFINE_string('data_dir', None, 'Folder of --dataset=folder.')
-flags.DEFINE_string('preset', 'tetris', 'Named attack.')
-flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
-flags.DEFINE_list('batch_sizes', ['1', '2'], 'Instances attacked at once.')
-flags.DEFINE_integer('repeats', 3, 'Timed calls; the median counts.')
-flags.DEFINE_string('out', None, 'File for the JSON.')
+__all__ = ['bench', 'main', 'measure']
 
 STEPS = 8
 
@@ -97,7 +87,7 @@ def _decoder(
 def _batch(dataset: data.Dataset, batch_size: int) -> types.Batch:
   samples = [entry for entry in dataset if isinstance(entry, data.Sample)]
   if not samples:
-    raise data.DataError(f'{dataset.name}: no instance can be read')
+    raise attack.UsageError(f'--dataset={dataset.name}: no instance can be read')
   first = data.canvas_for(samples[0].size)
   fitting = [s for s in samples if data.canvas_for(s.size) == first][:batch_size]
   return data.stack(fitting, first, batch_size)[0]
@@ -128,10 +118,10 @@ def bench(
   found: dict[str, Any] = {'batch_size': size, 'canvas': list(canvas)}
   params = jax.device_put(dict(segmenter.params))
 
-  def attack(params, batch):
+  def whole(params, batch):
     return tetris_jax.attack(segmenter._replace(params=params), batch, config)._replace(mask=None)
 
-  seconds, facts, result = _timed(attack, (params, batch), repeats)
+  seconds, facts, result = _timed(whole, (params, batch), repeats)
   forward, backward = int(result.forward[0]), int(result.backward[0])
   found['attack'] = facts | {
     'seconds_per_instance': round(seconds / size, 4),
@@ -172,13 +162,6 @@ def bench(
   return found | _peak_mib()
 
 
-def _version(package: str) -> str:
-  try:
-    return metadata.version(package)
-  except metadata.PackageNotFoundError:
-    return 'not installed'
-
-
 def _peak_mib() -> dict[str, float]:
   host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
   host_mib = host / 2**20 if sys.platform == 'darwin' else host / 2**10
@@ -189,39 +172,58 @@ def _peak_mib() -> dict[str, float]:
   return found
 
 
+def measure(
+  settings: attack.Settings, batch_sizes: Sequence[str], repeats: int, out: str | None
+) -> dict[str, Any]:
+  """Rates of every batch size, with the device and the versions.
+
+  Args:
+    settings: model, data set, preset and clicks, as for experiments.attack.
+    batch_sizes: whole numbers of at least 1, as written on the command line.
+    repeats: timed calls of each program, at least 1.
+    out: a file that will be written, checked before anything is timed; or None.
+
+  Raises:
+    attack.UsageError: a flag, the data, the weights or the file cannot be used.
+  """
+  asked = ','.join(batch_sizes)
+  if not all(size.isdigit() and int(size) for size in batch_sizes) or not asked:
+    raise attack.UsageError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
+  if repeats < 1:
+    raise attack.UsageError(f'--repeats={repeats}: expected at least 1')
+  config, settings = attack.open_preset(settings)
+  dataset = attack.open_dataset(settings)
+  batches = [_batch(dataset, int(size)) for size in batch_sizes]
+  try:
+    if out:
+      pathlib.Path(out).write_text('')
+  except OSError as error:
+    raise attack.UsageError(f'--out={out}: {error.strerror}') from error
+  segmenter = attack.open_segmenter(settings)
+  device = jax.devices()[0]
+  return {
+    'model': segmenter.info.name,
+    'preset': config.name,
+    'num_clicks': config.num_clicks,
+    'device': {'platform': device.platform, 'kind': device.device_kind, 'cpu': platform.machine()},
+    'versions': {name: attack.version(name) for name in ('jax', 'jaxlib', 'flax', 'numpy')},
+    'results': [bench(segmenter, config, batch, repeats) for batch in batches],
+  }
+
+
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with 0, or 2 where a flag, the data or the weights are unusable."""
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)
   try:
     if len(argv) > 1:
-      raise ValueError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    names = ('model', 'weights', 'dataset', 'data_dir', 'preset', 'num_clicks', 'repeats', 'out')
-    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in (*names, 'batch_sizes')}
-    if values['repeats'] < 1:
-      raise ValueError(f'--repeats={values["repeats"]}: expected at least 1')
-    asked = ','.join(values['batch_sizes'])
-    if not all(size.isdigit() and int(size) for size in values['batch_sizes']) or not asked:
-      raise ValueError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
-    sizes = [int(size) for size in values['batch_sizes']]
-    config = presets.get(values['preset'], num_clicks=values['num_clicks'])
-    dataset = data.open_dataset(values['dataset'], values['data_dir'])
-    batches = [_batch(dataset, size) for size in sizes]
-    if values['out']:
-      pathlib.Path(values['out']).write_text('')
-    segmenter = zoo.segmenter(values['model'], values['weights'])
-  except (OSError, ValueError, errors.CheckpointError) as error:
+      raise attack.UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
+    names = ('batch_sizes', 'repeats', 'out')
+    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+    report = measure(attack.settings_of_flags(), **values)
+  except attack.UsageError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
-  device = jax.devices()[0]
-  report = {
-    'model': segmenter.info.name,
-    'preset': config.name,
-    'num_clicks': config.num_clicks,
-    'device': {'platform': device.platform, 'kind': device.device_kind, 'cpu': platform.machine()},
-    'versions': {name: _version(name) for name in ('jax', 'jaxlib', 'flax', 'numpy')},
-    'results': [bench(segmenter, config, batch, values['repeats']) for batch in batches],
-  }
   text = json.dumps(report, indent=2)
   print(text)
   if values['out']:
@@ -229,4 +231,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
+  flags.DEFINE_list('batch_sizes', ['1', '2'], 'Instances attacked at once.')
+  flags.DEFINE_integer('repeats', 3, 'Timed calls; the median counts.')
+  flags.DEFINE_string('out', None, 'File for the JSON.')
   app.run(main)

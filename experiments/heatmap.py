@@ -32,17 +32,6 @@ from tetris_jax.search import grid
 
 __all__ = ['Mapper', 'draw', 'main', 'run', 'share_table']
 
-_MODEL = flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
-_DATASET = flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
-_DATA_DIR = flags.DEFINE_string('data_dir', None, 'For --dataset=folder: images/ and masks/.')
-_STRIDE = flags.DEFINE_integer(
-  'stride', 0, 'Rows and columns between positions; 0 for about 2500 positions an instance.'
-)
-_LIMIT = flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
-_EVERY = flags.DEFINE_integer('every', 1, 'Only every so-manieth instance, from the first.')
-_PRESET = flags.DEFINE_multi_string('preset', ['tetris', 'strong_v1'], 'Named attacks.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/heatmap', 'Where results go.')
 
 _LEAST_RANGE = 0.02
 
@@ -293,43 +282,47 @@ def run(
 
 def _execute() -> int:
   try:
-    dataset = data.open_dataset(_DATASET.value, _DATA_DIR.value)
+    dataset = data.open_dataset(_flag('dataset'), _flag('data_dir'))
   except data.DataError as error:
     raise UsageError(str(error)) from error
-  if min(_STRIDE.value, _LIMIT.value) < 0 or _EVERY.value < 1:
+  if min(_flag('stride'), _flag('limit')) < 0 or _flag('every') < 1:
     raise UsageError('--stride and --limit are at least 0 and --every at least 1')
-  chosen = range(0, len(dataset), _EVERY.value)
-  dataset = dataset.select(chosen[: _LIMIT.value] if _LIMIT.value else chosen)
-  for name in _PRESET.value:
+  chosen = range(0, len(dataset), _flag('every'))
+  dataset = dataset.select(chosen[: _flag('limit')] if _flag('limit') else chosen)
+  for name in _flag('preset'):
     try:
       if presets.get(name).search == 'none':
         raise UsageError(f'--preset={name} searches nothing; choose one that does')
     except ValueError as error:
       raise UsageError(f'--preset={name}: {error}') from error
-  if _MODEL.value not in zoo.MODELS:
+  if _flag('model') not in zoo.MODELS:
     known = ', '.join(sorted(zoo.MODELS))
-    raise UsageError(f'--model={_MODEL.value} is unknown; known models: {known}')
+    raise UsageError(f'--model={_flag("model")} is unknown; known models: {known}')
   try:
-    segmenter = zoo.segmenter(_MODEL.value)
+    segmenter = zoo.segmenter(_flag('model'))
   except (errors.CheckpointError, OSError) as error:
-    raise UsageError(f'--model={_MODEL.value}: {error}') from error
+    raise UsageError(f'--model={_flag("model")}: {error}') from error
   described = {
     'model': segmenter.info.name,
     'sha256': dict(segmenter.info.sha256),
     'instances': runner.fingerprint(dataset),
-    'stride': _STRIDE.value,
-    'seed': _SEED.value,
+    'stride': _flag('stride'),
+    'seed': _flag('seed'),
   }
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
-  with results.open_workdir(_WORKDIR.value, described) as workdir:
-    mapper = Mapper(segmenter, _SEED.value)
-    rows = run(dataset, mapper, _PRESET.value, _STRIDE.value, workdir.path)
+  with results.open_workdir(_flag('workdir'), described) as workdir:
+    mapper = Mapper(segmenter, _flag('seed'))
+    rows = run(dataset, mapper, _flag('preset'), _flag('stride'), workdir.path)
     workdir.write_json('shares.json', {'rows': rows})
-    table = share_table(rows, _PRESET.value)
+    table = share_table(rows, _flag('preset'))
     results.write_atomically(workdir.path / 'shares.md', table.encode())
   print(table)
   return 0 if rows else 1
+
+
+def _flag(name: str) -> Any:
+  return flags.FLAGS[name].value
 
 
 def main(argv: Sequence[str]) -> None:
@@ -347,4 +340,15 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
+  flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
+  flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
+  flags.DEFINE_string('data_dir', None, 'For --dataset=folder: images/ and masks/.')
+  flags.DEFINE_integer(
+    'stride', 0, 'Rows and columns between positions; 0 for about 2500 positions an instance.'
+  )
+  flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
+  flags.DEFINE_integer('every', 1, 'Only every so-manieth instance, from the first.')
+  flags.DEFINE_multi_string('preset', ['tetris', 'strong_v1'], 'Named attacks.')
+  flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
+  flags.DEFINE_string('workdir', 'runs/heatmap', 'Where results go.')
   app.run(main)

@@ -55,20 +55,27 @@ def conv_kernel(weight: np.ndarray) -> Arrays:
 
 
 def fold_batch_norm(
-  weight: np.ndarray, scale: np.ndarray, bias: np.ndarray, mean: np.ndarray, variance: np.ndarray
+  weight: np.ndarray,
+  scale: np.ndarray,
+  bias: np.ndarray,
+  mean: np.ndarray,
+  variance: np.ndarray,
+  own_bias: np.ndarray | None = None,
 ) -> Arrays:
-  """A convolution without bias and the batch norm behind it, as one kernel and bias.
+  """A convolution and the batch norm behind it, as one kernel and bias.
 
   Inference form, torch's epsilon 1e-5, in float64: gain = scale / sqrt(variance + 1e-5),
-  kernel = weight * gain, bias = bias - mean * gain.
+  kernel = weight * gain, bias = bias + (own_bias - mean) * gain; `own_bias` is the convolution's,
+  if it has one.
   """
-  if any(a.shape != weight.shape[:1] for a in (scale, bias, mean, variance)):
+  own_bias = np.zeros_like(mean) if own_bias is None else own_bias
+  if any(a.shape != weight.shape[:1] for a in (scale, bias, mean, variance, own_bias)):
     raise ValueError(f'batch norm of shape {scale.shape} behind a kernel of {weight.shape}')
   if (variance < 0).any():
     raise ValueError('a negative variance')
   gain = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + 1e-5)
   (kernel,) = conv_kernel(weight)
-  return kernel * gain, bias - mean * gain
+  return kernel * gain, bias + (own_bias.astype(np.float64) - mean) * gain
 
 
 def moves(

@@ -49,11 +49,19 @@ class Packaged(NamedTuple):
 
 
 class Download(NamedTuple):
-  """A file at a public address: its name, size in bytes, sha256, address and licence."""
+  """A file at a public address.
+
+  Attributes:
+    file: its name.
+    size: in bytes; where no sum is published, about that many.
+    sha256: 64 hex digits; None where its authors have published none.
+    url: its address.
+    licence: of the file.
+  """
 
   file: str
   size: int
-  sha256: str
+  sha256: str | None
   url: str
   licence: str
 

@@ -11,7 +11,8 @@ import os
 import pathlib
 import tempfile
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from ports.errors import CheckpointError
 from ports.sources import Download, Packaged, download, fetch_package, from_folder, say
 from tetris_jax.types import Segmenter
 
-__all__ = ['MODELS', 'Model', 'cache_dir', 'load', 'segmenter', 'table']
+__all__ = ['MODELS', 'Model', 'cache_dir', 'load', 'options', 'segmenter', 'table']
 
 # Part of the name of a cached folder: a converter that writes another tree gets another number.
 CONVERTER = 1
@@ -34,15 +35,19 @@ class Model(NamedTuple):
   """One row of the zoo.
 
   Attributes:
-    packages: files that together make the model, brought by package clients.
+    packages: files that together make the model, brought by package clients; none where no
+      package has them.
     original: the checkpoint as its authors published it.
     convert: state dicts by file name (of all `packages`, or of `original`) -> flat tree.
-    build: "module:function" that takes (params, sha256 by file name) -> Segmenter.
+    build: "module:function" that takes (params, sha256 by file name, settings and options by
+      keyword) -> Segmenter.
     num_parameters: after conversion.
     paper: who published it, and where.
     parity: largest differences measured against the reference, in words.
     published: figures of others.
     reproduced: the same figures, measured with this port.
+    settings: what tells the models of one `build` apart.
+    options: what a user may choose, name -> values, the default first.
   """
 
   packages: tuple[Packaged, ...]
@@ -54,6 +59,8 @@ class Model(NamedTuple):
   parity: str
   published: str
   reproduced: str
+  settings: Mapping[str, Any] = MappingProxyType({})
+  options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 def _mobile_sam(states: States) -> Params:
@@ -63,6 +70,47 @@ def _mobile_sam(states: States) -> Params:
     return weights.mobile_sam_tree(states['mobile_sam.pt'])
   encoder = weights.onnx_encoder_tree(states['encoder.onnx'])
   return encoder | weights.decoder_tree(states['Prompt_guided_Mask_Decoder.pt'])
+
+
+_CLICK_MAP_OPTIONS = {
+  'zoom': ('exact', 'exact_600', 'fixed', 'fixed_600'),
+  'disks': ('soft', 'hard'),
+}
+
+
+def _ritm(
+  name: str, file: str, megabytes: float, size: str, num_parameters: int, parity: str, noc: str
+) -> Model:
+  """A size of RITM and a training set of it; `noc`: as its authors report."""
+
+  def convert(states: States) -> Params:
+    from ports.ritm import weights
+    from ports.ritm.segmenter import VARIANTS
+
+    return weights.tree(states[file], VARIANTS[size])
+
+  return Model(
+    packages=(),
+    original=Download(
+      file=file,
+      size=int(megabytes * 1e6),
+      sha256=None,
+      url=(
+        'https://github.com/SamsungLabs/ritm_interactive_segmentation/releases/download/v1.0/'
+        f'{file}'
+      ),
+      licence='MIT',
+    ),
+    convert=convert,
+    build='ports.ritm.segmenter:ritm',
+    num_parameters=num_parameters,
+    paper='Sofiiuk et al., "Reviving Iterative Training with Mask Guidance" (arXiv 2102.06583)',
+    parity=f'logits against the PyTorch goldens: {parity}',
+    published=f'NoC: {noc}',
+    reproduced='not measured: the weights could not be had',
+    settings={'name': name, 'size': size},
+    options=_CLICK_MAP_OPTIONS,
+  )
 
 
 MODELS: dict[str, Model] = {
@@ -121,6 +169,56 @@ MODELS: dict[str, Model] = {
       'MAX 89.5'
     ),
   ),
+  'ritm_h18s_it_cl': _ritm(
+    'ritm_h18s_it_cl',
+    'coco_lvis_h18s_itermask.pth',
+    16.5,
+    'h18s',
+    4_196_892,
+    '4.5e-6 of the largest value, click-map gradient 2.4e-4 in relative L2',
+    'GrabCut 1.54@85 1.68@90, Berkeley 2.60@90, SBD 4.04@85 6.48@90, DAVIS 4.70@85 5.98@90, '
+    'COCO-MVal 3.33@90',
+  ),
+  'ritm_h18_it_cl': _ritm(
+    'ritm_h18_it_cl',
+    'coco_lvis_h18_itermask.pth',
+    38.8,
+    'h18',
+    9_988_846,
+    '1.2e-5 of the largest value, click-map gradient 7.4e-6 in relative L2',
+    'GrabCut 1.42@85 1.54@90, Berkeley 2.26@90, SBD 3.80@85 6.06@90, DAVIS 4.36@85 5.74@90, '
+    'COCO-MVal 2.98@90',
+  ),
+  'ritm_h18_cl': _ritm(
+    'ritm_h18_cl',
+    'coco_lvis_h18_baseline.pth',
+    38.8,
+    'h18_baseline',
+    9_988_830,
+    '9.8e-6 of the largest value, click-map gradient 4.8e-6 in relative L2',
+    'GrabCut 1.54@85 1.70@90, Berkeley 2.48@90, SBD 4.26@85 6.86@90, DAVIS 4.79@85 6.00@90, '
+    'COCO-MVal 3.58@90',
+  ),
+  'ritm_h32_it_cl': _ritm(
+    'ritm_h32_it_cl',
+    'coco_lvis_h32_itermask.pth',
+    119,
+    'h32',
+    30_821_250,
+    '1.8e-5 of the largest value, click-map gradient 5.9e-3 in relative L2',
+    'GrabCut 1.46@85 1.56@90, Berkeley 2.10@90, SBD 3.59@85 5.71@90, DAVIS 4.11@85 5.34@90, '
+    'COCO-MVal 2.97@90',
+  ),
+  'ritm_h18_it_sbd': _ritm(
+    'ritm_h18_it_sbd',
+    'sbd_h18_itermask.pth',
+    38.8,
+    'h18',
+    9_988_846,
+    'as ritm_h18_it_cl',
+    'GrabCut 1.76@85 2.04@90, Berkeley 3.22@90, SBD 3.39@85 5.43@90, DAVIS 4.94@85 6.71@90, '
+    'COCO-MVal 4.39@90',
+  ),
 }
 
 
@@ -167,7 +265,14 @@ def _convert(
 def _from_packages(
   name: str, given: pathlib.Path | None, force: bool
 ) -> tuple[Params, dict[str, str]]:
-  packages = _model(name).packages
+  packages, original = _model(name).packages, _model(name).original
+  if not packages:
+    raise CheckpointError(
+      f'no package brings the weights of {name}. Download {original.url} (about '
+      f'{original.size / 1e6:.0f} MB, licence {original.licence}) and give its path, or a '
+      'checkpoint of your own in that layout: --weights=PATH for an attack, --source=PATH for '
+      'experiments.fetch'
+    )
   sources = {package.file: package.sha256 for package in packages}
   folder = _folder(name, sources)
   params = _cached(folder, force)
@@ -246,11 +351,41 @@ def load(
   return _from_file(name, path, sha256, force)
 
 
-def segmenter(name: str, weights: str | os.PathLike[str] | None = None) -> Segmenter:
-  """The model, ready to be attacked; arguments and errors as for `load`."""
+def options(name: str) -> Mapping[str, tuple[str, ...]]:
+  """What may be chosen of a model: name of the option -> its values, the default first.
+
+  Raises:
+    CheckpointError: unknown model.
+  """
+  return _model(name).options
+
+
+def segmenter(
+  name: str, weights: str | os.PathLike[str] | None = None, **chosen: str
+) -> Segmenter:
+  """The model, ready to be attacked.
+
+  Args:
+    name: key of `MODELS`.
+    weights: as for `load`.
+    **chosen: of `options(name)`.
+
+  Raises:
+    CheckpointError: as for `load`.
+    ValueError: an option that the model does not have, or an unknown value of one.
+  """
+  model = _model(name)
+  for option, value in chosen.items():
+    if option not in model.options:
+      known = ', '.join(model.options) or 'none'
+      raise ValueError(f'{name} has no option "{option}"; its options: {known}')
+    if value not in model.options[option]:
+      known = ', '.join(model.options[option])
+      raise ValueError(f'{option} is {value!r}; known for {name}: {known}')
   params, sources = load(name, weights)
-  module, _, function = _model(name).build.partition(':')
-  return getattr(importlib.import_module(module), function)(params, sources)
+  module, _, function = model.build.partition(':')
+  build = getattr(importlib.import_module(module), function)
+  return build(params, sources, **model.settings, **chosen)
 
 
 def table() -> str:
@@ -269,13 +404,19 @@ def table() -> str:
   ]
   for name, model in sorted(MODELS.items()):
     files = [
-      (p.file, p.size, p.sha256, f'{p.client} `{p.pin}`, `{p.member}`', p.licence)
+      (p.file, f'{p.size:,}', f'`{p.sha256}`', f'{p.client} `{p.pin}`, `{p.member}`', p.licence)
       for p in model.packages
     ]
-    url = model.original.url
-    files.append((*model.original[:3], f'{url} (in place of the others)', model.original.licence))
-    for file, size, sha256, origin, licence in files:
-      lines.append(f'| `{name}` | `{file}` | {size:,} | `{sha256}` | {origin} | {licence} |')
+    original = model.original
+    size, sha256 = f'{original.size:,}', f'`{original.sha256}`'
+    if original.sha256 is None:
+      size, sha256 = f'about {size}', 'not published'
+    others = ' (in place of the others)' if files else ' (bring it yourself)'
+    files.append((original.file, size, sha256, original.url + others, original.licence))
+    lines += [
+      f'| `{name}` | `{file}` | {size} | {sha256} | {origin} | {licence} |'
+      for file, size, sha256, origin, licence in files
+    ]
   return '\n'.join(lines) + '\n'
 
 

@@ -1,12 +1,14 @@
 """The benchmark on a toy: it counts what it says, and refuses what it cannot time."""
 
 import json
+import pathlib
+import subprocess
+import sys
 
 import pytest
 import toy
-from absl import flags
 
-from experiments import bench
+from experiments import attack, bench
 from tetris_jax import data, presets
 
 
@@ -36,34 +38,44 @@ def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   json.dumps(found, allow_nan=False)
 
 
-def refusal(monkeypatch, capsys, **changes):
-  monkeypatch.setattr(bench, 'zoo', toy)
-  for name, value in ({'model': 'toy', 'num_clicks': 1} | changes).items():
-    if not flags.FLAGS.is_parsed():
-      flags.FLAGS.mark_as_parsed()
-    monkeypatch.setattr(flags.FLAGS[name], 'value', value)
-  with pytest.raises(SystemExit) as stop:
-    bench.main(['bench'])
-  assert stop.value.code == 2
-  return capsys.readouterr().err
+@pytest.fixture
+def toy_zoo(monkeypatch):
+  monkeypatch.setattr(attack, 'zoo', toy)
 
 
-@pytest.mark.parametrize(('changes', 'said'), [
-  ({'batch_sizes': ['a']}, '--batch_sizes=a: expected whole numbers'),
-  ({'batch_sizes': ['1', '0']}, '--batch_sizes=1,0'),
-  ({'repeats': 0}, '--repeats=0'),
-  ({'preset': 'best'}, 'unknown preset'),
+def asked(folder=None, **changes):
+  place = {'dataset': 'folder', 'data_dir': str(folder)} if folder else {}
+  return attack.Settings(**({'model': 'toy', 'num_clicks': 1} | place | changes))
+
+
+@pytest.mark.parametrize(('sizes', 'repeats', 'changes', 'said'), [
+  (['a'], 1, {}, '--batch_sizes=a: expected whole numbers'),
+  (['1', '0'], 1, {}, '--batch_sizes=1,0'),
+  ([], 1, {}, '--batch_sizes='),
+  (['1'], 0, {}, '--repeats=0'),
+  (['1'], 1, {'preset': 'best'}, 'unknown preset'),
+  (['1'], 1, {'model': 'none'}, '--model=none is unknown'),
 ])
-def test_what_cannot_be_timed_is_said_at_once(monkeypatch, capsys, changes, said):
-  assert said in refusal(monkeypatch, capsys, **changes)
+def test_what_cannot_be_timed_is_said_at_once(toy_zoo, sizes, repeats, changes, said):
+  with pytest.raises(attack.UsageError, match=said):
+    bench.measure(asked(**changes), sizes, repeats, None)
 
 
-def test_neither_an_empty_data_set_nor_a_missing_folder_is_timed(monkeypatch, capsys, tmp_path):
-  toy.write_folder(tmp_path, ((40, 56),))
-  (tmp_path / 'images' / 'p0.png').write_bytes(b'')
-  folder = {'dataset': 'folder', 'data_dir': str(tmp_path)}
-  assert 'no instance can be read' in refusal(monkeypatch, capsys, **folder)
+def test_neither_an_empty_data_set_nor_a_missing_folder_is_timed(toy_zoo, tmp_path):
+  toy.write_folder(tmp_path / 'bad', ((40, 56),))
+  (tmp_path / 'bad' / 'images' / 'p0.png').write_bytes(b'')
+  with pytest.raises(attack.UsageError, match='no instance can be read'):
+    bench.measure(asked(tmp_path / 'bad'), ['1'], 1, None)
   toy.write_folder(tmp_path / 'good', ((40, 56),))
-  folder = {'dataset': 'folder', 'data_dir': str(tmp_path / 'good')}
-  out = str(tmp_path / 'no' / 'where.json')
-  assert 'where.json' in refusal(monkeypatch, capsys, **folder, out=out)
+  with pytest.raises(attack.UsageError, match=r'where\.json: No such file'):
+    bench.measure(asked(tmp_path / 'good'), ['1'], 1, str(tmp_path / 'no' / 'where.json'))
+
+
+def test_the_command_refuses_with_status_2():
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.bench', '--batch_sizes=x'],
+    capture_output=True, text=True, check=False, cwd=pathlib.Path(__file__).parents[1],
+  )
+  assert done.returncode == 2 and done.stderr == (
+    'error: --batch_sizes=x: expected whole numbers of at least 1\n'
+  )

@@ -98,3 +98,14 @@ def write_legacy(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> pathlib
     stream.write(array.size.to_bytes(8, 'little') + array.tobytes())
   path.write_bytes(stream.getvalue())
   return path
+
+
+def write_published(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> pathlib.Path:
+  """As RITM and its descendants publish: {'state_dict': tensors, 'config': constructor}."""
+  members = state_members(state)
+  inner = members['archive/data.pkl'].removeprefix(b'\x80\x02').removesuffix(b'.')
+  width = b'}(' + text('type') + text('int') + text('value') + number(18) + text('specified')
+  config = b'}(' + text('class') + text('isegm.model.is_hrnet_model.HRNetModel')
+  config += text('params') + b'}' + text('width') + width + b'\x88us' + b'u'
+  whole_file = b'}(' + text('state_dict') + inner + text('config') + config + b'u'
+  return write_zip(path, members | {'archive/data.pkl': whole(whole_file)})

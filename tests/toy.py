@@ -53,6 +53,12 @@ def segmenter(name: str = 'toy', weights: object = None) -> types.Segmenter:
   return types.Segmenter(encode, init, decode, params, info)
 
 
+def options(name: str) -> dict[str, tuple[str, ...]]:
+  """None to choose."""
+  del name
+  return {}
+
+
 def cache_dir() -> pathlib.Path:
   """Where the tests let compiled programs be kept."""
   return pathlib.Path(os.environ['TETRIS_CACHE'])

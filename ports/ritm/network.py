@@ -1,0 +1,430 @@
+"""HRNet with an object-contextual head, as RITM builds it, in Flax.
+
+Sun et al., "High-Resolution Representations for Labeling Pixels and Regions" (arXiv 1904.04514);
+Yuan et al., "Object-Contextual Representations" (arXiv 1909.11065); the click maps enter as in
+Sofiiuk et al., "Reviving Iterative Training with Mask Guidance" (arXiv 2102.06583): two
+convolutions, added after the first convolution of the image. Batch norms are folded.
+
+With one class the attention of the object-contextual head is over a single key and therefore
+exactly 1, so its query and key branches are left out, and the context is the same everywhere.
+
+A picture may lie in the top left corner of a larger canvas, its size a traced array: zeros are put
+outside of it before every 3x3 convolution, as torch's padding does at a picture's border, and
+resizing and pooling stop there. So one program serves all sizes, with the numbers of each.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from ports.convolution import convolve
+from ports.resize import aligned, resize
+from tetris_jax.types import Array, Params
+
+__all__ = ['LEVEL', 'Output', 'Variant', 'apply', 'shapes']
+
+# The network's output is at 1 / 2**LEVEL of its input.
+LEVEL = 2
+
+_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+_STEM = 64
+_LEAK = 0.2
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+  """A size of the family.
+
+  Attributes:
+    width: channels of the finest branch; branch i has width * 2**i.
+    ocr_width: channels of the object context.
+    small: half the depth ("18s").
+    previous: whether the previous mask is read beside the click maps.
+  """
+
+  width: int
+  ocr_width: int
+  small: bool = False
+  previous: bool = True
+
+  @property
+  def maps(self) -> int:
+    """Channels of the maps: (previous mask,) positive and negative clicks."""
+    return 3 if self.previous else 2
+
+  @property
+  def depth(self) -> int:
+    """Blocks of a branch."""
+    return 2 if self.small else 4
+
+  @property
+  def modules(self) -> tuple[int, ...]:
+    """Exchange units of stages 2, 3 and 4."""
+    return (1, 3, 2) if self.small else (1, 4, 3)
+
+
+class Output(NamedTuple):
+  """Logits at a quarter of the input's resolution.
+
+  Attributes:
+    logits: (batch, ceil(height / 4), ceil(width / 4)) float32.
+    auxiliary: likewise, the coarse prediction by which the object's context is pooled.
+    size: (height, width) of the part that is the picture's; ints, or (2,) int32 if traced.
+    taps: inner tensors by torch's module name, if they were asked for.
+  """
+
+  logits: jax.Array
+  auxiliary: jax.Array
+  size: Any
+  taps: dict[str, Any]
+
+
+class _Levels:
+  """A canvas and its picture at resolutions 1, 1/2, ... 1/32; sizes halve upwards."""
+
+  def __init__(self, height: int, width: int, size: Array | None):
+    self.canvas = [(height, width)]
+    self.size: list[Any] = [(height, width) if size is None else jnp.asarray(size, jnp.int32)]
+    for _ in range(5):
+      height, width = -(-height // 2), -(-width // 2)
+      self.canvas.append((height, width))
+      self.size.append((height, width) if size is None else (self.size[-1] + 1) // 2)
+    self.masks = [None if size is None else self._mask(level) for level in range(6)]
+    # Made here, once: what a loop's body makes is of no use outside of it.
+    self._matrices = {
+      (level, to): self._matrix(level, to) for to in range(LEVEL, 5) for level in range(to + 1, 6)
+    }
+
+  def _mask(self, level: int) -> jax.Array:
+    (height, width), size = self.canvas[level], self.size[level]
+    rows = jnp.arange(height, dtype=jnp.int32) < size[0]
+    columns = jnp.arange(width, dtype=jnp.int32) < size[1]
+    return (rows[:, None] & columns[None, :]).astype(jnp.float32)[None, :, :, None]
+
+  def _matrix(self, level: int, to: int) -> list[jax.Array]:
+    return [
+      aligned(self.canvas[to][i], self.canvas[level][i], self.size[to][i], self.size[level][i])
+      for i in range(2)
+    ]
+
+  def cut(self, x: jax.Array, level: int) -> jax.Array:
+    """Zeros outside of the picture."""
+    mask = self.masks[level]
+    return x if mask is None else x * mask
+
+  def stretch(self, x: jax.Array, level: int, to: int) -> jax.Array:
+    """From one resolution to another, corners aligned."""
+    if level == to:
+      return x
+    return resize(x, *self._matrices[level, to])
+
+
+class Conv(nnx.Module):
+  """Convolution with bias and torch's symmetric padding; kernel (size, size, in, out).
+
+  Repeated modules are stacked: their arrays have the axes `stack` in front, which `_repeat` takes
+  off one by one.
+  """
+
+  def __init__(
+    self,
+    inputs: int,
+    outputs: int,
+    rngs: nnx.Rngs,
+    size: int = 3,
+    stride: int = 1,
+    stack: tuple[int, ...] = (),
+  ):
+    init = nnx.initializers.lecun_normal()
+    self.kernel = nnx.Param(init(rngs.params(), (*stack, size, size, inputs, outputs)))
+    self.bias = nnx.Param(jnp.zeros((*stack, outputs)))
+    self.stride = stride
+
+  def __call__(self, x: jax.Array) -> jax.Array:
+    """(batch, h, w, in) -> (batch, ceil(h / stride), ceil(w / stride), out)."""
+    kernel = self.kernel[...]
+    bias = self.bias[...][None, None, None]
+    if kernel.shape[0] == 1:
+      return x @ kernel[0, 0] + bias
+    return convolve(x, kernel, self.stride) + bias
+
+
+def _point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
+  return Conv(inputs, outputs, rngs, size=1, stack=stack)
+
+
+def _repeat(stacked: Any, x: Any, *more: Any) -> Any:
+  """x = module(x, *more) for every module of a stack, compiled once.
+
+  Unrolled, the larger networks take minutes to compile.
+  """
+  graph, state = nnx.split(stacked)
+  one = lambda x, leaves: (nnx.merge(graph, leaves)(x, *more), None)
+  return jax.lax.scan(one, x, state)[0]
+
+
+class Basic(nnx.Module):
+  """Two 3x3 convolutions with a residual."""
+
+  def __init__(self, width: int, rngs: nnx.Rngs, stack: tuple[int, ...]):
+    self.conv1 = Conv(width, width, rngs, stack=stack)
+    self.conv2 = Conv(width, width, rngs, stack=stack)
+
+  def __call__(self, x: jax.Array, levels: _Levels, level: int) -> jax.Array:
+    """(batch, h, w, width) -> the same shape."""
+    y = jax.nn.relu(self.conv1(levels.cut(x, level)))
+    return jax.nn.relu(self.conv2(levels.cut(y, level)) + x)
+
+
+class Bottleneck(nnx.Module):
+  """1x1, 3x3, 1x1 with a residual."""
+
+  def __init__(self, inputs: int, width: int, rngs: nnx.Rngs):
+    self.conv1 = _point(inputs, width, rngs)
+    self.conv2 = Conv(width, width, rngs)
+    self.conv3 = _point(width, 4 * width, rngs)
+    self.downsample = _point(inputs, 4 * width, rngs) if inputs != 4 * width else None
+
+  def __call__(self, x: jax.Array, levels: _Levels) -> jax.Array:
+    """(batch, h, w, inputs) -> (batch, h, w, 4 * width)."""
+    y = jax.nn.relu(self.conv1(x))
+    y = jax.nn.relu(self.conv2(levels.cut(y, LEVEL)))
+    residual = x if self.downsample is None else self.downsample(x)
+    return jax.nn.relu(self.conv3(y) + residual)
+
+
+class Exchange(nnx.Module):
+  """Parallel branches, then every branch receives the sum of all; `count` of them, stacked."""
+
+  def __init__(self, widths: tuple[int, ...], depth: int, count: int, rngs: nnx.Rngs):
+    self.branches = nnx.List([Basic(width, rngs, (count, depth)) for width in widths])
+
+    def path(to: int, start: int) -> Any:
+      if start == to:
+        return None
+      if start > to:
+        return _point(widths[start], widths[to], rngs, (count,))
+      steps = [widths[start]] * (to - start) + [widths[to]]
+      return nnx.List([
+        Conv(a, b, rngs, stride=2, stack=(count,))
+        for a, b in itertools.pairwise(steps)
+      ])
+
+    branches = range(len(widths))
+    self.fuse_layers = nnx.List([
+      nnx.List([path(to, start) for start in branches]) for to in branches
+    ])
+
+  def _send(self, x: jax.Array, start: int, to: int, levels: _Levels) -> jax.Array:
+    path = self.fuse_layers[to][start]
+    if start == to:
+      return x
+    if start > to:
+      return levels.stretch(path(x), LEVEL + start, LEVEL + to)
+    for i, conv in enumerate(path):
+      x = conv(levels.cut(x, LEVEL + start + i))
+      x = x if i == len(path) - 1 else jax.nn.relu(x)
+    return x
+
+  def __call__(self, xs: list[jax.Array], levels: _Levels) -> list[jax.Array]:
+    """Branch i at resolution 1 / 2**(2 + i), the same shapes out."""
+    ys = []
+    for i, (x, blocks) in enumerate(zip(xs, self.branches, strict=True)):
+      ys.append(_repeat(blocks, x, levels, LEVEL + i))
+    sent = [
+      [self._send(y, start, to, levels) for start, y in enumerate(ys)] for to in range(len(ys))
+    ]
+    return [jax.nn.relu(sum(parts[1:], parts[0])) for parts in sent]
+
+
+class Context(nnx.Module):
+  """The object's pooled features, narrowed and widened again."""
+
+  def __init__(self, channels: int, width: int, rngs: nnx.Rngs):
+    self.f_down = _point(channels, width, rngs)
+    self.f_up = _point(width, channels, rngs)
+
+  def __call__(self, pooled: jax.Array) -> jax.Array:
+    """(batch, 1, 1, channels) -> the same shape."""
+    return jax.nn.relu(self.f_up(jax.nn.relu(self.f_down(pooled))))
+
+
+class Distribute(nnx.Module):
+  """Joins the context with the features of every position."""
+
+  def __init__(self, channels: int, width: int, rngs: nnx.Rngs):
+    self.object_context_block = Context(channels, width, rngs)
+    self.conv_bn_dropout = _point(2 * channels, channels, rngs)
+
+  def __call__(self, features: jax.Array, pooled: jax.Array) -> jax.Array:
+    """(batch, h, w, channels), (batch, 1, 1, channels) -> (batch, h, w, channels)."""
+    context = self.object_context_block(pooled)
+    # The context is one vector, so its half of the product is taken once.
+    kernel = self.conv_bn_dropout.kernel[0, 0]
+    channels = features.shape[-1]
+    everywhere = context @ kernel[:channels] + self.conv_bn_dropout.bias[...][None, None, None]
+    return jax.nn.relu(features @ kernel[channels:] + everywhere)
+
+
+class Features(nnx.Module):
+  """HRNet and its two heads; names follow the released state dict."""
+
+  def __init__(self, variant: Variant, rngs: nnx.Rngs):
+    widths = tuple(variant.width * 2**i for i in range(4))
+    self.conv1 = Conv(3, _STEM, rngs, stride=2)
+    self.conv2 = Conv(_STEM, _STEM, rngs, stride=2)
+    self.layer1 = nnx.List([
+      Bottleneck(_STEM if i == 0 else 4 * _STEM, _STEM, rngs) for i in range(variant.depth)
+    ])
+    # Torch's names: a transition has a place for every branch, the unchanged ones empty, and the
+    # new branch is a Sequential.
+    new_branch = nnx.List([Conv(4 * _STEM, widths[1], rngs, stride=2)])
+    self.transition1: Any = nnx.List([Conv(4 * _STEM, widths[0], rngs), new_branch])
+
+    def widen(last: int) -> Any:
+      conv = Conv(widths[last - 1], widths[last], rngs, stride=2)
+      return nnx.List([None] * last + [nnx.List([conv])])
+
+    def stage(branches: int) -> Exchange:
+      return Exchange(widths[:branches], variant.depth, variant.modules[branches - 2], rngs)
+
+    self.stage2 = stage(2)
+    self.transition2 = widen(2)
+    self.stage3 = stage(3)
+    self.transition3 = widen(3)
+    self.stage4 = stage(4)
+    total, middle = sum(widths), 2 * variant.ocr_width
+    # Torch's names: 0 and 3 are the convolutions of a Sequential.
+    self.aux_head: Any = nnx.List([
+      _point(total, total, rngs), None, None, _point(total, 1, rngs)
+    ])
+    self.conv3x3_ocr = Conv(total, middle, rngs)
+    self.ocr_distri_head = Distribute(middle, variant.ocr_width, rngs)
+    self.cls_head = _point(middle, 1, rngs)
+
+  def _stem(self, image: jax.Array, maps: jax.Array, levels: _Levels) -> jax.Array:
+    x = jax.nn.relu(self.conv1(levels.cut(image, 0))) + maps
+    return jax.nn.relu(self.conv2(levels.cut(x, 1)))
+
+  def _branches(
+    self, x: jax.Array, levels: _Levels, taps: dict[str, Any] | None
+  ) -> list[jax.Array]:
+    for block in self.layer1:
+      x = block(x, levels)
+    if taps is not None:
+      taps['layer1'] = x
+    x = levels.cut(x, LEVEL)
+    xs = [jax.nn.relu(self.transition1[0](x)), jax.nn.relu(self.transition1[1][0](x))]
+    stages = ((self.stage2, None), (self.stage3, self.transition2), (self.stage4, self.transition3))
+    for stage, transition in stages:
+      if transition is not None:
+        # A new branch starts from the coarsest one.
+        last = levels.cut(xs[-1], LEVEL + len(xs) - 1)
+        xs = [*xs, jax.nn.relu(transition[len(xs)][0](last))]
+      xs = _repeat(stage, xs, levels)
+      if taps is not None:
+        taps |= {f'stage{len(xs)}.b{i}': x for i, x in enumerate(xs)}
+    return xs
+
+  def __call__(
+    self, image: jax.Array, maps: jax.Array, levels: _Levels, taps: dict[str, Any] | None
+  ) -> tuple[jax.Array, jax.Array]:
+    """(batch, h, w, 3) normalised, (batch, h / 2, w / 2, 64) -> logits and auxiliary logits."""
+    xs = self._branches(self._stem(image, maps, levels), levels, taps)
+    wide = jnp.concatenate(
+      [levels.stretch(x, LEVEL + i, LEVEL) for i, x in enumerate(xs)], axis=-1
+    )
+    auxiliary = self.aux_head[3](jax.nn.relu(self.aux_head[0](wide)))
+    features = jax.nn.relu(self.conv3x3_ocr(levels.cut(wide, LEVEL)))
+    mask = levels.masks[LEVEL]
+    counted = auxiliary if mask is None else jnp.where(mask > 0, auxiliary, -jnp.inf)
+    share = jax.nn.softmax(counted, axis=(1, 2))
+    pooled = jnp.sum(share * features, axis=(1, 2), keepdims=True)
+    mixed = self.ocr_distri_head(features, pooled)
+    logits = self.cls_head(mixed)
+    if taps is not None:
+      taps |= {
+        'aux_head': auxiliary, 'conv3x3_ocr': features, 'ocr_distri_head': mixed,
+        'cls_head': logits,
+      }
+    return logits, auxiliary
+
+
+class Network(nnx.Module):
+  """Two convolutions of the maps, and the HRNet that they are added to."""
+
+  def __init__(self, variant: Variant, rngs: nnx.Rngs):
+    # Torch's names: 0 and 2 are the convolutions of a Sequential.
+    self.maps_transform: Any = nnx.List([
+      _point(variant.maps, 16, rngs), None, Conv(16, _STEM, rngs, stride=2)
+    ])
+    self.feature_extractor = Features(variant, rngs)
+
+  def __call__(
+    self, image: jax.Array, maps: jax.Array, size: Array | None, with_taps: bool
+  ) -> Output:
+    """As `apply`."""
+    levels = _Levels(image.shape[1], image.shape[2], size)
+    taps: dict[str, Any] | None = {} if with_taps else None
+    x = jax.nn.leaky_relu(self.maps_transform[0](maps), _LEAK)
+    x = self.maps_transform[2](levels.cut(x, 0))
+    if taps is not None:
+      taps['maps_transform'] = x
+    mean, deviation = _MEAN[None, None, None], _DEVIATION[None, None, None]
+    normalised = (image - mean) / deviation
+    logits, auxiliary = self.feature_extractor(normalised, x, levels, taps)
+    return Output(logits[..., 0], auxiliary[..., 0], levels.size[LEVEL], taps or {})
+
+
+@functools.cache
+def _definition(variant: Variant) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
+  """Graph, tree structure, and shapes of the leaves by name in flattening order; no arrays."""
+  graph, state = nnx.split(nnx.eval_shape(lambda: Network(variant, nnx.Rngs(0))))
+  leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+  named = {}
+  for path, leaf in leaves:
+    keys = [str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey)]
+    named['/'.join(keys)] = tuple(leaf.shape)
+  return graph, structure, named
+
+
+def shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
+  """Shape of every parameter by its name in the flat tree."""
+  return dict(_definition(variant)[2])
+
+
+def apply(
+  variant: Variant,
+  params: Params,
+  image: Array,
+  maps: Array,
+  size: Array | None = None,
+  *,
+  with_taps: bool = False,
+) -> Output:
+  """Logits of a batch.
+
+  Args:
+    variant: which network.
+    params: flat tree that holds at least the leaves of `shapes(variant)`.
+    image: (batch, height, width, 3) float32 RGB in [0, 1].
+    maps: (batch, height, width, variant.maps): (previous mask's probability,) positive, negative.
+    size: (2,) int32, the picture's height and width in the canvas's top left corner, may be
+      traced; what lies outside has no influence. None: the canvas is the picture.
+    with_taps: also returns inner tensors.
+
+  Returns:
+    `Output`; what lies outside of its `size` is finite and means nothing.
+  """
+  graph, structure, names = _definition(variant)
+  network = nnx.merge(graph, structure.unflatten([params[name] for name in names]))
+  return network(jnp.asarray(image), jnp.asarray(maps), size, with_taps)

@@ -1,0 +1,74 @@
+"""RITM as a click model: the published sizes, and the published ways of evaluating them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ports import click_maps
+from ports.ritm import network
+from ports.zoom import Zoom
+from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+
+__all__ = ['VARIANTS', 'ZOOMS', 'ritm']
+
+# Beside the sizes with the previous mask ("it", iterative training) the one without.
+VARIANTS = {
+  'h18s': network.Variant(width=18, ocr_width=48, small=True),
+  'h18': network.Variant(width=18, ocr_width=64),
+  'h18_baseline': network.Variant(width=18, ocr_width=64, previous=False),
+  'h32': network.Variant(width=32, ocr_width=128),
+}
+
+# "exact" is the evaluation that published numbers come from: the first click sees the whole image
+# at its own size, later ones a crop whose longer side becomes 400, or 600 on DAVIS. "fixed" is the
+# released evaluation mode of that name: every click sees 400x400, the aspect not kept, so that the
+# network has one shape.
+ZOOMS = {
+  'exact': Zoom(target=400),
+  'exact_600': Zoom(target=600),
+  'fixed': Zoom(target=(400, 400), skip_clicks=-1),
+  'fixed_600': Zoom(target=(600, 600), skip_clicks=-1),
+}
+
+
+def ritm(
+  params: Mapping[str, np.ndarray],
+  sha256: Mapping[str, str],
+  *,
+  name: str,
+  size: str,
+  zoom: str = 'exact',
+  disks: str = 'soft',
+  flip: bool = True,
+) -> Segmenter:
+  """RITM (arXiv 2102.06583) with its zoom-in and flip averaging, threshold 0.49.
+
+  Args:
+    params: flat tree, see `ports.ritm.weights`.
+    sha256: of the file that it came from, by name.
+    name: of the model; a zoom that is not "exact" is appended.
+    size: key of `VARIANTS`.
+    zoom: key of `ZOOMS`.
+    disks: "soft" for attacks, "hard" for the standard evaluation; see `click_maps.Protocol`.
+    flip: whether logits are averaged with those of the mirrored image.
+
+  Raises:
+    ValueError: an unknown size, zoom or kind of disk.
+  """
+  for what, value, known in (('size', size, VARIANTS), ('zoom', zoom, ZOOMS)):
+    if value not in known:
+      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
+  variant = VARIANTS[size]
+
+  def forward(
+    params: Params, image: Array, maps: Array, size: Array | None
+  ) -> tuple[Array, Array]:
+    output = network.apply(variant, params, image, maps, size)
+    return output.logits, output.size
+
+  full = name if zoom == 'exact' else f'{name}_{zoom}'
+  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  protocol = click_maps.Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
+  return click_maps.segmenter(forward, dict(params), info, protocol)

@@ -1,0 +1,122 @@
+"""RITM from a checkpoint in its published layout to rows, report and pictures."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import ritm_golden
+import torch_pickles as tp
+import toy
+
+from experiments import attack
+from ports import zoo
+from ports.errors import CheckpointError
+from ports.ritm import segmenter
+from ports.zoom import Zoom
+from tetris_jax import results
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+  """The golden weights, as torch writes them."""
+  path = tmp_path_factory.mktemp('weights') / 'coco_lvis_h18s_itermask.pth'
+  return tp.write_published(path, ritm_golden.state('h18s'))
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('data') / 'd'
+  toy.write_folder(path, ((40, 56), (48, 48)))
+  return path
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path_factory):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+  # The same two programs as at 400 pixels: image and crop on canvases of their own, or one shape.
+  zooms = {
+    'exact': Zoom(target=64, min_crop=24),
+    'fixed': Zoom(target=(64, 64), skip_clicks=-1, min_crop=24),
+  }
+  monkeypatch.setattr(segmenter, 'ZOOMS', zooms)
+
+
+def settings(checkpoint, data_dir, workdir, **changes):
+  return attack.Settings(
+    model='ritm_h18s_it_cl', weights=str(checkpoint), dataset='folder', data_dir=str(data_dir),
+    workdir=str(workdir), num_clicks=2, batch_size=1, **changes,
+  )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('preset', ['baseline', 'tetris'])
+@pytest.mark.parametrize('zoom', ['exact', 'fixed'])
+def test_a_checkpoint_is_attacked_end_to_end(checkpoint, data_dir, tmp_path, preset, zoom):
+  asked = settings(checkpoint, data_dir, tmp_path, preset=preset, zoom=zoom)
+  assert attack.execute(asked) == 0
+  rows = results.read_rows(tmp_path / 'rows.jsonl')
+  assert [row['status'] for row in rows] == ['ok', 'ok']
+  config = json.loads((tmp_path / 'config.json').read_text())
+  assert config['flags']['zoom'] == zoom and config['model']['threshold'] == 0.49
+  assert config['flags']['disks'] == ('hard' if preset == 'baseline' else 'soft')
+  assert list(config['model']['sha256']) == ['coco_lvis_h18s_itermask.pth']
+  name = 'ritm_h18s_it_cl' + ('_fixed' if zoom == 'fixed' else '')
+  assert json.loads((tmp_path / 'summary.json').read_text())['model'] == name
+  assert (tmp_path / 'report.md').exists() and len(list((tmp_path / 'figures').iterdir())) == 3
+  for row in rows:
+    iou = row['iou']
+    assert all(0 <= value <= 1 for value in iou['base'])
+    if preset == 'tetris':
+      assert iou['min'][0] <= iou['base'][0] <= iou['max'][0]
+      assert row['backward'] == 2 * 2 * 10
+  if preset == 'tetris':
+    moved = [np.subtract(row['clicks']['max'], row['clicks']['base']) for row in rows]
+    moved += [np.subtract(row['clicks']['min'], row['clicks']['base']) for row in rows]
+    assert np.abs(np.concatenate(moved)[:, :2]).max() > 0.1
+
+
+def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):
+  asked = attack.Settings(
+    model='ritm_h32_it_cl', dataset='folder', data_dir=str(data_dir), workdir=str(tmp_path / 'w')
+  )
+  address = zoo.MODELS['ritm_h32_it_cl'].original.url
+  with pytest.raises(attack.UsageError, match=f'--model=ritm_h32_it_cl: .*{re.escape(address)}'):
+    attack.execute(asked)
+  with pytest.raises(CheckpointError, match='--source=PATH'):
+    zoo.load('ritm_h18_it_sbd')
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_checkpoint_of_another_size_is_refused(checkpoint, data_dir, tmp_path):
+  asked = attack.Settings(
+    model='ritm_h18_it_cl', weights=str(checkpoint), dataset='folder', data_dir=str(data_dir),
+    workdir=str(tmp_path / 'w'),
+  )
+  with pytest.raises(attack.UsageError, match=r'--weights=.*does not fit the network'):
+    attack.execute(asked)
+
+
+@pytest.mark.parametrize('model, changes, message', [
+  ('ritm_h18s_it_cl', {'zoom': 'none'}, '--zoom=none with --model=ritm_h18s_it_cl: known: exact'),
+  ('ritm_h18s_it_cl', {'disks': 'round'}, '--disks=round .*: known: soft, hard'),
+  ('mobile_sam', {'zoom': 'fixed'}, '--zoom=fixed with --model=mobile_sam: it has no such choice'),
+])
+def test_choices_are_checked(data_dir, tmp_path, model, changes, message):
+  asked = attack.Settings(
+    model=model, dataset='folder', data_dir=str(data_dir), workdir=str(tmp_path), **changes
+  )
+  with pytest.raises(attack.UsageError, match=message):
+    attack.execute(asked)
+
+
+def test_options_are_those_that_the_model_is_built_with(monkeypatch):
+  monkeypatch.undo()
+  for name, model in zoo.MODELS.items():
+    if model.build == 'ports.ritm.segmenter:ritm':
+      assert set(model.options['zoom']) == set(segmenter.ZOOMS)
+      assert model.settings['name'] == name and model.settings['size'] in segmenter.VARIANTS
+  with pytest.raises(ValueError, match='mobile_sam has no option "zoom"; its options: none'):
+    zoo.segmenter('mobile_sam', zoom='exact')
+  with pytest.raises(ValueError, match="zoom is 'no'; known for ritm_h18s_it_cl: exact"):
+    zoo.segmenter('ritm_h18s_it_cl', zoom='no')
