@@ -5,7 +5,9 @@
 Per instance into the work folder's maps/: an .npz (positions `yx`, `iou`, `biou`, `legal`, and
 `<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture. Segmenters do not hand out their
 predicted IoU, so there is none. `shares.json` and `shares.md` hold the share of the true range
-that each preset found. The same command resumes a run that was stopped.
+that each preset found; `summary.json` the means over instances of the extremes by depth in the
+legal region (`levels`) and of IoU quantiles under click priors (`quantiles`). The same command
+resumes a run that was stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from absl import app, flags, logging
 import tetris_jax
 from experiments import runner
 from ports import errors, zoo
-from tetris_jax import checks, data, presets, results, types
+from tetris_jax import checks, data, presets, priors, results, types
 from tetris_jax.report import figures
 from tetris_jax.search import grid
 
@@ -192,6 +194,47 @@ def draw(
   return file.getvalue()
 
 
+def _expectations(made: Mapping[str, np.ndarray]) -> dict[str, Any]:
+  """Extremes by depth in the legal region, and quantiles under click priors."""
+  depth = priors.inner_depth(made['legal'])
+  known = np.isfinite(made['iou'])
+  yx, iou = made['yx'][known], made['iou'][known].astype(float)
+  # The first position is the robot user's click, which need not lie on the lattice.
+  lattice = slice(1, None) if len(yx) > 1 else slice(None)
+  return {
+    'levels': priors.levels(iou, yx, depth),
+    'quantiles': {
+      prior: priors.quantiles(
+        iou[lattice], priors.weights(prior, yx[lattice], depth, made['yx'][0])
+      )
+      for prior in priors.PRIORS
+    },
+  }
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Means over instances of what `_expectations` gives of each."""
+
+  def mean(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {'value': float(np.mean(known)) if known else None, 'n': len(known)}
+
+  levels = [
+    {
+      'depth': depth,
+      'min': mean([row['levels'][i]['min'] for row in rows]),
+      'max': mean([row['levels'][i]['max'] for row in rows]),
+    }
+    for i, depth in enumerate(priors.DEPTHS)
+  ]
+  names = rows[0]['quantiles']['uniform'] if rows else ()
+  quantiles = {
+    prior: {name: mean([row['quantiles'][prior][name] for row in rows]) for name in names}
+    for prior in priors.PRIORS
+  }
+  return {'n': len(rows), 'levels': levels, 'quantiles': quantiles}
+
+
 def _share_row(instance: str, made: Mapping[str, np.ndarray], names: Sequence[str]) -> dict:
   low, high = float(np.nanmin(made['iou'])), float(np.nanmax(made['iou']))
   row: dict[str, Any] = {
@@ -202,6 +245,7 @@ def _share_row(instance: str, made: Mapping[str, np.ndarray], names: Sequence[st
     'base': float(made['iou'][0]),
     'max': high,
     'presets': {},
+    **_expectations(made),
   }
   for name in names:
     iou, spent = made[f'{name}/iou'], made[f'{name}/spent']
@@ -244,6 +288,10 @@ def run(
 ) -> list[dict[str, Any]]:
   """Maps every instance of a data set and returns the rows of `shares.json`."""
   rows = {}
+  try:
+    (workdir / 'maps').mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise results.WorkdirError(f'cannot use {workdir}: {error.strerror}') from error
   # Each canvas once, so that its programs are compiled once.
   groups, unsized = data.plan(dataset, 1)
   for index in unsized:
@@ -315,6 +363,7 @@ def _execute() -> int:
     mapper = Mapper(segmenter, _flag('seed'))
     rows = run(dataset, mapper, _flag('preset'), _flag('stride'), workdir.path)
     workdir.write_json('shares.json', {'rows': rows})
+    workdir.write_json('summary.json', _summary(rows))
     table = share_table(rows, _flag('preset'))
     results.write_atomically(workdir.path / 'shares.md', table.encode())
   print(table)

@@ -17,7 +17,6 @@ def made(tmp_path_factory):
   dataset = data.open_dataset('folder', str(root / 'data'))
   mapper = heatmap.Mapper(toy.segmenter(), 0)
   work = root / 'work'
-  (work / 'maps').mkdir(parents=True)
   rows = heatmap.run(dataset, mapper, ['strong_v1_16'], 3, work)
   return dataset, mapper, work, rows
 
@@ -68,3 +67,18 @@ def test_the_table_cuts_shares_at_one_and_names_what_it_counts():
   cell = lambda share: {'p': {'share_of_range': share, 'forward': 20, 'backward': 4}}
   text = heatmap.share_table([{'presets': cell(s)} for s in (1.2, 0.5, None)], ['p'])
   assert '| p | 28 | 2 | 0.750 | 0.500 |' in text
+
+
+def test_expectations_are_summed_up(made):
+  rows = made[3]
+  found = heatmap._summary(rows)
+  assert found['n'] == 1
+  level = rows[0]['levels'][0]
+  assert level['n'] <= rows[0]['positions'] and level['min'] == pytest.approx(rows[0]['min'])
+  assert found['levels'][0]['max'] == {'value': level['max'], 'n': 1}
+  for prior, values in found['quantiles'].items():
+    ordered = [values[name]['value'] for name in ('q01', 'q25', 'q50', 'q75', 'q99')]
+    assert ordered == sorted(ordered), prior
+    assert rows[0]['min'] <= values['mean']['value'] <= rows[0]['max']
+  empty = heatmap._summary([])
+  assert empty['levels'][0]['min'] == {'value': None, 'n': 0}
