@@ -113,6 +113,47 @@ def _ritm(
   )
 
 
+def _simpleclick(name: str, file: str, size: str, num_parameters: int) -> Model:
+  """A size of SimpleClick and a training set of it."""
+
+  def convert(states: States) -> Params:
+    from ports.simpleclick import network, weights
+
+    return weights.tree(states[file], network.CONFIGS[size])
+
+  return Model(
+    packages=(),
+    original=Download(
+      file=file,
+      size=4 * num_parameters,
+      sha256=None,
+      url='https://github.com/uncbiag/SimpleClick (its README links the folder)',
+      licence='MIT',
+    ),
+    convert=convert,
+    build='ports.simpleclick.segmenter:simpleclick',
+    num_parameters=num_parameters,
+    paper='Liu et al., "SimpleClick" (arXiv 2210.11006)',
+    parity=_SIMPLECLICK_PARITY.get(size, 'names and shapes of the published listing only'),
+    published='NoC: table 1 of the paper',
+    reproduced='not measured: the weights could not be had',
+    settings={'name': name, 'size': size},
+    options={'zoom': ('fixed', 'fixed_672'), 'disks': ('soft', 'hard')},
+  )
+
+
+_SIMPLECLICK_PARITY = {
+  'vit_xt': (
+    'logits against the PyTorch goldens: 6.3e-6 of the largest value, click-map gradient 1.3e-6 '
+    'in relative L2'
+  ),
+  'vit_b': (
+    'logits against the PyTorch goldens: 2.7e-6 of the largest value, click-map gradient 2.3e-5 '
+    'in relative L2'
+  ),
+}
+
+
 MODELS: dict[str, Model] = {
   'mobile_sam': Model(
     packages=(
@@ -219,6 +260,19 @@ MODELS: dict[str, Model] = {
     'GrabCut 1.76@85 2.04@90, Berkeley 3.22@90, SBD 3.39@85 5.43@90, DAVIS 4.94@85 6.71@90, '
     'COCO-MVal 4.39@90',
   ),
+} | {
+  f'simpleclick_{size}_{trained}': _simpleclick(
+    f'simpleclick_{size}_{trained}', file, size, num_parameters
+  )
+  for size, trained, file, num_parameters in (
+    ('vit_xt', 'sbd', 'sbd_vit_xtiny.pth', 3_845_281),
+    ('vit_b', 'sbd', 'sbd_vit_base.pth', 97_067_969),
+    ('vit_b', 'cl', 'cocolvis_vit_base.pth', 97_067_969),
+    ('vit_l', 'sbd', 'sbd_vit_large.pth', 322_991_809),
+    ('vit_l', 'cl', 'cocolvis_vit_large.pth', 322_991_809),
+    ('vit_h', 'sbd', 'sbd_vit_huge.pth', 660_713_201),
+    ('vit_h', 'cl', 'cocolvis_vit_huge.pth', 660_713_201),
+  )
 }
 
 

@@ -1,0 +1,66 @@
+"""SimpleClick as a click model: the published sizes, and the published ways of evaluating them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+
+from ports import click_maps
+from ports.simpleclick import network
+from ports.zoom import Zoom
+from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+
+__all__ = ['ZOOMS', 'simpleclick']
+
+# Every click sees one square, the aspect not kept: 448 pixels, or 672 on DAVIS.
+ZOOMS = {
+  'fixed': Zoom(target=(448, 448), skip_clicks=-1),
+  'fixed_672': Zoom(target=(672, 672), skip_clicks=-1),
+}
+
+
+def _forward(
+  config: network.Config, params: Params, image: Array, maps: Array, size: Array | None
+) -> tuple[jax.Array, tuple[int, int]]:
+  if size is not None:
+    raise ValueError('SimpleClick sees squares of one size; choose a Zoom that is fixed')
+  apply = functools.partial(network.apply, config, params)
+  logits = jax.vmap(apply)(image, maps)
+  return logits, (logits.shape[1], logits.shape[2])
+
+
+def simpleclick(
+  params: Mapping[str, np.ndarray],
+  sha256: Mapping[str, str],
+  *,
+  name: str,
+  size: str,
+  zoom: str = 'fixed',
+  disks: str = 'soft',
+  flip: bool = True,
+) -> Segmenter:
+  """SimpleClick (arXiv 2210.11006) with its zoom-in and flip averaging, threshold 0.49.
+
+  Args:
+    params: flat tree, see `ports.simpleclick.weights`.
+    sha256: of the file that it came from, by name.
+    name: of the model; a zoom that is not "fixed" is appended.
+    size: key of `network.CONFIGS`.
+    zoom: key of `ZOOMS`.
+    disks: "soft" for attacks, "hard" for the standard evaluation; see `click_maps.Protocol`.
+    flip: whether logits are averaged with those of the mirrored image.
+
+  Raises:
+    ValueError: an unknown size, zoom or kind of disk.
+  """
+  for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
+    if value not in known:
+      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
+  full = name if zoom == 'fixed' else f'{name}_{zoom}'
+  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  forward = functools.partial(_forward, network.CONFIGS[size])
+  protocol = click_maps.Protocol(ZOOMS[zoom], flip, disks)
+  return click_maps.segmenter(forward, dict(params), info, protocol)

@@ -1,0 +1,87 @@
+"""SimpleClick from a checkpoint in its published layout to rows, and what its segmenter refuses."""
+
+import json
+import pathlib
+import re
+
+import golden_weights
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import torch_pickles as tp
+import toy
+
+from experiments import attack, replay
+from ports import zoo
+from ports.simpleclick import network, segmenter, weights
+from ports.zoom import Zoom
+from tetris_jax import results
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
+MODEL = 'simpleclick_vit_xt_sbd'
+
+
+@pytest.fixture(scope='module')
+def state():
+  listing = json.loads((GOLDEN / 'simpleclick_vit_xt.json').read_text())
+  return golden_weights.golden_state_dict(listing)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path_factory):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+  # The smallest square whose tokens fill whole attention windows.
+  zooms = {'fixed': Zoom(target=(224, 224), skip_clicks=-1, min_crop=24)}
+  monkeypatch.setattr(segmenter, 'ZOOMS', zooms)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('preset', ['baseline', 'tetris'])
+def test_a_checkpoint_is_attacked_end_to_end(state, tmp_path, preset):
+  checkpoint = tp.write_published(tmp_path / 'sbd_vit_xtiny.pth', state)
+  toy.write_folder(tmp_path / 'd', ((40, 56),))
+  asked = attack.Settings(
+    model=MODEL, weights=str(checkpoint), dataset='folder', data_dir=str(tmp_path / 'd'),
+    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset, disks='soft',
+  )
+  assert attack.execute(asked) == 0
+  (row,) = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
+  config = json.loads((tmp_path / 'run' / 'config.json').read_text())
+  assert config['model']['name'] == MODEL and config['model']['threshold'] == 0.49
+  assert list(config['model']['sha256']) == ['sbd_vit_xtiny.pth']
+  if preset == 'tetris':
+    assert row['iou']['min'][0] <= row['iou']['base'][0] <= row['iou']['max'][0]
+    moved = [np.subtract(row['clicks'][m], row['clicks']['base']) for m in ('min', 'max')]
+    assert np.abs(np.array(moved)[:, :, :2]).max() > 0.1
+  found = attack.open_segmenter(asked), attack.open_dataset(asked)
+  compared, different = replay.compare(*found, [row], 1)
+  assert compared == 2 * 2 * (3 if preset == 'tetris' else 1) and different == []
+
+
+def test_the_network_sees_the_squashed_picture_and_its_mirror_image(state):
+  params = weights.tree(state, network.CONFIGS['vit_xt'])
+  image = jnp.asarray(np.random.default_rng(0).random((2, 224, 224, 3), np.float32))
+  maps = jnp.zeros((2, 224, 224, 3)).at[:, 50:60, 70:80, 1].set(1)
+  logits, low = segmenter._forward(network.CONFIGS['vit_xt'], params, image, maps, None)
+  assert low == (224, 224)
+  alone = network.apply(network.CONFIGS['vit_xt'], params, image[1], maps[1])
+  np.testing.assert_allclose(logits[1], alone, atol=1e-4 * float(jnp.abs(alone).max()))
+  with pytest.raises(ValueError, match='squares of one size'):
+    segmenter._forward(network.CONFIGS['vit_xt'], params, image, maps, jnp.array([3, 4]))
+
+
+def test_every_published_size_is_known_and_unknown_ones_are_refused(monkeypatch):
+  monkeypatch.undo()
+  names = [name for name in zoo.MODELS if name.startswith('simpleclick_')]
+  assert len(names) == 7
+  for name in names:
+    model = zoo.MODELS[name]
+    assert model.settings['name'] == name
+    shapes = network.shapes(network.CONFIGS[model.settings['size']])
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == model.num_parameters
+    assert set(model.options['zoom']) == set(segmenter.ZOOMS)
+    with pytest.raises(zoo.CheckpointError, match=re.escape('github.com/uncbiag/SimpleClick')):
+      zoo.load(name)
+  for changes, said in (({'size': 'vit_s'}, 'size is'), ({'zoom': 'exact'}, 'zoom is')):
+    with pytest.raises(ValueError, match=said):
+      segmenter.simpleclick({}, {}, **({'name': 'x', 'size': 'vit_b'} | changes))
