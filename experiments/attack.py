@@ -4,7 +4,8 @@
   python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
 
 Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
-below which every shard has a folder; `python -m experiments.report` merges them.
+below which every shard has a folder; `python -m experiments.report` merges them. The processes of
+`jax.distributed` (--coordinator, --num_processes, --process_id) are such shards by themselves.
 
 The same command resumes a run that was stopped; finished instances are not done again. Ends with 0
 when no instance failed, 3 when some did (their rows say why), 1 when none was measured, 2 when a
@@ -35,6 +36,7 @@ __all__ = [
   'Settings',
   'UsageError',
   'execute',
+  'join',
   'main',
   'open_dataset',
   'open_preset',
@@ -86,6 +88,14 @@ flags.DEFINE_string(
 flags.DEFINE_integer(
   'shard_id', None, 'Which part of the instances to attack; by default the JAX process\'s own.'
 )
+flags.DEFINE_string(
+  'coordinator',
+  None,
+  'Runs as one of several JAX processes, each of which attacks a shard: host:port of the first, '
+  'with --num_processes and --process_id; or "auto" where the cluster itself says who is who.',
+)
+flags.DEFINE_integer('num_processes', None, 'With --coordinator: how many.')
+flags.DEFINE_integer('process_id', None, 'With --coordinator: which one, from 0.')
 flags.DEFINE_integer('num_shards', None, 'In how many parts; by default the JAX processes.')
 flags.DEFINE_integer(
   'pictures', -1, 'How many instances are drawn, the first ones; -1 for all.'
@@ -331,6 +341,34 @@ def execute(settings: Settings) -> int:
   return 3 if made['n_failed'] else 0
 
 
+def join(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+  """Joins the other JAX processes of a run; to be called before anything touches a device.
+
+  Args:
+    coordinator: host:port of process 0, "auto", or None to run alone.
+    num_processes: how many there are; None with "auto".
+    process_id: which one this is, from 0; None with "auto".
+
+  Raises:
+    UsageError: flags that do not belong together, or processes that cannot be joined.
+  """
+  numbered = num_processes is not None and process_id is not None
+  if coordinator is None or coordinator == 'auto':
+    if num_processes is not None or process_id is not None:
+      raise UsageError('--num_processes and --process_id need --coordinator=HOST:PORT')
+  elif not numbered:
+    raise UsageError(f'--coordinator={coordinator} needs --num_processes and --process_id')
+  elif not 0 <= (process_id or 0) < (num_processes or 0):
+    raise UsageError(f'--process_id={process_id} of --num_processes={num_processes}')
+  if coordinator is None:
+    return
+  address = None if coordinator == 'auto' else coordinator
+  try:
+    jax.distributed.initialize(address, num_processes, process_id)
+  except (RuntimeError, ValueError) as error:
+    raise UsageError(f'--coordinator={coordinator}: {error}') from error
+
+
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with the status that the module's docstring lists."""
   if not flags.FLAGS['verbosity'].present:
@@ -338,6 +376,8 @@ def main(argv: Sequence[str]) -> None:
   try:
     if len(argv) > 1:
       raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
+    names = ('coordinator', 'num_processes', 'process_id')
+    join(*(flags.FLAGS[name].value for name in names))
     status = execute(settings_of_flags())
   except (UsageError, results.WorkdirError) as error:
     print(f'error: {error}', file=sys.stderr)

@@ -1,16 +1,19 @@
 """The same rows whatever the number of devices, and none lost where they do not divide evenly."""
 
 import os
+import socket
 import subprocess
 import sys
 
 import attack_test
 import jax
 import numpy as np
+import pytest
 import toy
 
 import tetris_jax
-from tetris_jax import mesh, presets
+from experiments import attack
+from tetris_jax import mesh, presets, results
 
 
 def test_two_devices_find_what_one_finds():
@@ -20,15 +23,15 @@ def test_two_devices_find_what_one_finds():
     batch.mask[row, :, 16 + row :] = False
   config = presets.get('tetris', num_clicks=2)
 
-  def attack(params, batch, key):
+  def found_by(params, batch, key):
     return tetris_jax.attack(model._replace(params=params), batch, config, key)
 
   devices = jax.local_devices()
   assert len(devices) == 2
   params = mesh.replicate(dict(model.params), devices)
-  found = jax.jit(mesh.over_devices(attack, devices))(params, batch, jax.random.key(0))
+  found = jax.jit(mesh.over_devices(found_by, devices))(params, batch, jax.random.key(0))
   assert {s.device for s in found.iou.addressable_shards} == set(devices)
-  alone = jax.jit(attack)(model.params, batch, jax.random.key(0))
+  alone = jax.jit(found_by)(model.params, batch, jax.random.key(0))
   for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(alone), strict=True):
     np.testing.assert_array_equal(np.asarray(one), np.asarray(other))
 
@@ -63,3 +66,67 @@ def test_eight_devices_write_the_rows_of_one(tmp_path):
     assert done.stdout.startswith(f'{count}\n')
     written.append((workdir / 'rows.jsonl').read_bytes())
   assert written[0] == written[1] and written[0].count(b'"status": "ok"') == 5
+
+
+JOINED = """
+import sys
+sys.path.insert(0, {tests!r})
+import toy
+from experiments import attack
+attack.zoo = toy
+attack.jax.config.update('jax_platforms', 'cpu')
+attack.join('localhost:{port}', 2, {process})
+settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
+                           num_clicks=2, batch_size=1, pictures=0)
+print(settings.shard, attack.jax.local_device_count(), attack.jax.device_count())
+sys.exit(attack.execute(settings))
+"""
+
+
+def free_port():
+  with socket.socket() as one:
+    one.bind(('localhost', 0))
+    return one.getsockname()[1]
+
+
+def test_two_processes_write_the_rows_of_one(tmp_path):
+  toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50)))
+  tests, port = os.path.dirname(__file__), free_port()
+  flags = '--xla_force_host_platform_device_count=1'
+  environment = os.environ | {'XLA_FLAGS': flags, 'TETRIS_CACHE': str(tmp_path / 'cache')}
+  running = [
+    subprocess.Popen(
+      [sys.executable, '-c', JOINED.format(
+        tests=tests, port=port, process=process, data=str(tmp_path / 'd'),
+        workdir=str(tmp_path / 'together'),
+      )],
+      env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+      cwd=os.path.dirname(tests),
+    )
+    for process in range(2)
+  ]
+  for process, one in enumerate(running):
+    said, complaint = one.communicate()
+    assert one.returncode == 0, complaint
+    assert said.startswith(f'({process}, 2) 1 2\n')
+  alone = RUN.format(tests=tests, data=str(tmp_path / 'd'), workdir=str(tmp_path / 'alone'))
+  subprocess.run(
+    [sys.executable, '-c', alone.replace('batch_size=3', 'batch_size=1')], env=environment,
+    capture_output=True, check=True, cwd=os.path.dirname(tests),
+  )
+  rows = {}
+  for shard in (tmp_path / 'together').glob('shard-*'):
+    rows |= {row['instance']: row for row in results.read_rows(shard / 'rows.jsonl')}
+  wanted = results.read_rows(tmp_path / 'alone' / 'rows.jsonl')
+  assert len(wanted) == 5 and [rows[row['instance']] for row in wanted] == wanted
+
+
+@pytest.mark.parametrize(('asked', 'said'), [
+  ((None, 2, None), 'need --coordinator'),
+  (('auto', None, 1), 'need --coordinator'),
+  (('localhost:1', 2, None), 'needs --num_processes and --process_id'),
+  (('localhost:1', 2, 2), '--process_id=2 of --num_processes=2'),
+])
+def test_flags_of_processes_belong_together(asked, said):
+  with pytest.raises(attack.UsageError, match=said):
+    attack.join(*asked)
