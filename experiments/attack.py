@@ -77,6 +77,12 @@ flags.DEFINE_integer(
 )
 flags.DEFINE_string('preset', 'tetris', 'Named attack.')
 flags.DEFINE_integer('num_clicks', 10, 'Rounds of a trajectory.')
+flags.DEFINE_float(
+  'depth',
+  0.0,
+  'With a preset of a global search: clicks lie deeper in the legal region than this share of its '
+  'largest inner distance.',
+)
 flags.DEFINE_integer(
   'batch_size', 0, 'Instances attacked at once; 0 for 1 a CPU device, 8 a GPU or TPU.'
 )
@@ -121,6 +127,7 @@ class Settings:
   ignore_id: int | None = None
   preset: str = 'tetris'
   num_clicks: int = 10
+  depth: float = 0.0
   batch_size: int = 0
   limit: int = 0
   seed: int = 0
@@ -153,7 +160,8 @@ class Settings:
   @property
   def folder(self) -> pathlib.Path:
     """The work folder; each shard of several has one of its own below --workdir."""
-    name = f'{self.model}-{self.dataset}-{self.preset}'
+    deep = f'-depth-{self.depth:g}' if self.depth else ''
+    name = f'{self.model}-{self.dataset}-{self.preset}{deep}'
     whole = pathlib.Path(self.workdir or pathlib.Path('runs') / name)
     number, count = self.shard
     return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
@@ -190,9 +198,13 @@ def open_dataset(settings: Settings) -> data.Dataset:
 
 def _preset(settings: Settings) -> types.AttackConfig:
   try:
-    return presets.get(settings.preset, num_clicks=settings.num_clicks)
-  except (KeyError, ValueError) as error:
-    raise UsageError(f'--preset={settings.preset}: {error.args[0]}') from error
+    config = presets.get(settings.preset, num_clicks=settings.num_clicks)
+  except ValueError as error:
+    raise UsageError(f'--preset={settings.preset}: {error}') from error
+  try:
+    return presets.at_depth(config, settings.depth)
+  except ValueError as error:
+    raise UsageError(f'--depth={settings.depth}: {error}') from error
 
 
 def _options(settings: Settings) -> Mapping[str, tuple[str, ...]]:

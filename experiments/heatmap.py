@@ -28,7 +28,7 @@ from absl import app, flags, logging
 import tetris_jax
 from experiments import runner
 from ports import errors, zoo
-from tetris_jax import checks, data, presets, priors, results, types
+from tetris_jax import checks, data, presets, priors, region, results, types
 from tetris_jax.report import figures
 from tetris_jax.search import grid
 
@@ -196,43 +196,17 @@ def draw(
 
 def _expectations(made: Mapping[str, np.ndarray]) -> dict[str, Any]:
   """Extremes by depth in the legal region, and quantiles under click priors."""
-  depth = priors.inner_depth(made['legal'])
-  known = np.isfinite(made['iou'])
-  yx, iou = made['yx'][known], made['iou'][known].astype(float)
-  # The first position is the robot user's click, which need not lie on the lattice.
-  lattice = slice(1, None) if len(yx) > 1 else slice(None)
-  return {
-    'levels': priors.levels(iou, yx, depth),
-    'quantiles': {
-      prior: priors.quantiles(
-        iou[lattice], priors.weights(prior, yx[lattice], depth, made['yx'][0])
-      )
-      for prior in priors.PRIORS
-    },
-  }
-
-
-def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-  """Means over instances of what `_expectations` gives of each."""
-
-  def mean(values: Sequence[float | None]) -> dict[str, Any]:
-    known = [value for value in values if value is not None]
-    return {'value': float(np.mean(known)) if known else None, 'n': len(known)}
-
-  levels = [
-    {
-      'depth': depth,
-      'min': mean([row['levels'][i]['min'] for row in rows]),
-      'max': mean([row['levels'][i]['max'] for row in rows]),
-    }
-    for i, depth in enumerate(priors.DEPTHS)
-  ]
-  names = rows[0]['quantiles']['uniform'] if rows else ()
-  quantiles = {
-    prior: {name: mean([row['quantiles'][prior][name] for row in rows]) for name in names}
-    for prior in priors.PRIORS
-  }
-  return {'n': len(rows), 'levels': levels, 'quantiles': quantiles}
+  yx, legal = made['yx'], made['legal']
+  at = np.rint(yx).astype(int)
+  depth = np.asarray(region.inner_depth(legal))[at[:, 0], at[:, 1]]
+  diagonal = float(np.hypot(*legal.shape))
+  all_, robot = np.ones(len(yx), bool), made['yx'][0]
+  found = priors.outlook(yx, made['iou'], depth, all_, robot, diagonal)
+  if len(yx) > 1:
+    # The first position is the robot user's click, which need not lie on the lattice.
+    even = priors.outlook(yx[1:], made['iou'][1:], depth[1:], all_[1:], robot, diagonal)
+    found['quantiles'] = even['quantiles'] or found['quantiles']
+  return found
 
 
 def _share_row(instance: str, made: Mapping[str, np.ndarray], names: Sequence[str]) -> dict:
@@ -363,7 +337,7 @@ def _execute() -> int:
     mapper = Mapper(segmenter, _flag('seed'))
     rows = run(dataset, mapper, _flag('preset'), _flag('stride'), workdir.path)
     workdir.write_json('shares.json', {'rows': rows})
-    workdir.write_json('summary.json', _summary(rows))
+    workdir.write_json('summary.json', {'n': len(rows), **priors.mean_of_rows(rows)})
     table = share_table(rows, _flag('preset'))
     results.write_atomically(workdir.path / 'shares.md', table.encode())
   print(table)

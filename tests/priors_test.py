@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tetris_jax import priors
+from tetris_jax import priors, region
 
 
 def disk(side=41, radius=15):
@@ -11,44 +11,35 @@ def disk(side=41, radius=15):
   return y**2 + x**2 <= radius**2
 
 
-def test_depth_is_one_at_the_deepest_pixel_and_counts_the_image_border():
-  depth = priors.inner_depth(disk())
-  assert depth[20, 20] == 1 and depth[0, 0] == 0
-  assert 0 < depth[20, 34] < depth[20, 30] < 1
-  whole = priors.inner_depth(np.ones((5, 9), bool))
-  np.testing.assert_allclose(whole[:, 4] * 3, [1, 2, 3, 2, 1])
-  assert not priors.inner_depth(np.zeros((4, 4), bool)).any()
-
-
 def test_every_prior_adds_up_and_prefers_what_it_should():
   legal = disk()
-  depth, yx, robot = priors.inner_depth(legal), np.argwhere(legal), np.array([20, 10])
+  yx, robot = np.argwhere(legal), np.array([20, 10])
+  whole = np.asarray(region.inner_depth(legal))
+  depth = whole[yx[:, 0], yx[:, 1]]
   for prior in priors.PRIORS:
-    found = priors.weights(prior, yx, depth, robot)
+    found = priors.weights(prior, yx, depth, robot, 41 * 2**0.5)
     assert found.shape == (len(yx),) and np.all(found >= 0)
     np.testing.assert_allclose(found.sum(), 1)
     at = dict(zip(map(tuple, yx.tolist()), found, strict=True))
     if prior == 'uniform':
       assert set(found) == {1 / len(yx)}
     elif prior == 'distance':
-      np.testing.assert_allclose(at[20, 30] / at[20, 20], depth[20, 30], rtol=1e-6)
+      np.testing.assert_allclose(at[20, 30] / at[20, 20], whole[20, 30], rtol=1e-6)
     else:
       sigma = float(prior.split('_')[1]) * 41 * 2**0.5
       np.testing.assert_allclose(at[20, 13] / at[20, 10], np.exp(-9 / (2 * sigma**2)), rtol=1e-6)
 
 
 def test_odd_regions_and_names():
-  one = np.zeros((9, 9), bool)
-  one[4, 4] = True
-  depth = priors.inner_depth(one)
-  far = priors.weights('gaussian_0.001', np.array([[4, 4]]), depth, np.array([0, 0]))
+  far = priors.weights('gaussian_0.001', np.array([[4, 4]]), np.ones(1), np.zeros(2), 12.7)
   assert far.tolist() == [1]
-  flat = priors.weights('distance', np.array([[0, 0], [1, 1]]), depth, np.array([0, 0]))
+  two = np.array([[0, 0], [1, 1]])
+  flat = priors.weights('distance', two, np.zeros(2), np.zeros(2), 12.7)
   assert flat.tolist() == [0.5, 0.5]
   with pytest.raises(ValueError, match=r'unknown prior .best'):
-    priors.weights('best', np.array([[4, 4]]), depth, np.array([0, 0]))
+    priors.weights('best', two, np.zeros(2), np.zeros(2), 12.7)
   with pytest.raises(ValueError, match='no position'):
-    priors.weights('uniform', np.zeros((0, 2)), depth, np.array([0, 0]))
+    priors.weights('uniform', np.zeros((0, 2)), np.zeros(0), np.zeros(2), 12.7)
 
 
 def test_quantiles_of_weighted_values():
@@ -65,13 +56,36 @@ def test_quantiles_of_weighted_values():
 
 def test_levels_leave_out_what_lies_near_the_border():
   legal = disk()
-  depth, yx = priors.inner_depth(legal), np.argwhere(legal)
-  iou = depth[yx[:, 0], yx[:, 1]].astype(float)
-  found = priors.levels(iou, yx, depth)
+  yx = np.argwhere(legal)
+  depth = np.asarray(region.inner_depth(legal))[yx[:, 0], yx[:, 1]]
+  iou = depth.astype(float)
+  found = priors.levels(iou, depth)
   assert [level['depth'] for level in found] == list(priors.DEPTHS)
-  assert found[0]['n'] == len(yx) and all(level['max'] == 1 for level in found)
+  assert found[0]['n'] == len(yx) and all(level['max'] > 0.999 for level in found)
   for level in found[1:]:
     assert level['min'] > level['depth'] and level['min'] < level['depth'] + 0.08
-  assert priors.levels(iou[:1], yx[:1], np.zeros_like(depth))[0] == {
+  assert priors.levels(iou[:1], np.zeros(1))[0] == {
     'depth': 0.0, 'n': 0, 'min': None, 'max': None
   }
+
+
+def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
+  yx = np.array([[0, 0], [0, 1], [0, 2], [0, 3]], np.float32)
+  iou = np.array([0.5, 0.9, 0.1, np.nan], np.float32)
+  depth = np.array([1, 0.2, 0.08, 0.5], np.float32)
+  found = priors.outlook(yx, iou, depth, np.array([True, True, False, True]), yx[0], 5.0)
+  assert [(level['min'], level['n']) for level in found['levels']] == [
+    (0.5, 2), (0.5, 2), (0.5, 2), (0.5, 1)
+  ]  # fmt: skip
+  assert found['levels'][2]['max'] == pytest.approx(0.9)
+  assert found['levels'][3]['max'] == 0.5
+  uniform = found['quantiles']['uniform']
+  assert uniform['q01'] == pytest.approx(0.1) and uniform['mean'] == pytest.approx(0.5)
+  weighed = found['quantiles']['distance']['mean']
+  assert weighed == pytest.approx((0.5 + 0.9 * 0.2 + 0.1 * 0.08) / 1.28)
+  nothing = priors.outlook(yx[3:], iou[3:], depth[3:], np.ones(1, bool), yx[0], 5.0)
+  assert nothing['quantiles'] is None and nothing['levels'][0]['n'] == 0
+  mean = priors.mean_of_rows([found, nothing])
+  assert mean['levels'][3]['d'] == {'value': 0.0, 'n': 1}
+  assert mean['quantiles']['uniform']['mean'] == {'value': pytest.approx(0.5), 'n': 1}
+  assert priors.mean_of_rows([]) == {'levels': None, 'quantiles': None}

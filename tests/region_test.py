@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from tetris_jax.distance import column_distance
-from tetris_jax.region import legal_region, location_loss
+from tetris_jax.region import inner_depth, legal_region, location_loss
 from tetris_jax.types import Frame
 
 # (offset, extent, size): the whole image as it is, enlarged, reduced by a non-integer factor and
@@ -162,3 +162,15 @@ def test_legal_region_is_the_error_that_the_label_corrects():
   np.testing.assert_array_equal(np.flatnonzero(legal[1]), [3])
   first_round = legal_region(mask, np.zeros_like(mask), np.ones_like(mask), 1)
   np.testing.assert_array_equal(first_round, mask)
+
+
+def test_depth_is_one_at_the_deepest_pixel_and_counts_the_image_border():
+  y, x = np.mgrid[:41, :41] - 20
+  disk = y**2 + x**2 <= 15**2
+  depth = np.asarray(inner_depth(disk))
+  assert depth.max() == depth[20, 20] == pytest.approx(1)
+  inside = ndimage.distance_transform_edt(disk)
+  np.testing.assert_allclose(depth, inside / inside.max(), rtol=1e-6)
+  whole = inner_depth(np.ones((5, 9), bool))
+  np.testing.assert_allclose(whole[:, 4] * 3, [1, 2, 3, 2, 1])
+  assert not inner_depth(np.zeros((4, 4), bool)).any()

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tetris_jax import rows
+from tetris_jax import priors, rows
 from tetris_jax.report import summary
 
 
@@ -75,3 +75,19 @@ def test_rows_of_different_runs_are_refused():
     summary.summarise([ROWS[0], row('x', [0.1], [0.1], [0.1])], 'toy', 'tetris', 2)
   with pytest.raises(ValueError, match='rows of different runs'):
     summary.summarise([ROWS[0], row('x', None, [0.1, 0.2], None)], 'toy', 'tetris', 2)
+
+
+def test_what_a_global_search_says_of_the_first_click_is_averaged():
+  levels = [{'depth': d, 'n': 2, 'min': 0.1, 'max': 0.5} for d in priors.DEPTHS]
+  spread = {prior: {'mean': 0.3, 'q50': 0.2} for prior in priors.PRIORS}
+  first = row('a', [0.1], [0.3], [0.5]) | {'levels': levels, 'quantiles': spread, 'hidden': 0.2}
+  deep = [{'depth': d, 'n': 0, 'min': None, 'max': None} for d in priors.DEPTHS]
+  second = row('b', [0.1], [0.3], [0.5]) | {'levels': deep, 'quantiles': None, 'hidden': None}
+  found = summary.summarise([first, second, *ROWS[2:]], 'toy', 'strong_v1', 1)
+  assert found['levels'][2]['d'] == {'value': 0.4, 'n': 1}
+  assert found['quantiles']['distance'] == {
+    'mean': {'value': 0.3, 'n': 1}, 'q50': {'value': 0.2, 'n': 1}
+  }  # fmt: skip
+  assert found['hidden'] == {'value': 0.2, 'low': None, 'high': None, 'n': 1}
+  local = summary.summarise(ROWS, 'toy', 'tetris', 2)
+  assert (local['levels'], local['quantiles'], local['hidden']) == (None, None, None)

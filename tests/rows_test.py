@@ -98,3 +98,24 @@ def test_a_row_without_numbers_needs_a_reason():
   for status, reason in (('ok', 'x'), ('failed', '')):
     with pytest.raises(ValueError, match='a: a row without numbers'):
       rows.empty_row('a', status, reason, None)
+
+
+def test_rows_of_a_global_search_say_more_of_the_first_click():
+  found = trajectories([[[0.3], [0.1], [0.7]]])
+  outlook = types.Outlook(
+    yx=np.array([[[1, 1], [2, 2], [3, 3], [1, 1]]], np.float32),
+    exists=np.array([[True, True, True, False]]),
+    evaluated=np.array([[True, True, False, True]]),
+    iou=np.array([[0.3, 0.7, 0.7, 0.0]], np.float32),
+    depth=np.array([[1, 0.2, 0.01, 1]], np.float32),
+  )
+  tried = np.array([[0.3, 0.7, 0.1]], np.float32)
+  found = found._replace(outlook=outlook, tried=tried)
+  (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1])
+  row = json.loads(json.dumps(row, allow_nan=False))
+  assert list(row)[-3:] == ['levels', 'quantiles', 'hidden']
+  assert row['levels'][0] == {'depth': 0.0, 'n': 2, 'min': 0.3, 'max': 0.7}
+  assert row['levels'][3] == {'depth': 0.3, 'n': 1, 'min': 0.3, 'max': 0.3}
+  assert row['quantiles']['uniform']['mean'] == pytest.approx(1.7 / 3, abs=1e-6)
+  # Once more the last step at each end, cut to [0, 1].
+  assert row['hidden'] == pytest.approx(0.1 + 0.3)

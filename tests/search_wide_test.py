@@ -258,3 +258,31 @@ def test_a_search_keeps_its_distance_from_the_border():
   # Depths in the square of 16 run from 1 to 8: above 4 is rows and columns 8 to 15.
   assert ((found.clicks.yx[0, :, 0] >= 8) & (found.clicks.yx[0, :, 0] <= 15)).all()
   np.testing.assert_allclose(found.iou[0, 1, 0], 0.5)
+
+
+def test_the_outlook_knows_every_answer_of_a_landscape_of_two_halves():
+  """Outside the needle IoU is 0.25 in the top rows and 0.5 below."""
+  config = types.AttackConfig('wide', search='global', num_clicks=1, budget=24, pool_size=300)
+  found = run(config, batch_of())
+  outlook = jax.tree.map(lambda x: x[0], found.outlook)
+  yx, iou = outlook.yx[outlook.exists], outlook.iou[outlook.exists]
+  # The square of 16 and no more: with 300 candidates every legal pixel is one.
+  assert len(yx) == 256 and len(np.unique(yx, axis=0)) == 256
+  made = outlook.evaluated[outlook.exists]
+  # Those of the search, and the robot user's click.
+  assert made.sum() == beams.plan(config)[0].wide + 1 == 22
+  expected = np.where(yx[:, 0] <= 5, 0.25, 0.5)
+  off = np.max(np.abs(yx - np.array(NEEDLE)), axis=1) > 1
+  np.testing.assert_allclose(iou[made & off], expected[made & off])
+  assert np.mean(iou[off] == expected[off]) > 0.9
+  depth = np.minimum(yx - 3, 20 - yx).min(axis=1)
+  np.testing.assert_allclose(outlook.depth[outlook.exists], depth / 8, rtol=1e-6)
+
+
+def test_presets_at_a_depth_have_a_name_of_their_own():
+  deep = presets.at_depth(presets.get('strong_v1'), 0.1)
+  assert (deep.name, deep.depth) == ('strong_v1_depth_0.1', 0.1)
+  assert presets.at_depth(presets.get('tetris'), 0) == presets.get('tetris')
+  for name, depth in (('tetris', 0.1), ('strong_v1', 1.0), ('strong_v1', -0.1)):
+    with pytest.raises(ValueError, match='depth'):
+      presets.at_depth(presets.get(name), depth)

@@ -103,8 +103,9 @@ def attack(
   with _precision():
     scene = trajectory.look(segmenter, batch, at_once)
     if config.search == 'global':
-      found, tried = beams.run(segmenter, scene, config, at_once)
-      return _collect(found, beams.evaluations(config), 0)._replace(tried=tried)
+      found, tried, outlook = beams.run(segmenter, scene, config, at_once)
+      made = _collect(found, beams.evaluations(config), 0)
+      return made._replace(tried=tried, outlook=outlook)
     found = trajectory.run(segmenter, scene, config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)

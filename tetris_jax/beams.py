@@ -14,14 +14,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax import trajectory
-from tetris_jax.distance import edt
-from tetris_jax.region import legal_region
+from tetris_jax.region import inner_depth, legal_region
 from tetris_jax.robot import next_click
 from tetris_jax.scene import Scene, each_row, hard_score, in_parts, repeat_target
 from tetris_jax.search import wide
 from tetris_jax.search.candidates import choose, smooth_colour, spacing
 from tetris_jax.trajectory import Round
-from tetris_jax.types import MODES, AttackConfig, Clicks, Segmenter
+from tetris_jax.types import MODES, AttackConfig, Clicks, Outlook, Segmenter
 
 __all__ = ['evaluations', 'plan', 'run']
 
@@ -76,11 +75,15 @@ def evaluations(config: AttackConfig) -> int:
 
 
 class _Found(NamedTuple):
-  """Of each search: (batch, searches, 2, num_beams, ...) lowest and highest, and all tried."""
+  """Of each search: (batch, searches, 2, num_beams, ...) lowest and highest.
+
+  The rest only of the first round, where it is asked for: all IoUs tried, and the outlook.
+  """
 
   yx: jax.Array
   iou: jax.Array
-  tried: jax.Array
+  tried: jax.Array | None
+  outlook: Outlook | None
 
 
 def _search(
@@ -97,7 +100,7 @@ def _search(
 
   `rows` are context, clicks, legal (batch, searches, height, width) bool, and wanted
   (batch, searches, 2), the weights of a lower and of a higher IoU. `base` is what is known of the
-  robot user's click in each row.
+  robot user's click in each row, in the first round.
   """
   threshold = segmenter.info.threshold
   lead = rows[2].shape[:2]
@@ -105,7 +108,9 @@ def _search(
 
   def search(context, clicks, legal, wanted, base, colour, target):
     robot = clicks.yx[slot]
-    legal = _deep(legal, config.depth)
+    depth = inner_depth(legal) if config.depth or base is not None else legal
+    if config.depth:
+      legal = legal & (depth > config.depth)
     pool = choose(legal, colour, robot, config.pool_size, config.colour_weight)
     pixel = pool.yx.astype(jnp.int32)
 
@@ -126,7 +131,14 @@ def _search(
     ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
     first = wide.Extremes(best.yx[:, 0], best.iou[:, 0])
     first = wide.refine(evaluate, legal, first, wanted, ring, turns.around, config.per_turn)
-    return _Found(best.yx.at[:, 0].set(first.yx), best.iou.at[:, 0].set(first.iou), tried.iou)
+    yx, iou = best.yx.at[:, 0].set(first.yx), best.iou.at[:, 0].set(first.iou)
+    if base is None:
+      return _Found(yx, iou, None, None)
+    evaluated = jnp.zeros_like(pool.exists).at[tried.picked].set(True)
+    answer = tried.iou[wide.nearest(pool, tried, config)]
+    depth = depth[pixel[:, 0], pixel[:, 1]]
+    outlook = Outlook(pool.yx, pool.exists, evaluated, answer, depth)
+    return _Found(yx, iou, tried.iou, outlook)
 
   colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
   found = in_parts(
@@ -137,15 +149,6 @@ def _search(
     repeat_target(scene, lead[1]),
   )
   return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), found)
-
-
-def _deep(legal: jax.Array, depth: float) -> jax.Array:
-  """The pixels of a region deeper than this share of its largest inner distance."""
-  if not depth:
-    return legal
-  # The outside of the image counts as the outside of the region.
-  distance = edt(jnp.pad(legal, 1))[1:-1, 1:-1]
-  return legal & (distance > depth * jnp.max(distance))
 
 
 def _take(tree: Any, parent: jax.Array) -> Any:
@@ -159,11 +162,11 @@ def _take(tree: Any, parent: jax.Array) -> Any:
 
 def run(
   segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
-) -> tuple[Round, jax.Array]:
+) -> tuple[Round, jax.Array, Outlook]:
   """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension.
 
   Returns:
-    The rounds, and the `Trajectories.tried`.
+    The rounds, the `Trajectories.tried` and its `outlook`.
   """
   batch, beams, rounds = scene.mask.shape[0], config.num_beams, config.num_clicks
   lanes = 1 + 2 * beams
@@ -225,21 +228,23 @@ def run(
       kept, after = trajectory.keep_order(*both)
     # The trapezoid rule counts the two ends by half.
     total = total + jnp.where((slot == 0) | (slot == rounds - 1), 0.5, 1.0) * kept.iou
-    return (after, total), (kept, found.tried) if shared else kept
+    return (after, total), (kept, found) if shared else kept
 
   start = trajectory.begin(segmenter, scene, lanes, rounds), jnp.zeros((batch, lanes), jnp.float32)
   slots = jnp.arange(rounds, dtype=jnp.int32)
-  carry, (first, tried) = one_round(start, slots[0], shared=True)
+  carry, (first, found) = one_round(start, slots[0], shared=True)
+  tried, outlook = jax.tree.map(lambda x: x[:, 0], (found.tried, found.outlook))
   made = jax.tree.map(lambda x: x[None], first)
   if rounds > 1:
     carry, later = lax.scan(one_round, carry, slots[1:])
     made = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), made, later)
   if beams == 1:
-    return made, tried[:, 0]
+    return made, tried, outlook
   walk, total = carry
   score = jnp.where(jnp.isfinite(total), total, 0.0)
   lowest = 1 + jnp.argmin(score[:, 1 : 1 + beams], axis=1)
   highest = 1 + beams + jnp.argmax(score[:, 1 + beams :], axis=1)
   winner = jnp.stack([jnp.zeros_like(lowest), lowest, highest], axis=1)
   # Lanes changed parents on the way, so the rounds are told by the clicks alone.
-  return trajectory.follow(segmenter, scene, _take(walk.clicks, winner), at_once), tried[:, 0]
+  best = _take(walk.clicks, winner)
+  return trajectory.follow(segmenter, scene, best, at_once), tried, outlook

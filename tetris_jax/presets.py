@@ -7,7 +7,7 @@ from typing import Any
 
 from tetris_jax.types import AttackConfig
 
-__all__ = ['PRESETS', 'get']
+__all__ = ['PRESETS', 'at_depth', 'get']
 
 PRESETS = {
   # The robot user alone: the standard evaluation (arXiv 2102.06583).
@@ -45,3 +45,22 @@ def get(name: str, **changes: Any) -> AttackConfig:
   if config.num_clicks < 1:
     raise ValueError(f'num_clicks is {config.num_clicks}; at least 1 is needed')
   return config
+
+
+def at_depth(config: AttackConfig, depth: float) -> AttackConfig:
+  """The same attack, clicking only deeper in the legal region, under a name that says so.
+
+  Args:
+    config: of a global search.
+    depth: share of the region's largest inner distance; 0 changes nothing.
+
+  Raises:
+    ValueError: the search is not a global one, or the depth is not in [0, 1).
+  """
+  if not depth:
+    return config
+  if config.search != 'global':
+    raise ValueError(f'{config.name} has no depth to keep to; choose a preset of a global search')
+  if not 0 < depth < 1:
+    raise ValueError(f'depth is {depth}; expected a share from 0 to below 1')
+  return dataclasses.replace(config, name=f'{config.name}_depth_{depth:g}', depth=depth)

@@ -6,13 +6,21 @@ Everything here is NumPy on the host, from IoUs that were evaluated at many lega
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tetris_jax import distance
-
-__all__ = ['DEPTHS', 'PRIORS', 'QUANTILES', 'inner_depth', 'levels', 'quantiles', 'weights']
+__all__ = [
+  'DEPTHS',
+  'PRIORS',
+  'QUANTILES',
+  'levels',
+  'mean_of_rows',
+  'outlook',
+  'quantiles',
+  'weights',
+]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 DEPTHS = (0.0, 0.05, 0.1, 0.3)
@@ -24,28 +32,17 @@ without training (arXiv 2410.11722); Gaussian around the robot user's click, sig
 image diagonal."""
 
 
-def inner_depth(legal: np.ndarray) -> np.ndarray:
-  """(height, width) float32 in [0, 1]: distance to outside of the region, 1 at its deepest pixel.
-
-  The outside of the image counts as the outside of the region; 0 everywhere if it is empty.
-
-  Args:
-    legal: (height, width) bool.
-  """
-  inside = np.asarray(distance.edt(np.pad(legal, 1)))[1:-1, 1:-1]
-  return inside / max(float(inside.max()), 1.0)
-
-
 def weights(
-  prior: str, yx: np.ndarray, depth: np.ndarray, robot: np.ndarray
+  prior: str, yx: np.ndarray, depth: np.ndarray, robot: np.ndarray, diagonal: float
 ) -> np.ndarray:
   """Probability of each position under a prior, adding up to 1.
 
   Args:
     prior: of `PRIORS`, or "gaussian_S" with another share S of the diagonal.
     yx: (n, 2) legal positions in image pixels, evenly spread.
-    depth: (height, width), see `inner_depth`.
+    depth: (n,) of each in the legal region, see `tetris_jax.region.inner_depth`.
     robot: (2,) the robot user's click.
+    diagonal: of the image, in pixels.
 
   Returns:
     (n,) float64.
@@ -58,10 +55,9 @@ def weights(
   if prior == 'uniform':
     weight = np.ones(len(yx))
   elif prior == 'distance':
-    at = np.rint(yx).astype(int)
-    weight = depth[at[:, 0], at[:, 1]].astype(float)
+    weight = np.asarray(depth, float)
   elif prior.startswith('gaussian_'):
-    sigma = float(prior.removeprefix('gaussian_')) * np.hypot(*depth.shape)
+    sigma = float(prior.removeprefix('gaussian_')) * diagonal
     squared = np.sum((yx - robot) ** 2, axis=1, dtype=float)
     # The nearest position keeps weight 1, however far it is.
     weight = np.exp(-(squared - squared.min()) / (2 * sigma**2))
@@ -91,22 +87,87 @@ def quantiles(iou: np.ndarray, weight: np.ndarray) -> dict[str, float]:
   return found
 
 
-def levels(iou: np.ndarray, yx: np.ndarray, depth: np.ndarray) -> list[dict[str, Any]]:
+def levels(iou: np.ndarray, depth: np.ndarray) -> list[dict[str, Any]]:
   """Lowest and highest IoU among the positions deeper than each of `DEPTHS`.
 
   Args:
     iou: (n,) in [0, 1].
-    yx: (n, 2) legal positions in image pixels.
-    depth: (height, width), see `inner_depth`.
+    depth: (n,) of each in the legal region, see `tetris_jax.region.inner_depth`.
 
   Returns:
     For each depth: "depth", "n" positions, "min" and "max", None where there is no position.
   """
-  at = np.rint(yx).astype(int)
-  deep = depth[at[:, 0], at[:, 1]]
   found = []
   for limit in DEPTHS:
-    kept = iou[deep > limit]
+    kept = iou[depth > limit]
     low, high = (float(kept.min()), float(kept.max())) if len(kept) else (None, None)
     found.append({'depth': limit, 'n': len(kept), 'min': low, 'max': high})
   return found
+
+
+def outlook(
+  yx: np.ndarray,
+  iou: np.ndarray,
+  depth: np.ndarray,
+  evaluated: np.ndarray,
+  robot: np.ndarray,
+  diagonal: float,
+) -> dict[str, Any]:
+  """Extremes by depth and quantiles under every prior, of one instance.
+
+  Args:
+    yx: (n, 2) legal positions in image pixels, evenly spread.
+    iou: (n,) in [0, 1], or NaN where a position is not known.
+    depth: (n,) of each in the legal region, see `tetris_jax.region.inner_depth`.
+    evaluated: (n,) bool, where `iou` was evaluated; elsewhere it is that of another click.
+    robot: (2,) the robot user's click.
+    diagonal: of the image, in pixels.
+
+  Returns:
+    "levels" as `levels` gives them, of evaluated positions alone, and "quantiles" by prior as
+    `quantiles` gives them; None where no position is known.
+  """
+  known = np.isfinite(iou)
+  sure = known & evaluated
+  found: dict[str, Any] = {
+    'levels': levels(np.asarray(iou[sure], float), depth[sure]),
+    'quantiles': None,
+  }
+  if known.any():
+    value = np.asarray(iou[known], float)
+    found['quantiles'] = {
+      prior: quantiles(value, weights(prior, yx[known], depth[known], robot, diagonal))
+      for prior in PRIORS
+    }
+  return found
+
+
+def mean_of_rows(made: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Means over instances of what `outlook` gives of each.
+
+  Args:
+    made: one an instance.
+
+  Returns:
+    "levels", by depth: "depth", and "min", "max" and their difference "d", each a "value" and its
+    "n"; and "quantiles", by prior and name, likewise. Both None without an instance.
+  """
+  if not made:
+    return {'levels': None, 'quantiles': None}
+
+  def mean(values: Sequence[float | None]) -> dict[str, Any]:
+    known = [value for value in values if value is not None]
+    return {'value': round(float(np.mean(known)), 6) if known else None, 'n': len(known)}
+
+  by_depth = []
+  for i, depth in enumerate(DEPTHS):
+    low, high = ([row['levels'][i][side] for row in made] for side in ('min', 'max'))
+    wide = [None if a is None or b is None else b - a for a, b in zip(low, high, strict=True)]
+    by_depth.append({'depth': depth, 'min': mean(low), 'max': mean(high), 'd': mean(wide)})
+  known = [row['quantiles'] for row in made if row['quantiles'] is not None]
+  names = known[0][PRIORS[0]] if known else ()
+  by_prior = {
+    prior: {name: mean([row[prior][name] for row in known]) for name in names}
+    for prior in PRIORS
+  }
+  return {'levels': by_depth, 'quantiles': by_prior}

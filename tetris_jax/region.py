@@ -8,11 +8,26 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax.distance import squared_distance_grid
+from tetris_jax.distance import edt, squared_distance_grid
 from tetris_jax.robot import error_regions
 from tetris_jax.types import POSITIVE, Array, Frame
 
-__all__ = ['legal_region', 'location_loss']
+__all__ = ['inner_depth', 'legal_region', 'location_loss']
+
+
+def inner_depth(legal: Array) -> jax.Array:
+  """Distance of each pixel to outside of the region, as a share of the largest.
+
+  The outside of the image counts as the outside of the region.
+
+  Args:
+    legal: (height, width) bool.
+
+  Returns:
+    (height, width) float32 in [0, 1]; 0 outside, and everywhere if the region is empty.
+  """
+  distance = edt(jnp.pad(jnp.asarray(legal), 1))[1:-1, 1:-1]
+  return distance / jnp.maximum(jnp.max(distance), 1.0)
 
 
 def legal_region(mask: Array, previous: Array, valid: Array, label: Array) -> jax.Array:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax import types
+from tetris_jax import checks, priors, types
 
 __all__ = ['empty_row', 'trajectory_rows']
+
+_DECIMALS = 6
 
 
 def _float(value: Any) -> float:
@@ -69,6 +71,29 @@ def _complaint(iou: np.ndarray, biou: np.ndarray, yx: np.ndarray) -> str:
   return ''
 
 
+def _first_click(
+  trajectories: types.Trajectories, i: int, size: tuple[int, int]
+) -> dict[str, Any]:
+  """What a global search says of instance `i` beyond its trajectories."""
+  assert trajectories.outlook is not None and trajectories.tried is not None
+  of = types.Outlook(*(np.asarray(leaf)[i] for leaf in trajectories.outlook))
+  some = np.asarray(of.exists)
+  yx, iou, depth, evaluated = (
+    np.asarray(x)[some] for x in (of.yx, of.iou, of.depth, of.evaluated)
+  )
+  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i]))
+  found = priors.outlook(yx, iou, depth, evaluated, np.asarray(of.yx)[0], float(np.hypot(*size)))
+  return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}
+
+
+def _rounded(tree: Any) -> Any:
+  if isinstance(tree, dict):
+    return {key: _rounded(value) for key, value in tree.items()}
+  if isinstance(tree, list):
+    return [_rounded(value) for value in tree]
+  return round(tree, _DECIMALS) if isinstance(tree, float) else tree
+
+
 def trajectory_rows(
   trajectories: types.Trajectories,
   instances: Sequence[str],
@@ -78,7 +103,9 @@ def trajectory_rows(
 
   A trajectory with a NaN, or one that breaks MIN <= BASE <= MAX at the first click, becomes a
   failed row. Numbers are kept as the shortest decimals that restore the float32 exactly, so a row
-  can be replayed.
+  can be replayed. Rows of a global search also hold "levels", "quantiles" (see
+  `tetris_jax.priors.outlook`) and "hidden" (see `tetris_jax.checks.hidden_range`) of the first
+  click.
 
   Args:
     trajectories: of the batch; see `types.Trajectories` for shapes.
@@ -109,4 +136,6 @@ def trajectory_rows(
         'backward': int(backward[i]),
       }
     )
+    if trajectories.outlook is not None:
+      rows[-1] |= _first_click(trajectories, i, size)
   return rows

@@ -164,6 +164,27 @@ class AttackConfig:
   depth: float = 0.0
 
 
+class Outlook(NamedTuple):
+  """What a global search of the first click says of the whole legal region.
+
+  Attributes:
+    yx: (batch, count, 2) float32, candidates spread evenly over the region, image pixels; the robot
+      user's click is the first.
+    exists: (batch, count) bool; the others repeat the first.
+    evaluated: (batch, count) bool, clicks that the search made.
+    iou: (batch, count) float32: of those clicks the IoU found, of every other candidate that of
+      the click whose answer it most likely shares; NaN where no answer was finite.
+    depth: (batch, count) float32 in [0, 1], distance to outside of the legal region as a share of
+      the largest.
+  """
+
+  yx: Array
+  exists: Array
+  evaluated: Array
+  iou: Array
+  depth: Array
+
+
 class Trajectories(NamedTuple):
   """What an attack found: for each instance one trajectory per mode.
 
@@ -178,6 +199,7 @@ class Trajectories(NamedTuple):
     backward: (batch,) int32, gradients among them.
     tried: (batch, evaluations) float32, IoUs of the first round's global search over the whole
       region, in order; None for other searches.
+    outlook: `Outlook` of the first click; None for other searches.
   """
 
   clicks: Clicks
@@ -187,6 +209,7 @@ class Trajectories(NamedTuple):
   forward: Array
   backward: Array
   tried: Array | None = None
+  outlook: Outlook | None = None
 
 
 MODES = ('base', 'min', 'max')

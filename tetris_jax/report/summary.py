@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax import metrics
+from tetris_jax import metrics, priors
 
 __all__ = ['ORDER', 'curves', 'summarise']
 
@@ -99,6 +99,16 @@ def _values(estimates: Any) -> Any:
   return estimates
 
 
+def _first_click(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+  """Means of what rows of a global search say of the whole legal region."""
+  ok = [row for row in rows if row['status'] == 'ok' and 'levels' in row]
+  hidden = np.array([row['hidden'] for row in ok if row['hidden'] is not None])
+  return {
+    **priors.mean_of_rows(ok),
+    'hidden': _entry(metrics.mean(hidden)) if hidden.size else None,
+  }
+
+
 _NOTHING = {'value': None, 'low': None, 'high': None, 'n': 0}
 
 
@@ -110,6 +120,8 @@ def summarise(
   Every score is in [0, 1] and a mean over the rows that are ok; NoC is in clicks, NoF a count.
   `estimates` holds the same scores with their n and 95 % bootstrap intervals. A mode that was not
   run is None, and so is every mean over no instance; `d` is an object whose values are then None.
+  `levels`, `quantiles` and `hidden` are of the first click, see `tetris_jax.rows`; None where the
+  search was not a global one.
   NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
   compare between runs of equal `num_clicks` only.
 
@@ -151,5 +163,6 @@ def summarise(
     'nof': _at_qualities(iou, metrics.nof),
     'forward': sum(row['forward'] or 0 for row in rows),
     'backward': sum(row['backward'] or 0 for row in rows),
+    **_first_click(rows),
     'estimates': estimates,
   }

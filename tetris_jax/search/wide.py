@@ -24,7 +24,7 @@ from jax import lax
 from tetris_jax.search.candidates import Candidates
 from tetris_jax.types import Array, AttackConfig
 
-__all__ = ['Evaluated', 'Extremes', 'Tried', 'extremes', 'refine', 'wide_search']
+__all__ = ['Evaluated', 'Extremes', 'Tried', 'extremes', 'nearest', 'refine', 'wide_search']
 
 # Spread of IoU at unit distance, and the power of distance by which it grows.
 _SPREAD, _POWER = 0.3, 0.25
@@ -82,6 +82,28 @@ def _squared(feature: jax.Array, others: jax.Array) -> jax.Array:
     jnp.square(feature[:, k][:, None] - others[:, k][None, :]) for k in range(feature.shape[1])
   )
   return sum(terms, start=jnp.zeros((feature.shape[0], others.shape[0]), jnp.float32))
+
+
+def nearest(candidates: Candidates, tried: Tried, config: AttackConfig) -> jax.Array:
+  """Which click's answer each candidate most likely shares, by the distance of the search.
+
+  Args:
+    candidates: what was chosen from.
+    tried: what was found.
+    config: mask_weight.
+
+  Returns:
+    (num_candidates,) int32, into the clicks; of finite answers, if there are any.
+  """
+  index, number = tried.picked, tried.picked.shape[0]
+  agreement = tried.side.T @ tried.side[:, index]
+  apart = _squared(candidates.feature, candidates.feature[index])
+  apart = apart + config.mask_weight**2 * (0.5 - 0.5 * agreement / number)
+  # Between equals, a candidate's own click comes first.
+  own = jnp.arange(candidates.exists.shape[0])[:, None] == index[None]
+  apart = jnp.where(own, -1.0, apart)
+  apart = jnp.where(jnp.isfinite(tried.iou)[None], apart, jnp.inf)
+  return jnp.argmin(apart, axis=1).astype(jnp.int32)
 
 
 def wide_search(
