@@ -258,3 +258,21 @@ def test_a_search_keeps_its_distance_from_the_border():
   # Depths in the square of 16 run from 1 to 8: above 4 is rows and columns 8 to 15.
   assert ((found.clicks.yx[0, :, 0] >= 8) & (found.clicks.yx[0, :, 0] <= 15)).all()
   np.testing.assert_allclose(found.iou[0, 1, 0], 0.5)
+
+
+def test_given_positions_score_as_on_the_lattice():
+  batch = make_batch()
+  stride = np.full(len(batch.size), 4, np.int32)
+  truth = jax.jit(lambda b: grid.grid(needle(), b, stride, 64, at_once=4))(batch)
+  given, exists = np.asarray(truth.yx[:, 1:]), np.asarray(truth.exists[:, 1:])
+  found = jax.jit(lambda b: grid.at(needle(), b, given, exists, at_once=3))(batch)
+  np.testing.assert_array_equal(found.yx, truth.yx)
+  np.testing.assert_array_equal(found.exists, truth.exists)
+  np.testing.assert_allclose(found.iou, truth.iou, atol=1e-6)
+  np.testing.assert_allclose(found.biou, truth.biou, atol=1e-6)
+  np.testing.assert_array_equal(found.wanted, exists.sum(1))
+  # The same place twice, and one off the object, count as what they are.
+  twice = np.array([[[3.0, 4.0], [3.0, 4.0], [0.0, 0.0]]] * len(batch.size), np.float32)
+  some = jax.jit(lambda b: grid.at(needle(), b, twice, np.ones(twice.shape[:2], bool)))(batch)
+  assert np.isfinite(some.iou).all()
+  np.testing.assert_array_equal(some.iou[:, 1], some.iou[:, 2])
