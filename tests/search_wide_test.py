@@ -261,8 +261,8 @@ def test_a_search_keeps_its_distance_from_the_border():
 
 
 def test_given_positions_score_as_on_the_lattice():
-  batch = make_batch()
-  stride = np.full(len(batch.size), 4, np.int32)
+  batch = batch_of((SIDE + 2, SIDE + 5), 2)
+  stride = np.int32([4, 3])
   truth = jax.jit(lambda b: grid.grid(needle(), b, stride, 64, at_once=4))(batch)
   given, exists = np.asarray(truth.yx[:, 1:]), np.asarray(truth.exists[:, 1:])
   found = jax.jit(lambda b: grid.at(needle(), b, given, exists, at_once=3))(batch)
