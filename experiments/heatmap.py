@@ -2,9 +2,9 @@
 
   python -m experiments.heatmap --dataset=folder --data_dir=D --preset=tetris --preset=strong_v1
 
-Per instance into the work folder's maps/: an .npz (positions `yx`, `iou`, `biou`, `legal`, and
-`<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture. Segmenters do not hand out their
-predicted IoU, so there is none. `shares.json` and `shares.md` hold the share of the true range
+Per instance into the work folder's maps/: an .npz (positions `yx` with their `iou`, `biou` and
+`predicted` IoU, NaN where a model expects none; `legal`; and `<preset>/yx`, `<preset>/iou`,
+`<preset>/spent`) and a picture. `shares.json` and `shares.md` hold the share of the true range
 that each preset found; `summary.json` the means over instances of the extremes by depth in the
 legal region (`levels`) and of IoU quantiles under click priors (`quantiles`). The same command
 resumes a run that was stopped.
@@ -57,7 +57,7 @@ class Mapper:
     return grid.grid(self._segmenter._replace(params=params), batch, stride, count)
 
   def truth(self, batch: types.Batch, stride: int) -> dict[str, np.ndarray]:
-    """The map of one instance (a batch of one): yx (n, 2), iou and biou (n,), stride ()."""
+    """The map of one instance (a batch of one): yx (n, 2); iou, biou, predicted (n,); stride ()."""
     legal = np.asarray(batch.mask[0]) & ~np.asarray(batch.ignore[0])
     stride = stride or grid.stride_for(legal)
     wanted = int(np.count_nonzero(grid.lattice(legal, np.asarray(stride))))
@@ -72,6 +72,7 @@ class Mapper:
       'yx': found.yx[0][some],
       'iou': found.iou[0][some],
       'biou': found.biou[0][some],
+      'predicted': found.predicted[0][some],
       'stride': np.int32(stride),
     }
 
@@ -281,7 +282,7 @@ def run(
     path = path.with_suffix('.npz')
     start = time.perf_counter()
     made = _read(path)
-    if not {'yx', 'iou', 'biou', 'stride'} <= set(made):
+    if not {'yx', 'iou', 'biou', 'predicted', 'stride'} <= set(made):
       made = mapper.truth(batch, stride)
     made['legal'] = sample.mask & ~sample.ignore
     for name in names:

@@ -32,6 +32,8 @@ def test_a_map_holds_every_position_and_what_the_preset_found(made):
     lattice | {tuple(stored['yx'][0])}
   )
   assert np.isfinite(stored['iou']).all() and np.isfinite(stored['biou']).all()
+  assert stored['predicted'].shape == stored['iou'].shape
+  assert np.isnan(stored['predicted']).all()  # The toy expects nothing of its masks.
   np.testing.assert_array_equal(stored['strong_v1_16/spent'], [16, 0])
   np.testing.assert_array_equal(stored['strong_v1_16/yx'][0], stored['yx'][0])
   np.testing.assert_allclose(stored['strong_v1_16/iou'][0], stored['iou'][0], atol=1e-6)

@@ -218,3 +218,48 @@ def test_kendall_tau_with_ties_equals_scipy(pairs):
   assert (found is None) == bool(np.isnan(expected))
   if found is not None:
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_spearman_of_orders_by_hand():
+  rising = np.array([0.1, 0.2, 0.3, 0.4])
+  assert metrics.spearman(rising, np.exp(9 * rising)) == 1
+  assert metrics.spearman(rising, -(rising**3)) == -1
+  # One exchange of neighbours: 1 - 6 * (1 + 1) / (4 * 15).
+  assert metrics.spearman(rising, np.array([1, 3, 2, 4])) == pytest.approx(0.8)
+  assert metrics.spearman(rising, np.ones(4)) is None
+  assert metrics.spearman(rising[:1], rising[:1]) is None
+  with pytest.raises(ValueError, match='equal lengths'):
+    metrics.spearman(rising, rising[:2])
+
+
+@hypothesis.given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=9))
+def test_spearman_equals_scipy_with_ties(pairs):
+  import scipy.stats
+
+  first, second = np.array(pairs, float).T
+  found = metrics.spearman(first, second)
+  if np.ptp(first) == 0 or np.ptp(second) == 0:
+    assert found is None
+  else:
+    assert found == pytest.approx(scipy.stats.spearmanr(first, second).statistic, abs=1e-12)
+
+
+def test_nsr_is_std_over_mean_of_the_users_themselves():
+  # Mean 0.5, deviations 0.3 and -0.3.
+  np.testing.assert_allclose(metrics.nsr(np.array([[0.2, 0.8], [0.4, 0.4]])), [0.6, 0], atol=1e-8)
+  assert metrics.nsr(np.zeros(3)) == 0
+  with pytest.raises(ValueError, match='at least one user'):
+    metrics.nsr(np.zeros((2, 0)))
+
+
+def test_group_scores_are_means_of_ratios():
+  # Instance 1: groups 4, 2 beside base 2; instance 2: groups 6, 6 beside base 3.
+  found = metrics.group_scores(np.array([[4, 6], [2, 6]]), np.array([2, 3]))
+  assert found.mean.value == pytest.approx((3 + 6) / 2)
+  assert found.std.value == pytest.approx((1 + 0) / 2)
+  assert found.delta_base.value == pytest.approx((0.5 + 1) / 2)
+  assert found.delta_groups.value == pytest.approx((1 + 0) / 2)
+  gap = metrics.group_scores(np.array([[4, np.nan], [2, 6]]), np.array([2, 3]))
+  assert gap.mean == metrics.Estimate(3.0, None, None, 1)
+  with pytest.raises(ValueError, match='groups, instances'):
+    metrics.group_scores(np.zeros((2, 3)), np.zeros(2))

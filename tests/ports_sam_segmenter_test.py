@@ -128,6 +128,24 @@ def test_the_mask_is_given_back_at_every_later_click(model, params):
     assert largest(quirk, usual) < 1e-5
 
 
+def test_the_predicted_iou_is_that_of_the_mask_that_is_chosen(model, params):
+  features = features_of(model, photograph(128, 128), (128, 128))
+  start = model.init(model.params, features)
+  assert model.predicted_iou(start) == 0
+  clicks = clicks_of([(40.0, 60.0, 1)], 2)
+  _, state = round_of(model, features, start, clicks)
+  module = segmenter.prompted(params)
+  context, _ = model.prepare(model.params, features, start)
+  tokens, use = module.prompt_encoder.encode_clicks(
+    (clicks.yx * features.scale[None])[:, ::-1], clicks.label
+  )
+  position = module.prompt_encoder.grid_position()
+  masks, predicted = module.mask_decoder.predict(context, position, tokens, use)
+  best = 1 + int(np.argmax(predicted[1:]))
+  np.testing.assert_allclose(model.predicted_iou(state), predicted[best], rtol=1e-5)
+  assert largest(state.logits, np.asarray(masks[best])) < 1e-5
+
+
 def test_the_frame_is_the_resized_picture(model):
   frame = model.frame(model.params, None, None, jnp.array([300, 400]))
   assert frame.offset.tolist() == [0, 0] and frame.extent.tolist() == [300, 400]

@@ -286,3 +286,35 @@ def test_presets_at_a_depth_have_a_name_of_their_own():
   for name, depth in (('tetris', 0.1), ('strong_v1', 1.0), ('strong_v1', -0.1)):
     with pytest.raises(ValueError, match='depth'):
       presets.at_depth(presets.get(name), depth)
+
+
+def test_given_positions_score_as_on_the_lattice():
+  batch = batch_of((SIDE + 2, SIDE + 5), 2)
+  stride = np.int32([4, 3])
+  truth = jax.jit(lambda b: grid.grid(needle(), b, stride, 64, at_once=4))(batch)
+  given, exists = np.asarray(truth.yx[:, 1:]), np.asarray(truth.exists[:, 1:])
+  found = jax.jit(lambda b: grid.at(needle(), b, given, exists, at_once=3))(batch)
+  np.testing.assert_array_equal(found.yx, truth.yx)
+  np.testing.assert_array_equal(found.exists, truth.exists)
+  np.testing.assert_allclose(found.iou, truth.iou, atol=1e-6)
+  np.testing.assert_allclose(found.biou, truth.biou, atol=1e-6)
+  np.testing.assert_array_equal(found.wanted, exists.sum(1))
+  # The same place twice, and one off the object, count as what they are.
+  twice = np.array([[[3.0, 4.0], [3.0, 4.0], [0.0, 0.0]]] * len(batch.size), np.float32)
+  some = jax.jit(lambda b: grid.at(needle(), b, twice, np.ones(twice.shape[:2], bool)))(batch)
+  assert np.isfinite(some.iou).all()
+  np.testing.assert_array_equal(some.iou[:, 1], some.iou[:, 2])
+
+
+def test_a_model_that_expects_an_iou_is_quoted_by_position():
+  def decode(params, context, clicks):
+    logits, _ = needle().decode(params, context, clicks)
+    return logits, clicks.yx[0, 1] / 100
+
+  model = needle()._replace(
+    init=lambda params, features: jnp.float32(0), decode=decode, predicted_iou=lambda state: state
+  )
+  found = jax.jit(lambda b: grid.grid(model, b, np.int32([3]), 64, at_once=4))(batch_of())
+  exists = np.asarray(found.exists)
+  np.testing.assert_allclose(found.predicted[exists], found.yx[exists][:, 1] / 100)
+  assert np.isnan(found.predicted[~exists]).all()

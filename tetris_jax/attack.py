@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
 from tetris_jax import beams, trajectory
+from tetris_jax.scene import full_precision
 from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
@@ -32,13 +30,6 @@ def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectori
     jnp.full((batch,), forward, jnp.int32),
     jnp.full((batch,), backward, jnp.int32),
   )
-
-
-def _precision() -> contextlib.AbstractContextManager[Any]:
-  # A mask that is reported must not depend on the shortened products that accelerators default to.
-  if jax.config.jax_default_matmul_precision is not None:  # type: ignore[attr-defined]
-    return contextlib.nullcontext()
-  return jax.default_matmul_precision('highest')
 
 
 def _check(batch: Batch) -> None:
@@ -100,7 +91,7 @@ def attack(
     )
   _check(batch)
   at_once = _at_once(at_once)
-  with _precision():
+  with full_precision():
     scene = trajectory.look(segmenter, batch, at_once)
     if config.search == 'global':
       found, tried, outlook = beams.run(segmenter, scene, config, at_once)
@@ -137,7 +128,7 @@ def replay(
   clicks = Clicks(jnp.asarray(clicks.yx), jnp.asarray(clicks.label))
   _check(batch)
   at_once = _at_once(at_once)
-  with _precision():
+  with full_precision():
     scene = trajectory.look(segmenter, batch, at_once)
     found = trajectory.follow(segmenter, scene, clicks, at_once)
   modes, rounds = clicks.label.shape[1:]

@@ -13,16 +13,20 @@ import numpy as np
 __all__ = [
   'QUALITIES',
   'Estimate',
+  'GroupScores',
   'bootstrap_means',
+  'group_scores',
   'iou_auc',
   'kendall_tau',
   'mean',
   'means',
   'noc',
   'nof',
+  'nsr',
   'paired_difference',
   'permutation_test',
   'robustness',
+  'spearman',
 ]
 
 QUALITIES = (0.80, 0.85, 0.90, 0.95)
@@ -303,3 +307,100 @@ def kendall_tau(first: np.ndarray, second: np.ndarray) -> float | None:
   other = np.sign(second[:, None] - second[None, :])[upper]
   untied = np.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
   return float(np.sum(one * other) / untied) if untied else None
+
+
+def _average_ranks(values: np.ndarray) -> np.ndarray:
+  """1 for the smallest; ties share the mean of the ranks that they take up."""
+  below = np.sum(values[None, :] < values[:, None], axis=1)
+  alike = np.sum(values[None, :] == values[:, None], axis=1)
+  return below + (alike + 1) / 2
+
+
+def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
+  """Spearman's rank correlation, such as of models' D under attack and under users.
+
+  Pearson's correlation of the ranks; ties share the mean of the ranks that they take up.
+
+  Args:
+    first: (num_models,) finite scores.
+    second: likewise, of the same models in the same order.
+
+  Returns:
+    A number in [-1, 1]; None below two models, or where all scores of one kind are equal.
+
+  Raises:
+    ValueError: the shapes differ.
+  """
+  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+  if first.ndim != 1 or first.shape != second.shape:
+    raise ValueError(f'first, second: expected equal lengths, found {first.shape}, {second.shape}')
+  if len(first) < 2:
+    return None
+  one, other = (ranks - ranks.mean() for ranks in map(_average_ranks, (first, second)))
+  scale = np.sqrt(float(one @ one) * float(other @ other))
+  return float(np.clip(one @ other / scale, -1, 1)) if scale else None
+
+
+def nsr(values: np.ndarray) -> np.ndarray:
+  """Noise-to-signal ratio std / mean over the last axis, of users' IoUs on one instance.
+
+  As in RClicks (arXiv 2410.11722): the standard deviation is that of the values themselves, not an
+  estimate from them, and 1e-9 keeps a mean of 0 from dividing.
+
+  Args:
+    values: (..., num_users) in [0, 1], at least one user.
+
+  Returns:
+    (...) float64.
+
+  Raises:
+    ValueError: no user.
+  """
+  values = np.asarray(values, np.float64)
+  if not values.ndim or not values.shape[-1]:
+    raise ValueError(f'values: expected at least one user, found shape {values.shape}')
+  return values.std(-1) / (values.mean(-1) + 1e-9)
+
+
+class GroupScores(NamedTuple):
+  """What click counts of groups of users amount to, each a mean over instances.
+
+  Attributes:
+    mean: clicks, over instances and groups.
+    std: clicks, the standard deviation over groups.
+    delta_base: how many times more clicks the mean of all groups needs than the robot user, less 1.
+    delta_groups: likewise the first group, of the least likely clicks, beside the last.
+  """
+
+  mean: Estimate
+  std: Estimate
+  delta_base: Estimate
+  delta_groups: Estimate
+
+
+def group_scores(noc_of_groups: np.ndarray, noc_of_base: np.ndarray) -> GroupScores:
+  """Sample NoC, its deviation, Delta-SB and Delta-GR of RClicks (arXiv 2410.11722).
+
+  Every one is taken per instance and then averaged, as in the published evaluation, so that the
+  deltas are means of ratios, not ratios of means; published ones are x100.
+
+  Args:
+    noc_of_groups: (num_groups, num_instances), G1 first; NaN where an instance has no number.
+    noc_of_base: (num_instances,), of the robot user, at least 1.
+
+  Raises:
+    ValueError: the shapes do not belong together.
+  """
+  groups, base = np.asarray(noc_of_groups, np.float64), np.asarray(noc_of_base, np.float64)
+  if groups.ndim != 2 or not len(groups) or base.shape != groups.shape[1:]:
+    raise ValueError(
+      f'noc_of_groups, noc_of_base: expected (groups, instances) and (instances,), found '
+      f'{groups.shape} and {base.shape}'
+    )
+  average = groups.mean(0)
+  return GroupScores(
+    mean(average),
+    mean(groups.std(0)),
+    mean((average - base) / base),
+    mean((groups[0] - groups[-1]) / groups[-1]),
+  )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ __all__ = [
   'Target',
   'boundary_score',
   'each_row',
+  'full_precision',
   'hard_score',
   'in_parts',
   'look',
@@ -59,6 +61,16 @@ def each_row(
   inner = tuple(None if axis is ... else axis for axis in axes)
   outer = tuple(None if axis is ... else 0 for axis in axes)
   return jax.vmap(jax.vmap(function, inner, axis_size=rows[1]), outer, axis_size=rows[0])
+
+
+def full_precision() -> contextlib.AbstractContextManager[Any]:
+  """Products at precision "highest" while tracing, unless JAX was configured otherwise.
+
+  A mask that is reported must not depend on the shortened products that accelerators default to.
+  """
+  if jax.config.jax_default_matmul_precision is not None:  # type: ignore[attr-defined]
+    return contextlib.nullcontext()
+  return jax.default_matmul_precision('highest')
 
 
 def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scene:

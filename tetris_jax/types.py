@@ -85,6 +85,11 @@ def _whole_image(params: Params, context: Any, clicks: Clicks, size: Array) -> F
   return Frame(jax.numpy.zeros_like(extent), extent, extent)
 
 
+def _unpredicted(state: Any) -> jax.Array:
+  del state
+  return jax.numpy.float32(jax.numpy.nan)
+
+
 def _pair(params: Params, features: Any, state: Any) -> tuple[Any, Any]:
   del params
   return features, state
@@ -104,6 +109,8 @@ class Segmenter(NamedTuple):
       computed once per round. Default: the pair (features, state).
     frame: (params, context, clicks, size (2,)) -> Frame in which the newest of `clicks` is
       moved. Default: the image itself.
+    predicted_iou: (state that `decode` returned) -> () float32, the IoU that the model itself
+      expects of its mask. Default: NaN, it expects nothing.
   """
 
   encode: Callable[..., Any]
@@ -113,6 +120,7 @@ class Segmenter(NamedTuple):
   info: ModelInfo
   prepare: Callable[..., Any] = _pair
   frame: Callable[..., Frame] = _whole_image
+  predicted_iou: Callable[[Any], Array] = _unpredicted
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import operator
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -43,10 +44,12 @@ class State(NamedTuple):
   Attributes:
     logits: (4 * grid, 4 * grid) float32, of the last round.
     given: () bool, False before the first click.
+    predicted_iou: () float32, of that mask by the model's own account; 0 before the first click.
   """
 
   logits: jax.Array
   given: jax.Array
+  predicted_iou: jax.Array
 
 
 @functools.cache
@@ -103,7 +106,7 @@ def _encode(params: Params, image: Array, size: Array) -> Features:
 def _init(params: Params, features: Features) -> State:
   del params, features
   side = 4 * network.GRID
-  return State(jnp.zeros((side, side), jnp.float32), jnp.array(False))
+  return State(jnp.zeros((side, side), jnp.float32), jnp.array(False), jnp.float32(0))
 
 
 def _prepare(params: Params, features: Features, state: State) -> Any:
@@ -137,8 +140,8 @@ def _decode(params: Params, context: Any, clicks: Clicks) -> tuple[jax.Array, St
   module = prompted(params)
   xy = (jnp.asarray(clicks.yx) * features.scale[None])[:, ::-1]
   sparse, use = module.prompt_encoder.encode_clicks(xy, jnp.asarray(clicks.label))
-  low, _ = module.mask_decoder.best(decoder, jnp.asarray(params[POSITION]), sparse, use)
-  return features.rows @ low @ features.columns, State(low, jnp.array(True))
+  low, predicted = module.mask_decoder.best(decoder, jnp.asarray(params[POSITION]), sparse, use)
+  return features.rows @ low @ features.columns, State(low, jnp.array(True), predicted)
 
 
 def _frame(params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
@@ -176,5 +179,13 @@ def mobile_sam(
   if forget_at_negative_second:
     name = 'mobile_sam_forget_at_negative_second'
     info = dataclasses.replace(info, name=name)
-    return Segmenter(_encode, _init, _decode_forgetful, params, info, _prepare_both, _frame)
-  return Segmenter(_encode, _init, _decode, params, info, _prepare, _frame)
+  return Segmenter(
+    _encode,
+    _init,
+    _decode_forgetful if forget_at_negative_second else _decode,
+    params,
+    info,
+    _prepare_both if forget_at_negative_second else _prepare,
+    _frame,
+    operator.attrgetter('predicted_iou'),
+  )

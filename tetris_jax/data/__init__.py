@@ -9,6 +9,7 @@ from typing import Any
 
 from tetris_jax.data.benchmarks import BENCHMARKS, Benchmark, read_benchmark
 from tetris_jax.data.canvas import Group, canvas_for, instance_id, plan, stack
+from tetris_jax.data.clicks import RCLICKS_NAMES, ClickFile, place, read_clicks
 from tetris_jax.data.coco import read_coco, read_coco_panoptic
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.folder import read_folder
@@ -20,7 +21,9 @@ from tetris_jax.data.tfds_source import read_tfds
 __all__ = [
   'BENCHMARKS',
   'DATASETS',
+  'RCLICKS_NAMES',
   'Benchmark',
+  'ClickFile',
   'DataError',
   'Dataset',
   'Entry',
@@ -33,8 +36,10 @@ __all__ = [
   'open_dataset',
   'options_of',
   'parse_options',
+  'place',
   'plan',
   'read_benchmark',
+  'read_clicks',
   'read_coco',
   'read_coco_panoptic',
   'read_folder',

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,17 @@ from jax import lax
 from tetris_jax import trajectory
 from tetris_jax.region import legal_region
 from tetris_jax.robot import next_click
-from tetris_jax.scene import boundary_score, each_row, hard_score, look, repeat_target
+from tetris_jax.scene import (
+  boundary_score,
+  each_row,
+  full_precision,
+  hard_score,
+  look,
+  repeat_target,
+)
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
-__all__ = ['Grid', 'grid', 'lattice', 'share_of_range', 'stride_for']
+__all__ = ['Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
 
 
 class Grid(NamedTuple):
@@ -28,6 +36,7 @@ class Grid(NamedTuple):
     label: (batch,) int32, of the click.
     iou: (batch, count) float32 at image resolution; NaN where `exists` is False.
     biou: (batch, count) float32, likewise; NaN if it was not asked for.
+    predicted: (batch, count) float32, IoU that the model itself expects; NaN if it expects none.
     wanted: (batch,) int32, legal pixels of the lattice, also those that `count` left no room for.
   """
 
@@ -36,6 +45,7 @@ class Grid(NamedTuple):
   label: jax.Array
   iou: jax.Array
   biou: jax.Array
+  predicted: jax.Array
   wanted: jax.Array
 
 
@@ -91,6 +101,82 @@ def grid(
   Raises:
     ValueError: `count` or `at_once` is below 1.
   """
+
+  def choose(robot: jax.Array, legal: jax.Array, stride: jax.Array) -> tuple[jax.Array, ...]:
+    taken = lattice(legal, stride)
+    flat = jnp.nonzero(taken.reshape(-1), size=count - 1, fill_value=-1)[0].astype(jnp.int32)
+    found = jnp.stack([flat // taken.shape[1], flat % taken.shape[1]], -1).astype(jnp.float32)
+    # The robot user's click may lie on the lattice; it is not evaluated twice.
+    other = (flat >= 0) & jnp.any(found != robot[None], axis=-1)
+    order = jnp.argsort(~other, stable=True)
+    return found[order], other[order], jnp.sum(taken, dtype=jnp.int32)
+
+  strides = jnp.asarray(stride)
+  with full_precision():
+    return _evaluate(segmenter, batch, choose, strides, count, earlier, at_once, with_boundary)
+
+
+def at(
+  segmenter: Segmenter,
+  batch: Batch,
+  yx: Array,
+  exists: Array,
+  earlier: Clicks | None = None,
+  at_once: int | None = None,
+  with_boundary: bool = True,
+) -> Grid:
+  """Evaluates the next click at given positions, wherever they are, as `grid` does at a lattice's.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    yx: (batch, positions, 2) float32 image pixels, the same one twice if so wished.
+    exists: (batch, positions) bool, False where a position only fills the array; such ones last.
+    earlier: as for `grid`.
+    at_once: as for `grid`.
+    with_boundary: as for `grid`.
+
+  Returns:
+    Grid with count = positions + 1, the robot user's click first and then `yx` in its order;
+    `wanted` counts the positions that exist.
+
+  Raises:
+    ValueError: `at_once` is below 1.
+  """
+  given = jnp.asarray(yx, jnp.float32), jnp.asarray(exists)
+
+  def choose(robot: jax.Array, legal: jax.Array, mine: Any) -> tuple[jax.Array, ...]:
+    del robot, legal
+    return *mine, jnp.sum(mine[1], dtype=jnp.int32)
+
+  count = given[1].shape[1] + 1
+  with full_precision():
+    return _evaluate(segmenter, batch, choose, given, count, earlier, at_once, with_boundary)
+
+
+def _evaluate(
+  segmenter: Segmenter,
+  batch: Batch,
+  choose: Callable[..., tuple[jax.Array, ...]],
+  given: Any,
+  count: int,
+  earlier: Clicks | None,
+  at_once: int | None,
+  with_boundary: bool,
+) -> Grid:
+  """`Grid` of one round; `choose` says where, one instance at a time.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    choose: (robot user's click (2,), legal region (height, width), an instance's part of `given`)
+      -> yx (count - 1, 2), exists (count - 1,), those that exist first, and `Grid.wanted`.
+    given: tree of arrays with a leading dimension (batch,).
+    count: positions of an instance, the robot user's among them.
+    earlier: as for `grid`.
+    at_once: as for `grid`.
+    with_boundary: as for `grid`.
+  """
   if at_once is None:
     at_once = 1 if jax.default_backend() == 'cpu' else 64
   if count < 1 or at_once < 1:
@@ -111,25 +197,23 @@ def grid(
   chunks = -(-count // at_once)
 
   def one(row):
-    context, clicks, taken, target = row
+    context, clicks, legal, mine, target = row
     robot = clicks.yx[made]
-    flat = jnp.nonzero(taken.reshape(-1), size=count - 1, fill_value=-1)[0].astype(jnp.int32)
-    found = jnp.stack([flat // taken.shape[1], flat % taken.shape[1]], -1).astype(jnp.float32)
-    # The robot user's click may lie on the lattice; it is not evaluated twice.
-    other = (flat >= 0) & jnp.any(found != robot[None], axis=-1)
-    order = jnp.argsort(~other, stable=True)
-    exists = jnp.append(True, other[order])
-    yx = jnp.concatenate([robot[None], found[order]])
+    found, other, wanted = choose(robot, legal, mine)
+    exists = jnp.append(True, other)
+    yx = jnp.concatenate([robot[None], found])
     yx = jnp.where(exists[:, None], yx, robot[None])
     padded = jnp.concatenate([yx, jnp.broadcast_to(robot, (chunks * at_once - count, 2))])
 
     def score(at):
       moved = clicks._replace(yx=clicks.yx.at[made].set(at))
-      logits, _ = segmenter.decode(segmenter.params, context, moved)
+      logits, state = segmenter.decode(segmenter.params, context, moved)
       found = hard_score(logits, threshold, target)
+      predicted = jnp.asarray(segmenter.predicted_iou(state))
       if not with_boundary:
-        return found.iou, jnp.float32(jnp.nan)
-      return found.iou, jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
+        return found.iou, jnp.float32(jnp.nan), predicted
+      boundary = boundary_score(found.mask, target)
+      return found.iou, jnp.where(found.finite, boundary, jnp.nan), predicted
 
     def evaluate(number, scores):
       some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
@@ -144,15 +228,15 @@ def grid(
 
     needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
     start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
-    iou, biou = lax.fori_loop(0, needed, evaluate, (start, start))
-    iou, biou = (jnp.where(exists, x[:count], jnp.nan) for x in (iou, biou))
-    return yx, exists, iou, biou
+    found = lax.fori_loop(0, needed, evaluate, (start, start, start))
+    scores = tuple(jnp.where(exists, x[:count], jnp.nan) for x in found)
+    return yx, exists, scores, wanted
 
-  taken = lattice(legal[:, 0], stride)
-  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks))
-  yx, exists, iou, biou = lax.map(one, (*alone, taken, repeat_target(scene, 1)))
-  wanted = jnp.sum(taken, axis=(1, 2), dtype=jnp.int32)
-  return Grid(yx, exists, label[:, 0], iou, biou, wanted)
+  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks, legal))
+  rows = (*alone, given, repeat_target(scene, 1))
+  yx, exists, scores, wanted = lax.map(one, rows)
+  iou, biou, predicted = scores
+  return Grid(yx, exists, label[:, 0], iou, biou, predicted, wanted)
 
 
 def share_of_range(low: Array, high: Array, truth: Grid, least: float = 0.02) -> np.ndarray:

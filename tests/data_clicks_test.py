@@ -1,0 +1,141 @@
+"""Reading users' clicks: both layouts, every odd input, and where clicks end up."""
+
+import numpy as np
+import pytest
+
+from tetris_jax.data import clicks
+from tetris_jax.data.dataset import DataError
+
+NAMES = ('a', 'b', 'many#3', 'many#7', 'one#5')
+
+
+def write(tmp_path, text, encoding='utf-8'):
+  path = tmp_path / 'clicks.csv'
+  path.write_bytes(text.encode(encoding) if isinstance(text, str) else text)
+  return path
+
+
+def refused(tmp_path, text, encoding='utf-8', **options):
+  with pytest.raises(DataError) as error:
+    clicks.read_clicks(write(tmp_path, text, encoding), NAMES, **options)
+  return str(error.value)
+
+
+def test_plain_columns_in_any_order(tmp_path):
+  text = '\ufeffuser,x,instance,y\r\n"Ann, A.",3,a,1.5\r\n\r\nBo,4,a,2\r\nAnn,5,b,6\r\n'
+  found = clicks.read_clicks(write(tmp_path, text), NAMES)
+  assert found.layout == 'plain' and found.name == 'clicks.csv' and found.left_out == {}
+  assert found.clicks == {
+    'a': [clicks.UserClick(2, 1.5, 3, None, 'Ann, A.'), clicks.UserClick(4, 2, 4, None, 'Bo')],
+    'b': [clicks.UserClick(5, 6, 5, None, 'Ann')],
+  }
+
+
+def test_what_is_not_evaluated_is_counted(tmp_path):
+  text = 'instance,y,x,label\na,1,2,1\na,1,2,1.0\na,3,4,0\nb,1,1,1\n'
+  found = clicks.read_clicks(write(tmp_path, text), NAMES, selected=('a',))
+  assert [click.line for click in found.clicks['a']] == [2, 3] and found.repeated == 1
+  assert found.left_out == {
+    'negative: a first click asks for the object': [4],
+    'on an instance beyond --limit': [5],
+  }
+
+
+RCLICKS = ',dataset,full_stem,click_type,device,x,y,w,h,model_type,object_stem\n'
+
+
+def test_rclicks_columns(tmp_path):
+  lines = (
+    '0,GrabCut,a,first,pc,7,3,20,10,,',
+    '1,GrabCut,many_______7,first,mobile,5,2,20,10,,7',
+    '2,GrabCut,many_______3,first,mobile,5,2,20,10,,3',
+    '3,GrabCut,one,first,pc,1,0,20,10,,',
+    '4,GrabCut,a_sam,fn,pc,1,0,20,10,sam,',
+    '5,DAVIS,a,first,pc,1,0,20,10,,',
+    '6,GrabCut,gone,first,pc,1,0,20,10,,',
+  )
+  path = write(tmp_path, RCLICKS + '\n'.join(lines))
+  found = clicks.read_clicks(path, NAMES, dataset='GrabCut')
+  assert found.layout == 'rclicks' and set(found.clicks) == {'a', 'many#3', 'many#7', 'one#5'}
+  assert found.clicks['a'] == [clicks.UserClick(2, 3, 7, (10, 20), '')]
+  assert sorted(found.left_out.items()) == [
+    ('no first click: a later one needs the mask that its user saw', [6]),
+    ('on DAVIS, not GrabCut', [7]),
+    ('on an instance that the data set does not have', [8]),
+  ]
+  assert 'say which ones are meant by --clicks_dataset' in refused(
+    tmp_path, RCLICKS + '\n'.join(lines)
+  )
+  assert "no click on 'TETRIS'; its column dataset has DAVIS, GrabCut" in refused(
+    tmp_path, RCLICKS + '\n'.join(lines), dataset='TETRIS'
+  )
+  only = refused(tmp_path, RCLICKS + lines[-1])
+  assert 'no first click on any' in only and '1 on an instance that the data set does not' in only
+
+
+@pytest.mark.parametrize(
+  ('text', 'parts'),
+  [
+    ('', ['is empty']),
+    ('\n \n', ['is empty']),
+    ('instance,y,x\n', ['no click']),
+    ('instance,y\na,1\n', ["lacks 'x'"]),
+    ('instance,y,x,when\na,1,2,3\n', ["unknown 'when'", 'user,label']),
+    ('instance,y,x,x\na,1,2,3\n', ["twice 'x'"]),
+    ('instance;y;x\na;1;2\n', ["lacks 'instance'", 'separated by commas']),
+    ('instance,y,x\na,1,2\na,1,5,2\n', ['line 3', '4 fields', '3']),
+    ('instance,y,x\na,nan,2\n', ['line 2', 'column y', "'nan'"]),
+    ('instance,y,x\na,1,inf\n', ['line 2', 'column x', 'finite']),
+    ('instance,y,x\na,1,\n', ['line 2', 'column x', "''"]),
+    ('instance,y,x\na,1,2\nA,1,2\n', ['line 3', 'column instance', "'A'"]),
+    ('instance,y,x\nmany#4,1,2\n', ["such as 'many#"]),
+    ('instance,y,x,label\na,1,2,yes\n', ['line 2', 'column label', "'yes'", '1 (positive)']),
+    ('instance,y,x,label\na,1,2,-1\n', ['line 2', 'column label']),
+    ('instance,y,x,user\na,1,2,u\nb,1,2,u\na,3,4,u\n', ['line 4', 'column user', 'line 2']),
+    ('instance,y,x\n"a,1,2\n', ['line', 'unexpected end']),
+    ('instance,y,x\na,1,2\0\n', ['NUL']),
+    (b'instance,y,x\na,1,2\nb\xe9,1,2\n', ['line 3', '0xe9', 'UTF-8']),
+    ('instance,y,x\na,1,2\n'.encode('utf-16'), ['UTF-16']),
+    (RCLICKS + '0,GrabCut,a,second,pc,7,3,20,10,,', ['line 2', 'column click_type', 'first']),
+    (RCLICKS + '0,GrabCut,a,first,pc,7,3,0,10,,', ['line 2', 'column w', 'at least 1']),
+    (RCLICKS + '0,GrabCut,a,first,pc,7,3,9.5,10,,', ['column w', 'whole']),
+    (
+      RCLICKS + '0,GrabCut,a,first,pc,7,3,20,10,,\n0,GrabCut,a,first,pc,7,3,20,11,,',
+      ['line 3', 'column w, h', '20 x 10 as before'],
+    ),
+  ],
+)
+def test_bad_files_are_refused_by_line_and_column(tmp_path, text, parts):
+  message = refused(tmp_path, text)
+  assert str(tmp_path / 'clicks.csv') in message
+  for part in parts:
+    assert part in message
+
+
+def test_a_file_that_is_not_there(tmp_path):
+  with pytest.raises(DataError, match='cannot be read: No such file'):
+    clicks.read_clicks(tmp_path / 'none.csv', NAMES)
+  with pytest.raises(DataError, match='has no column dataset'):
+    clicks.read_clicks(write(tmp_path, 'instance,y,x\na,1,2\n'), NAMES, dataset='GrabCut')
+
+
+def click(y, x, size=None):
+  return clicks.UserClick(2, y, x, size, '')
+
+
+def test_clicks_outside_go_to_the_border():
+  found = clicks.place([click(3, 4), click(-2, 4), click(5, 30), click(9.4, 19.5)], (10, 20))
+  np.testing.assert_array_equal(found.yx, np.float32([[3, 4], [0, 4], [5, 19], [9, 19]]))
+  assert found.clamped.tolist() == [False, True, True, False]
+  with pytest.raises(ValueError, match='were y and x exchanged'):
+    clicks.place([click(15, 4), click(30, 4)], (10, 20))
+
+
+def test_clicks_on_a_larger_version_are_scaled_and_rounded_down():
+  # 40 x 20 shown, 20 x 10 here: column 39 is 19.5, rounded down.
+  found = clicks.place([click(19, 39, (20, 40)), click(5, 8, (20, 40))], (10, 20))
+  np.testing.assert_array_equal(found.yx, np.float32([[9, 19], [2, 4]]))
+  # 1000 x 667 has the proportions of 301 x 201 but for rounding.
+  assert clicks.place([click(0, 999, (667, 1000))], (201, 301)).yx.tolist() == [[0, 300]]
+  with pytest.raises(ValueError, match='20 x 40 pixels and has 20 x 20'):
+    clicks.place([click(1, 1, (20, 40))], (20, 20))
