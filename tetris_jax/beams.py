@@ -51,12 +51,13 @@ def plan(config: AttackConfig) -> tuple[Turns, Turns]:
     )
   found = []
   for searches in (1, 2 * beams):
-    turns = (config.budget - _kept(config)) // (searches * per_turn)
+    turns = (beams * config.budget - _kept(config)) // (searches * per_turn)
     around = int(config.refine_share * turns)
     if turns - around < 1:
+      least = -(-(_kept(config) + 2 * beams * per_turn) // beams)
       raise ValueError(
-        f'budget is {config.budget}; at least {_kept(config) + 2 * beams * per_turn} evaluations '
-        f'a round are needed with per_turn {per_turn} and num_beams {beams}'
+        f'budget is {config.budget}; at least {least} evaluations a round and beam are needed '
+        f'with per_turn {per_turn} and num_beams {beams}'
       )
     found.append(Turns(turns - around, around))
   return found[0], found[1]
@@ -126,7 +127,7 @@ def _search(
     known = None
     if base is not None:
       known = wide.Evaluated(base.iou, base.mask[pixel[:, 0], pixel[:, 1]])
-    tried = wide.wide_search(evaluate, pool, wanted, turns.wide, config, known)
+    tried = wide.wide_search(evaluate, pool, turns.wide, config, known)
     best = wide.extremes(pool, tried, config.num_beams)
     ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
     first = wide.Extremes(best.yx[:, 0], best.iou[:, 0])

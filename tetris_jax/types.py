@@ -137,8 +137,8 @@ class AttackConfig:
     dice_weight: weight of the Dice loss beside the location loss.
     location_slack: a step whose location loss exceeds this multiple of the best one's is refused.
     radius: of the clicked disk, in network pixels.
-    budget: global search: decoder evaluations of one round, all that are kept included; the first
-      round's search serves MIN and MAX together, a later round's is halved between them.
+    budget: global search: decoder evaluations of one round and beam, all that are kept included;
+      the first round's search serves MIN and MAX together, a later round's is halved between them.
     per_turn: clicks that a global search evaluates before it chooses the next.
     refine_share: the share of a global search that looks around the extremes found.
     pool_size: legal pixels among which a global search chooses.
@@ -146,8 +146,7 @@ class AttackConfig:
       1 is the root of the legal region's area.
     mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
     explore: the share of a global search, its first clicks, that goes to the candidate farthest
-      from all tried ones; of the rest a third does, a third is spread by place alone, and a third
-      goes where the extremes may yet move.
+      from all tried ones; of the rest, half is spread by place alone.
     num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
     depth: a global search clicks only deeper than this share of the largest inner distance of the
       legal region; the robot user's click is always a candidate.

@@ -1,14 +1,11 @@
-"""The global search of a click: far from all that was tried, or where the extremes may yet move.
+"""The global search of a click: every next one far from all that was tried.
 
 Forward evaluations only. An answer flips where the click passes from one part of the object to
 another, and parts are told apart by place, by colour, and by which of the masks found so far hold
 them. So the distance between two candidates is that of place and colour plus the share of found
-masks that hold one and not the other, and it is measured anew after every answer. At first the
-next click is the candidate farthest from all tried ones. Many such clicks leave gaps where nothing
-looks odd, so later three rules take turns: that one; the farthest by place alone; and the largest
-expected improvement of the lowest plus of the highest IoU, by inverse distance weighting (Shepard,
-1968) with a spread that grows with the distance (Jones et al., "Efficient Global Optimization",
-1998).
+masks that hold one and not the other, and it is measured anew after every answer. The next click is
+the candidate farthest from all tried ones. Many such clicks leave gaps where nothing looks odd, so
+later every second one is the farthest by place alone.
 """
 
 from __future__ import annotations
@@ -26,8 +23,6 @@ from tetris_jax.types import Array, AttackConfig
 
 __all__ = ['Evaluated', 'Extremes', 'Tried', 'extremes', 'nearest', 'refine', 'wide_search']
 
-# Spread of IoU at unit distance, and the power of distance by which it grows.
-_SPREAD, _POWER = 0.3, 0.25
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 
 
@@ -69,13 +64,6 @@ class Extremes(NamedTuple):
   iou: jax.Array
 
 
-def _improvement(gain: jax.Array, spread: jax.Array) -> jax.Array:
-  """E[max(0, g)] of a normal g with mean `gain` and standard deviation `spread`."""
-  z = gain / spread
-  density = jnp.exp(-0.5 * jnp.square(z)) / math.sqrt(2 * math.pi)
-  return gain * jax.scipy.stats.norm.cdf(z) + spread * density
-
-
 def _squared(feature: jax.Array, others: jax.Array) -> jax.Array:
   """(n, f), (m, f) -> (n, m) squared distances, term by term so that equal rows give 0."""
   terms = (
@@ -109,7 +97,6 @@ def nearest(candidates: Candidates, tried: Tried, config: AttackConfig) -> jax.A
 def wide_search(
   evaluate: Callable[[jax.Array], Evaluated],
   candidates: Candidates,
-  wanted: Array,
   turns: int,
   config: AttackConfig,
   known: Evaluated | None = None,
@@ -119,7 +106,6 @@ def wide_search(
   Args:
     evaluate: (per_turn, 2) image pixels -> `Evaluated` at the candidates' pixels.
     candidates: at least one exists.
-    wanted: (2,) float32, the weight of a lower and of a higher IoU.
     turns: decoder calls.
     config: per_turn, mask_weight, explore.
     known: what is known of the first candidate, with iou () and mask (num_candidates,). It is not
@@ -128,7 +114,6 @@ def wide_search(
   Returns:
     What was tried.
   """
-  wanted = jnp.asarray(wanted)
   count, per_turn = candidates.exists.shape[0], config.per_turn
   done = 0 if known is None else 1
   total = done + turns * per_turn
@@ -136,7 +121,7 @@ def wide_search(
   place = candidates.feature[:, :2]
   first = int(config.explore * total)
 
-  def select(turn: jax.Array, index: jax.Array, iou: jax.Array, side: jax.Array) -> jax.Array:
+  def select(turn: jax.Array, index: jax.Array, side: jax.Array) -> jax.Array:
     """The next `per_turn` candidates; `side` is (total, count): 1, -1, and 0 for "not tried"."""
     before = done + turn * per_turn
     tried = jnp.arange(total) < before
@@ -148,25 +133,14 @@ def wide_search(
     nearest = jnp.min(jnp.where(tried[None], apart, jnp.inf), axis=1, initial=1e3)
     placed = _squared(place, place[index])
     placed = jnp.min(jnp.where(tried[None], placed, jnp.inf), axis=1, initial=1e3)
-    # Inverse distance to the fourth power.
-    share = jnp.where(tried[None], 1 / jnp.square(apart), 0.0)
-    known = jnp.where(tried & jnp.isfinite(iou), iou, 0.0)
-    usable = jnp.where(jnp.isfinite(iou)[None], share, 0.0)
-    mean = (usable @ known) / jnp.maximum(jnp.sum(usable, axis=1), 1e-30)
-    lowest = jnp.min(jnp.where(tried & jnp.isfinite(iou), iou, 1.0))
-    highest = jnp.max(jnp.where(tried & jnp.isfinite(iou), iou, 0.0))
     free = candidates.exists & ~jnp.any(
       (jnp.arange(count)[:, None] == index[None]) & tried[None], axis=1
     )
     chosen = []
     for k in range(per_turn):
       at = before + k
-      spread = _SPREAD * nearest**_POWER
-      promise = wanted[0] * _improvement(lowest - mean, spread)
-      promise += wanted[1] * _improvement(mean - highest, spread)
-      rule = jnp.where(at < first, 0, (at - first) % 3)
-      value = jnp.where(rule == 0, nearest, jnp.where(rule == 1, placed, promise))
-      value = jnp.where(free, value, -1.0)
+      by_place = (at >= first) & ((at - first) % 2 == 1)
+      value = jnp.where(free, jnp.where(by_place, placed, nearest), -1.0)
       pick = jnp.where(at == 0, 0, jnp.argmax(value)).astype(jnp.int32)
       chosen.append(pick)
       free = free & (jnp.arange(count) != pick)
@@ -179,7 +153,7 @@ def wide_search(
 
   def one_turn(turn, carry):
     index, iou, side = carry
-    picked = select(turn, index, iou, side)
+    picked = select(turn, index, side)
     found = evaluate(candidates.yx[picked])
     at = done + turn * per_turn
     index = lax.dynamic_update_slice_in_dim(index, picked, at, 0)
