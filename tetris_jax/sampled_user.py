@@ -25,7 +25,17 @@ from tetris_jax.robot import clicked_pixels, error_regions, next_click
 from tetris_jax.scene import each_row, full_precision, in_parts, look
 from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter
 
-__all__ = ['BASE', 'NUM_GROUPS', 'User', 'Walked', 'draw', 'groups', 'mass_slice', 'walk']
+__all__ = [
+  'BASE',
+  'NUM_GROUPS',
+  'User',
+  'Walked',
+  'check_prior',
+  'draw',
+  'groups',
+  'mass_slice',
+  'walk',
+]
 
 NUM_GROUPS = 10
 """G1, the least likely clicks, to G10, as in RClicks (arXiv 2410.11722)."""
@@ -89,6 +99,13 @@ def groups(prior: str) -> list[User]:
     )
   edges = [number / NUM_GROUPS for number in range(NUM_GROUPS + 1)]
   return [User(prior, low, high) for low, high in itertools.pairwise(edges)]
+
+
+def check_prior(prior: str) -> None:
+  """Raises ValueError for a name that is none of a click prior."""
+  if prior == 'robot':
+    raise ValueError('the robot user is no prior')
+  _sigma(prior)
 
 
 def _sigma(prior: str) -> float:
