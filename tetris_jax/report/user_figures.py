@@ -52,20 +52,23 @@ def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> b
   order = np.argsort([some.max() - some.min() for some in iou], kind='stable')
   quantiles = np.array([np.quantile(iou[k], (0, 0.25, 0.5, 0.75, 1)) for k in order]).T
   robot = [100 * found[k]['robot']['iou'] for k in order]
-  place = np.arange(len(order))
+  place = np.arange(1, len(order) + 1)
+  width = float(np.clip(240 / len(order), 1.5, 8))
   figure, (axis,) = _figure(1, 8, 4.2)
-  axis.vlines(place, quantiles[0], quantiles[4], color=_COLOURS[0], alpha=0.35, lw=3,
+  axis.vlines(place, quantiles[0], quantiles[4], color=_COLOURS[0], alpha=0.3, lw=width,
               label='all users')
-  axis.vlines(place, quantiles[1], quantiles[3], color=_COLOURS[0], lw=3, label='middle half')
-  axis.plot(place, quantiles[2], '_', color='white', ms=4)
-  axis.plot(place, robot, 'o', color=_BLACK, ms=3.5, label='robot user')
+  axis.vlines(place, quantiles[1], quantiles[3], color=_COLOURS[0], alpha=0.55, lw=width,
+              label='middle half')
+  axis.plot(place, quantiles[2], '_', color=_COLOURS[1], ms=width + 3, mew=2, label='median')
+  axis.plot(place, robot, 'o', color=_BLACK, ms=max(2.0, width / 1.6), label='robot user')
+  axis.set_xlim(0.4, len(order) + 0.6)
   axis.set_ylim(-2, 102)
   axis.set_ylabel('IoU x100 after one click', fontsize=12)
   axis.set_xlabel('Instances by spread', fontsize=12)
   axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
   clicks = sum(map(len, iou))
   axis.set_title(f'{model}, {source}: {clicks} clicks on {len(iou)} instances', fontsize=12)
-  figure.legend(loc='outside lower center', ncols=3, frameon=False, fontsize=11)
+  figure.legend(loc='outside lower center', ncols=4, frameon=False, fontsize=11)
   return _png(figure)
 
 
@@ -92,7 +95,7 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
       share = 100 * np.arange(len(ordered) + 1) / len(ordered)
       axis.step(np.append(0, ordered), share, where='post', color=colour, lw=2,
                 label=f'{source} ({len(ordered)})' if axis is axes[0] else None)
-  for axis, name in zip(axes, ('pixels', '% of the image diagonal'), strict=True):
+  for axis, name in zip(axes, ('pixels', '% of diagonal'), strict=True):
     axis.set_xlabel(f"Distance to the robot user's click, {name}", fontsize=12)
     axis.set_ylabel('Clicks within, %', fontsize=12)
     axis.set_xlim(left=0)
@@ -122,7 +125,7 @@ def draw_rounds(summary: Mapping[str, Any]) -> bytes:
   colours = [_BLACK if name == 'base' else _COLOURS[0] for name in names]
   axes[0].bar(range(len(names)), height, color=colours, yerr=[low, high], ecolor='0.45', capsize=3)
   axes[0].set_xticks(range(len(names)), names, rotation=45, ha='right', rotation_mode='anchor')
-  axes[0].set_ylabel('NoC@90 (bars: 95 % intervals)', fontsize=12)
+  axes[0].set_ylabel('NoC@90, with 95 % intervals', fontsize=12)
   axes[0].set_ylim(0, summary['num_clicks'] * 1.05)
   shown = [name for name in names if not name.startswith('G') or name in ('G1', 'G10')]
   for colour, name in zip(_COLOURS * len(shown), [n for n in shown if n != 'base'], strict=False):
