@@ -166,9 +166,9 @@ def execute(settings: Settings) -> int:
   dataset = whole.select(range(min(base.limit or len(whole), len(whole))))
   file = _read_clicks(settings, whole.names, dataset.names)
   for reason, lines in file.left_out.items() if file else ():
+    count = f'{len(lines)} click{"" if len(lines) == 1 else "s"}'
     print(
-      f'note: --clicks={settings.clicks}: {len(lines)} clicks left out, {reason} (first in line '
-      f'{lines[0]})',
+      f'note: --clicks={settings.clicks}: {count} left out, {reason} (first in line {lines[0]})',
       file=sys.stderr,
     )
   attacked = _attacks(settings.workdirs)

@@ -214,7 +214,7 @@ def walk(
     num_clicks: rounds.
     key: folded with each instance's id, the user's fields and the round, so that a draw depends
       neither on the batch nor on the other users.
-    at_once: trajectories that go through the decoder together. Default: one on a CPU, all
+    at_once: trajectories that go through the decoder together, at most. Default: 1 on a CPU, 64
       elsewhere.
 
   Raises:
@@ -225,8 +225,8 @@ def walk(
   for user in users:
     if not 0 <= user.low < user.high <= 1:
       raise ValueError(f'{user}: expected 0 <= low < high <= 1')
-  if at_once is None and jax.default_backend() == 'cpu':
-    at_once = 1
+  if at_once is None:
+    at_once = 1 if jax.default_backend() == 'cpu' else 64
   column = lambda values, kind: jnp.array(list(values), kind)
   rule = _Rule(
     column((user.prior == 'robot' for user in users), bool),
@@ -247,7 +247,7 @@ def _walk(
   users: int,
   num_clicks: int,
   key: jax.Array,
-  at_once: int | None,
+  at_once: int,
 ) -> Walked:
   scene = look(segmenter, batch, at_once)
   rows = (scene.mask.shape[0], users)
