@@ -177,6 +177,7 @@ def test_models_are_compared_and_written(tmp_path):
         assert (folder / line.partition('(')[2][:-1]).is_file()
     assert (folder / 'summary.json').is_file()
   assert (tmp_path / 'figures' / 'models_0.png').is_file()
+  assert '(figures/models_0.png)' in page.read_text()
   with pytest.raises(WorkdirError, match='of no model and data set of --compare'):
     user_report.write_comparison(tmp_path / 'x', found, [attack_run('stranger')])
 

@@ -199,6 +199,7 @@ def _markdown(
   summaries: Sequence[Mapping[str, Any]],
   lines: Sequence[Mapping[str, Any]],
   correlations: Sequence[Mapping[str, Any]],
+  pictures: Sequence[str],
 ) -> str:
   numbers = ('robot', 'mean', 'std', 'nsr', 'd', 'inside', 'attack_d1', 'attack_d')
   cells = [
@@ -231,6 +232,7 @@ def _markdown(
       f'Spearman\'s correlation of D under attack with D under users, over at least '
       f'{FEWEST_MODELS} models, on the instances that both have.',
       table(['Data set', 'Clicks from', 'Preset', 'with D@1', 'with D', 'models'], entries),
+      *(f'![D under users beside D under attack]({name})' for name in pictures),
     ]
   return '\n\n'.join(parts) + '\n'
 
@@ -270,14 +272,16 @@ def write_comparison(
     summaries.append(write_run(workdir, rows, run.config, run.totals, mine))
   lines = _lines(runs, summaries)
   correlations = ranks(lines)
+  pictures = []
   for number, one in enumerate(correlations):
     if one['models'] > 1:
       key = ('dataset', 'source', 'preset')
       some = [line for line in lines if all(line[name] == one[name] for name in key)]
       title = f'{one["dataset"]}, {one["source"]}, {one["preset"]}'
       picture = user_figures.draw_models(some, title)
-      results.write_atomically(root / 'figures' / f'models_{number}.png', picture)
-  text = _markdown(runs, summaries, lines, correlations)
+      pictures.append(f'figures/models_{number}.png')
+      results.write_atomically(root / pictures[-1], picture)
+  text = _markdown(runs, summaries, lines, correlations, pictures)
   results.write_atomically(root / 'comparison.md', text.encode())
   document = {'runs': lines, 'correlations': correlations}
   results.Workdir(root).write_json('comparison.json', document)
