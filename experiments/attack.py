@@ -35,8 +35,10 @@ from tetris_jax.report import write
 __all__ = [
   'Settings',
   'UsageError',
+  'configuration',
   'execute',
   'join',
+  'keep_compiled_programs',
   'main',
   'open_dataset',
   'open_preset',
@@ -252,7 +254,7 @@ def open_segmenter(settings: Settings) -> types.Segmenter:
     raise UsageError(f'{flag}: {error}') from error
 
 
-def _configuration(
+def configuration(
   settings: Settings,
   config: types.AttackConfig,
   info: types.ModelInfo,
@@ -297,7 +299,7 @@ def version(package: str) -> str:
     return 'not installed'
 
 
-def _keep_compiled_programs() -> None:
+def keep_compiled_programs() -> None:
   """Lets JAX keep compiled programs between runs, unless the user has chosen a folder for them."""
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
@@ -328,8 +330,8 @@ def execute(settings: Settings) -> int:
   config, settings = open_preset(settings)
   dataset = open_dataset(settings)
   segmenter = open_segmenter(settings)
-  _keep_compiled_programs()
-  described = _configuration(settings, config, segmenter.info, dataset)
+  keep_compiled_programs()
+  described = configuration(settings, config, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     attacker = runner.Attacker(segmenter, config, settings.seed, with_masks=pictures > 0)

@@ -19,7 +19,7 @@ from experiments import progress as progress_lib
 from tetris_jax import data, mesh, results, rows, types
 from tetris_jax.report import overlay
 
-__all__ = ['Attacker', 'fingerprint', 'listed', 'picture_name', 'run']
+__all__ = ['Attacker', 'fingerprint', 'listed', 'picture_name', 'reason_of', 'run']
 
 _LONGEST_REASON = 300
 _LONGEST_NAME = 80
@@ -116,7 +116,8 @@ def picture_name(index: int, instance: str) -> str:
   return f'{index:05d}_{safe}.png'
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+  """An exception as the reason of a failed row: its type and first line, cut."""
   first = (str(error).strip().splitlines() or ['no message'])[0]
   return f'{type(error).__name__}: {first}'[:_LONGEST_REASON]
 
@@ -191,7 +192,7 @@ class _Run:
   def failed(self, prepared: _Prepared, error: Exception) -> results.Shard:
     """A shard that says why a batch raised; resuming the run tries the batch again."""
     self.progress.say(''.join(traceback.format_exception(error)).rstrip())
-    reason = _reason(error)
+    reason = reason_of(error)
     made = [_rejected_row(rejected) for rejected in prepared.rejected]
     known = {row['instance'] for row in made}
     made += [
@@ -215,7 +216,7 @@ class _Run:
         try:
           picture = overlay.draw(sample.instance, sample.image, sample.mask, one)
         except Exception as error:  # Numbers are not given up for a picture.
-          self.progress.say(f'{sample.instance!r} was not drawn: {_reason(error)}')
+          self.progress.say(f'{sample.instance!r} was not drawn: {reason_of(error)}')
           continue
         name = picture_name(index, sample.instance)
         results.write_atomically(self.workdir.path / 'figures' / name, picture)

@@ -115,8 +115,6 @@ def test_bad_files_are_refused_by_line_and_column(tmp_path, text, parts):
 def test_a_file_that_is_not_there(tmp_path):
   with pytest.raises(DataError, match='cannot be read: No such file'):
     clicks.read_clicks(tmp_path / 'none.csv', NAMES)
-  with pytest.raises(DataError, match='has no column dataset'):
-    clicks.read_clicks(write(tmp_path, 'instance,y,x\na,1,2\n'), NAMES, dataset='GrabCut')
 
 
 def click(y, x, size=None):

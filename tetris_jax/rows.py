@@ -9,7 +9,7 @@ import numpy as np
 
 from tetris_jax import checks, priors, types
 
-__all__ = ['empty_row', 'trajectory_rows']
+__all__ = ['empty_row', 'floats', 'trajectory_rows']
 
 _DECIMALS = 6
 
@@ -17,6 +17,12 @@ _DECIMALS = 6
 def _float(value: Any) -> float:
   """The shortest decimal that gives back the same float32, as a Python float."""
   return float(str(np.float32(value)))
+
+
+def floats(values: Any) -> Any:
+  """float32 numbers of an array as nested lists of the shortest decimals that restore them."""
+  values = np.asarray(values, np.float32)
+  return [floats(some) for some in values] if values.ndim else _float(values)
 
 
 def _modes(values: np.ndarray, convert: Any) -> dict[str, Any]:

@@ -25,7 +25,17 @@ from tetris_jax.robot import clicked_pixels, error_regions, next_click
 from tetris_jax.scene import each_row, full_precision, in_parts, look
 from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter
 
-__all__ = ['BASE', 'NUM_GROUPS', 'User', 'Walked', 'draw', 'groups', 'mass_slice', 'walk']
+__all__ = [
+  'BASE',
+  'NUM_GROUPS',
+  'User',
+  'Walked',
+  'check_prior',
+  'draw',
+  'groups',
+  'mass_slice',
+  'walk',
+]
 
 NUM_GROUPS = 10
 """G1, the least likely clicks, to G10, as in RClicks (arXiv 2410.11722)."""
@@ -89,6 +99,13 @@ def groups(prior: str) -> list[User]:
     )
   edges = [number / NUM_GROUPS for number in range(NUM_GROUPS + 1)]
   return [User(prior, low, high) for low, high in itertools.pairwise(edges)]
+
+
+def check_prior(prior: str) -> None:
+  """Raises ValueError for a name that is none of a click prior."""
+  if prior == 'robot':
+    raise ValueError('the robot user is no prior')
+  _sigma(prior)
 
 
 def _sigma(prior: str) -> float:
@@ -197,7 +214,7 @@ def walk(
     num_clicks: rounds.
     key: folded with each instance's id, the user's fields and the round, so that a draw depends
       neither on the batch nor on the other users.
-    at_once: trajectories that go through the decoder together. Default: one on a CPU, all
+    at_once: trajectories that go through the decoder together, at most. Default: 1 on a CPU, 64
       elsewhere.
 
   Raises:
@@ -208,8 +225,8 @@ def walk(
   for user in users:
     if not 0 <= user.low < user.high <= 1:
       raise ValueError(f'{user}: expected 0 <= low < high <= 1')
-  if at_once is None and jax.default_backend() == 'cpu':
-    at_once = 1
+  if at_once is None:
+    at_once = 1 if jax.default_backend() == 'cpu' else 64
   column = lambda values, kind: jnp.array(list(values), kind)
   rule = _Rule(
     column((user.prior == 'robot' for user in users), bool),
@@ -230,7 +247,7 @@ def _walk(
   users: int,
   num_clicks: int,
   key: jax.Array,
-  at_once: int | None,
+  at_once: int,
 ) -> Walked:
   scene = look(segmenter, batch, at_once)
   rows = (scene.mask.shape[0], users)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tetris_jax.data.benchmarks import BENCHMARKS, Benchmark, read_benchmark
 from tetris_jax.data.canvas import Group, canvas_for, instance_id, plan, stack
-from tetris_jax.data.clicks import RCLICKS_NAMES, ClickFile, place, read_clicks
+from tetris_jax.data.clicks import RCLICKS_NAMES, ClickFile, UserClick, place, read_clicks
 from tetris_jax.data.coco import read_coco, read_coco_panoptic
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.folder import read_folder
@@ -31,6 +31,7 @@ __all__ = [
   'Rejected',
   'Sample',
   'UnreadableImage',
+  'UserClick',
   'canvas_for',
   'instance_id',
   'open_dataset',

@@ -217,8 +217,8 @@ def _rclicks(
   there = {row['dataset'] for _, row in reader.rows}
   if dataset is None and len(there) > 1:
     raise DataError(
-      f'--clicks={reader.path} holds clicks on {", ".join(sorted(there))}; say which ones are meant '
-      'by --clicks_dataset'
+      f'--clicks={reader.path} holds clicks on {", ".join(sorted(there))}; say which ones are '
+      'meant by --clicks_dataset'
     )
   if dataset is not None and dataset not in there:
     raise DataError(
@@ -300,7 +300,8 @@ def read_clicks(
     path: of the file, CSV in UTF-8.
     names: of all instances of the data set.
     selected: those that are evaluated; default: all. Clicks on the others are left out.
-    dataset: what RClicks' column `dataset` has to say; needed where it says several things.
+    dataset: what RClicks' column `dataset` has to say; needed where it says several things, and
+      without meaning for plain columns.
 
   Raises:
     DataError: the file cannot be read, or a column or a cell of it is not as described; the
@@ -312,8 +313,6 @@ def read_clicks(
   wanted = known if selected is None else frozenset(selected)
   if layout == 'rclicks':
     found = _rclicks(reader, known, _owners(names), dataset)
-  elif dataset is not None:
-    raise DataError(f'--clicks_dataset={dataset}: {path} has no column dataset')
   else:
     found = _plain(reader, known)
   clicks: dict[str, list[UserClick]] = {}

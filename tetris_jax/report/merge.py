@@ -84,8 +84,12 @@ class Run:
     return f'{self.model}-{self.dataset}-{self.preset}'
 
 
-def find_workdirs(paths: Sequence[str]) -> list[pathlib.Path]:
+def find_workdirs(paths: Sequence[str], flag: str = '--workdirs') -> list[pathlib.Path]:
   """The work folders that are meant: each path one, or a folder of shards, or a pattern of them.
+
+  Args:
+    paths: as the flag has them.
+    flag: its name, for errors.
 
   Raises:
     WorkdirError: a path leads to none, or to one that another path has led to.
@@ -99,14 +103,14 @@ def find_workdirs(paths: Sequence[str]) -> list[pathlib.Path]:
       here += sorted(config.parent for config in place.glob('shard-*/config.json'))
     if not here:
       raise WorkdirError(
-        f'--workdirs: {path} is no work folder and holds no shards (neither config.json nor '
+        f'{flag}: {path} is no work folder and holds no shards (neither config.json nor '
         'shard-*/config.json is there)'
       )
     found += here
   seen: set[pathlib.Path] = set()
   for folder in found:
     if folder.resolve() in seen:
-      raise WorkdirError(f'--workdirs names {folder} twice')
+      raise WorkdirError(f'{flag} names {folder} twice')
     seen.add(folder.resolve())
   return found
 
@@ -138,15 +142,24 @@ def read_piece(folder: pathlib.Path) -> Piece:
   return piece
 
 
-def collect(folders: Sequence[pathlib.Path]) -> list[Run]:
+def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Run]:
   """Whole runs of the work folders, ordered by data set, model and preset.
 
+  Args:
+    folders: of one program of experiments.
+    program: its name.
+
   Raises:
-    WorkdirError: see `read_piece` and `merge`.
+    WorkdirError: see `read_piece` and `merge`; or a folder of another program.
   """
   groups: dict[tuple[str, str, str], list[Piece]] = {}
   for folder in folders:
     piece = read_piece(folder)
+    found = piece.config.get('program', 'attack')
+    if found != program:
+      raise WorkdirError(
+        f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
+      )
     groups.setdefault(piece.name, []).append(piece)
   runs = [merge(pieces) for pieces in groups.values()]
   return sorted(runs, key=lambda run: (run.dataset, run.model, run.preset))

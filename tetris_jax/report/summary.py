@@ -10,7 +10,7 @@ import numpy as np
 
 from tetris_jax import metrics, priors
 
-__all__ = ['ORDER', 'curves', 'summarise']
+__all__ = ['ORDER', 'curves', 'entry', 'summarise']
 
 ORDER = ('min', 'base', 'max')
 """Modes as a table lists them."""
@@ -48,7 +48,8 @@ def _rounded(value: float | None) -> float | None:
   return None if value is None else round(value, _DECIMALS)
 
 
-def _entry(estimate: metrics.Estimate) -> dict[str, Any]:
+def entry(estimate: metrics.Estimate) -> dict[str, Any]:
+  """An estimate as a summary holds it, rounded to six decimals."""
   value, low, high, n = estimate
   return {'value': _rounded(value), 'low': _rounded(low), 'high': _rounded(high), 'n': n}
 
@@ -60,18 +61,18 @@ def _by_mode(
 
 
 def _mean_auc(iou: np.ndarray) -> dict[str, Any]:
-  return _entry(metrics.mean(metrics.iou_auc(iou)))
+  return entry(metrics.mean(metrics.iou_auc(iou)))
 
 
 def _mean_per_click(iou: np.ndarray) -> list[dict[str, Any]]:
-  return [_entry(estimate) for estimate in metrics.means(iou)]
+  return [entry(estimate) for estimate in metrics.means(iou)]
 
 
 def _mean_difference(by_mode: Mapping[str, np.ndarray | None]) -> dict[str, Any] | None:
   low, high = by_mode['min'], by_mode['max']
   if low is None or high is None:
     return None
-  return _entry(metrics.mean(metrics.robustness(low, high)))
+  return entry(metrics.mean(metrics.robustness(low, high)))
 
 
 def _at_qualities(
@@ -85,7 +86,7 @@ def _at_qualities(
 
 
 def _mean_noc(iou: np.ndarray, quality: float) -> dict[str, Any]:
-  return _entry(metrics.mean(metrics.noc(iou, quality)))
+  return entry(metrics.mean(metrics.noc(iou, quality)))
 
 
 def _values(estimates: Any) -> Any:

@@ -8,32 +8,34 @@ from typing import Any
 from tetris_jax import metrics
 from tetris_jax.report.summary import ORDER
 
-__all__ = ['markdown']
+__all__ = ['cell', 'facts', 'interval', 'markdown', 'table', 'troubles', 'x100']
 
 _MOST_LISTED = 50
 _MOST_VULNERABLE = 10
 _NOTHING = '-'
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[str]], rest: str = '---:') -> str:
+def table(head: Sequence[str], lines: Sequence[Sequence[str]], rest: str = '---:') -> str:
   """A Markdown table, its first column to the left and the rest as their rule says."""
   rule = ['---', *[rest] * (len(head) - 1)]
   return '\n'.join(f'| {" | ".join(cells)} |' for cells in [head, rule, *lines])
 
 
-def _x100(value: float | None) -> str:
+def x100(value: float | None) -> str:
+  """A number in [0, 1] as the field prints it; "-" for none."""
   if value is None:
     return _NOTHING
   return f'{round(100 * value, 1) + 0.0:.1f}'  # + 0.0 turns -0.0 into 0.0.
 
 
-def _interval(estimate: Mapping[str, Any] | None) -> str:
+def interval(estimate: Mapping[str, Any] | None) -> str:
+  """Both ends of an estimate's interval, x100; "-" where there is none."""
   if estimate is None or estimate['low'] is None:
     return _NOTHING
-  return f'{_x100(estimate["low"])} to {_x100(estimate["high"])}'
+  return f'{x100(estimate["low"])} to {x100(estimate["high"])}'
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
   """Text that neither ends a table's cell nor its line."""
   text = text.encode(errors='replace').decode()
   return ' '.join(text.replace('|', '\\|').split())
@@ -49,16 +51,16 @@ def _scores(summary: Mapping[str, Any]) -> str:
   for mode in _run_modes(summary):
     iou, biou = estimates['iou_auc'][mode], estimates['biou_auc'][mode]
     lines.append(
-      [mode.upper(), _x100(iou['value']), _interval(iou)]
-      + [_x100(biou['value']), _interval(biou), str(iou['n'])]
+      [mode.upper(), x100(iou['value']), interval(iou)]
+      + [x100(biou['value']), interval(biou), str(iou['n'])]
     )
   if summary['d']['value'] is not None:
     iou, biou = summary['d'], summary['biou_d']
     lines.append(
-      ['**D = MAX - MIN**', f'**{_x100(iou["value"])}**', _interval(iou)]
-      + [_x100(biou['value']), _interval(biou), str(iou['n'])]
+      ['**D = MAX - MIN**', f'**{x100(iou["value"])}**', interval(iou)]
+      + [x100(biou['value']), interval(biou), str(iou['n'])]
     )
-  return _table(['', 'IoU-AuC', '95 % interval', 'BIoU-AuC', '95 % interval', 'n'], lines)
+  return table(['', 'IoU-AuC', '95 % interval', 'BIoU-AuC', '95 % interval', 'n'], lines)
 
 
 def _click_counts(summary: Mapping[str, Any]) -> str:
@@ -69,7 +71,7 @@ def _click_counts(summary: Mapping[str, Any]) -> str:
     noc = [f'{summary["noc"][quality][mode]:.2f}' for quality in qualities]
     nof = [str(summary['nof'][quality][mode]) for quality in qualities]
     lines.append([mode.upper(), *noc, *nof, str(summary['n_ok'])])
-  return _table(head, lines)
+  return table(head, lines)
 
 
 def _per_click(summary: Mapping[str, Any]) -> str:
@@ -81,9 +83,9 @@ def _per_click(summary: Mapping[str, Any]) -> str:
   for click in range(summary['num_clicks']):
     cells = [str(click + 1)]
     for key in ('per_click', 'per_click_biou'):
-      cells += [_x100(summary[key][mode][click]) for mode in modes]
+      cells += [x100(summary[key][mode][click]) for mode in modes]
     lines.append(cells)
-  return _table(head, lines)
+  return table(head, lines)
 
 
 def _first_click(summary: Mapping[str, Any]) -> str:
@@ -136,27 +138,29 @@ def _instances(
   lines = []
   for index, row in sorted(ok, key=score, reverse=searched)[:_MOST_VULNERABLE]:
     file = picture(index, row['instance'])
-    name = _cell(row['instance'])
-    first = [_x100(row['iou'][mode][0]) for mode in ORDER if row['iou'][mode] is not None]
-    lines.append([f'[{name}]({file})' if file else name, _x100(score((index, row))), *first])
+    name = cell(row['instance'])
+    first = [x100(row['iou'][mode][0]) for mode in ORDER if row['iou'][mode] is not None]
+    lines.append([f'[{name}]({file})' if file else name, x100(score((index, row))), *first])
   modes = [mode.upper() for mode in ORDER if ok[0][1]['iou'][mode] is not None]
   head = ['Instance', 'D' if searched else 'IoU-AuC', *(f'{mode} at 1 click' for mode in modes)]
   title = 'Largest D' if searched else 'Lowest IoU-AuC'
-  return f'## {title}\n\n{_table(head, lines)}'
+  return f'## {title}\n\n{table(head, lines)}'
 
 
-def _troubles(rows: Sequence[Mapping[str, Any]]) -> str:
+def troubles(rows: Sequence[Mapping[str, Any]]) -> str:
+  """The instances without numbers and why, as a section."""
   bad = [row for row in rows if row['status'] != 'ok']
   lines = [
-    [_cell(row['instance']), row['status'], _cell(row['reason'])] for row in bad[:_MOST_LISTED]
+    [cell(row['instance']), row['status'], cell(row['reason'])] for row in bad[:_MOST_LISTED]
   ]
-  text = '## Instances without numbers\n\n' + _table(['Instance', 'Status', 'Reason'], lines, '---')
+  text = '## Instances without numbers\n\n' + table(['Instance', 'Status', 'Reason'], lines, '---')
   if len(bad) > _MOST_LISTED:
     text += f'\n\n... and {len(bad) - _MOST_LISTED} more, see `rows.jsonl`.'
   return text
 
 
-def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+  """What was run, on what and how fast, as a section."""
   flags, versions, devices = config['flags'], config['versions'], config['devices']
   where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
   speed = summary['evaluations_per_second']
@@ -172,8 +176,8 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
     ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
   ]
-  cells = [[name, _cell(str(value))] for name, value in lines]
-  return '## Run\n\n' + _table(['', ''], cells, '---')
+  cells = [[name, cell(str(value))] for name, value in lines]
+  return '## Run\n\n' + table(['', ''], cells, '---')
 
 
 def markdown(
@@ -214,6 +218,6 @@ def markdown(
   else:
     parts.append('No instance was measured.')
   if summary['n_ok'] < len(rows):
-    parts.append(_troubles(rows))
-  parts.append(_facts(summary, config))
+    parts.append(troubles(rows))
+  parts.append(facts(summary, config))
   return '\n\n'.join(parts) + '\n'

@@ -1,0 +1,322 @@
+"""The users program on a toy model: rows, resumption, shards, attacks, and what it refuses."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types as python_types
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+import tetris_jax
+from experiments import attack, report, user_runner, users
+from tetris_jax import data, priors, results, types
+
+SIZES = ((40, 56), (48, 48), (64, 40))
+
+
+@pytest.fixture(autouse=True)
+def toy_zoo(monkeypatch, tmp_path_factory):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+  monkeypatch.setattr(attack, 'zoo', toy)
+
+
+@pytest.fixture(scope='module')
+def data_dir(tmp_path_factory):
+  path = tmp_path_factory.mktemp('users') / 'dev'
+  toy.write_folder(path, SIZES)
+  return path
+
+
+CLICKS = (
+  'instance,y,x,user\n'
+  'p0,20,28,ann\np0,14.5,30,bo\np0,-3,28,cy\np0,2,2,di\n'
+  'p1,24,24,ann\np1,30,20,bo\n'
+)
+
+
+@pytest.fixture(scope='module')
+def clicks(tmp_path_factory):
+  path = tmp_path_factory.mktemp('clicks') / 'clicks.csv'
+  path.write_text(CLICKS)
+  return path
+
+
+def settings(data_dir, workdir, *, base=None, **changes):
+  asked = {'model': 'toy', 'dataset': 'folder', 'data_dir': str(data_dir), 'batch_size': 2}
+  asked |= {'workdir': str(workdir), 'num_clicks': 2} | (base or {})
+  return users.Settings(attack.Settings(**asked), **changes)
+
+
+def sampled(data_dir, workdir, *, base=None, **changes):
+  asked = {'num_users': 5, 'priors': ('uniform', 'gaussian_0.05')} | changes
+  return settings(data_dir, workdir, base=base, **asked)
+
+
+def rows_of(workdir):
+  return results.read_rows(workdir / 'rows.jsonl')
+
+
+def summary_of(workdir):
+  return json.loads((workdir / 'summary.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def made(data_dir, clicks, tmp_path_factory):
+  """A run of clicks of a file, and one of sampled users in all rounds."""
+  patch = pytest.MonkeyPatch()
+  patch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
+  patch.setattr(attack, 'zoo', toy)
+  root = tmp_path_factory.mktemp('made')
+  assert users.execute(settings(data_dir, root / 'file', clicks=str(clicks))) == 0
+  assert users.execute(sampled(data_dir, root / 'sampled')) == 0
+  patch.undo()
+  return root
+
+
+def test_every_click_of_the_file_has_its_own_number(made, data_dir):
+  first, second, third = rows_of(made / 'file')
+  assert [row['status'] for row in (first, second, third)] == ['ok', 'ok', 'skipped']
+  assert third['reason'] == 'the file has no first click on it'
+  found = first['users']['file']
+  assert found['yx'] == [[20.0, 28.0], [14.5, 30.0], [0.0, 28.0], [2.0, 2.0]]
+  assert found['line'] == [2, 3, 4, 5] and found['user'] == ['ann', 'bo', 'cy', 'di']
+  assert found['clamped'] == [False, False, True, False]
+  assert found['on_object'][3] is False and found['on_object'][0] is True
+  assert first['trajectories'] == {} and first['forward'] == 5
+  # The same clicks, one by one, as the first of trajectories of their own.
+  sample = data.open_dataset('folder', str(data_dir))[0]
+  batch, _ = data.stack([sample], (128, 128), 1)
+  yx = np.array([first['robot']['yx'], *found['yx']], np.float32)[None, :, None]
+  alone = jax.jit(lambda b, c: tetris_jax.replay(toy.segmenter(), b, c))(
+    batch, types.Clicks(yx, np.ones((1, 5, 1), np.int32))
+  )
+  np.testing.assert_allclose(
+    [first['robot']['iou'], *found['iou']], np.asarray(alone.iou)[0, :, 0], atol=1e-6
+  )
+  np.testing.assert_allclose(found['biou'], np.asarray(alone.biou)[0, 1:, 0], atol=1e-6)
+  summary = summary_of(made / 'file')
+  assert (summary['n_ok'], summary['n_skipped']) == (2, 1)
+  one = summary['users']['file']
+  assert (one['n'], one['n_clicks'], one['n_clamped']) == (2, 6, 1)
+  mean = (np.mean(found['iou']) + np.mean(second['users']['file']['iou'])) / 2
+  assert one['mean']['value'] == pytest.approx(mean, abs=1e-6)
+  names = sorted(file.name for file in (made / 'file' / 'figures').iterdir())
+  assert names == ['distance.png', 'spread_file.png']
+
+
+def test_sampled_users_click_on_the_object_and_walk(made, data_dir):
+  rows = rows_of(made / 'sampled')
+  walks = ['base', *(f'G{k}' for k in range(1, 11)), 'uniform', 'gaussian_0.05']
+  dataset = data.open_dataset('folder', str(data_dir))
+  for row, sample in zip(rows, dataset, strict=True):
+    assert list(row['users']) == ['uniform', 'gaussian_0.05']
+    for found in row['users'].values():
+      assert len(found['iou']) == 5 and all(found['on_object'])
+      assert all(sample.mask[int(y), int(x)] for y, x in found['yx'])
+    assert list(row['trajectories']) == walks
+    base = row['trajectories']['base']
+    assert base['clicks'][0][:2] == row['robot']['yx']
+    assert base['iou'][0] == pytest.approx(row['robot']['iou'], abs=1e-6)
+    assert row['forward'] == 1 + 10 + 13 * 2
+  near = summary_of(made / 'sampled')['users']
+  pixels = {source: one['distance_pixels']['mean'] for source, one in near.items()}
+  assert pixels['gaussian_0.05'] < pixels['uniform']
+  assert summary_of(made / 'sampled')['groups']['mean']['n'] == 3
+  assert (made / 'sampled' / 'figures' / 'rounds.png').is_file()
+
+
+def test_first_clicks_follow_their_prior():
+  legal = np.zeros((30, 30), bool)
+  legal[5:25, 5:20] = True
+  found = user_runner.sample_first('distance', 4000, legal, np.array([15, 12]), (0, 1, 2))
+  depth = priors.inner_depth(legal)
+  yx = np.argwhere(legal)
+  expected = np.sum(priors.weights('distance', yx, depth, yx[0]) * depth[yx[:, 0], yx[:, 1]])
+  at = found.astype(int)
+  assert legal[at[:, 0], at[:, 1]].all()
+  assert depth[at[:, 0], at[:, 1]].mean() == pytest.approx(expected, abs=0.02)
+  again = user_runner.sample_first('distance', 4000, legal, np.array([15, 12]), (0, 1, 2))
+  np.testing.assert_array_equal(found, again)
+
+
+def test_draws_depend_on_the_seed_and_on_nothing_else(made, data_dir, tmp_path):
+  other = sampled(
+    data_dir, tmp_path / 'a', base={'limit': 2, 'batch_size': 1}, priors=('gaussian_0.05',)
+  )
+  assert users.execute(other) == 0
+  for row, whole in zip(rows_of(tmp_path / 'a'), rows_of(made / 'sampled'), strict=False):
+    name = 'gaussian_0.05'
+    assert row['users'][name]['yx'] == whole['users'][name]['yx']
+    for walk in ('G1', 'G10', name):
+      assert row['trajectories'][walk]['clicks'] == whole['trajectories'][walk]['clicks']
+  seeded = sampled(data_dir, tmp_path / 'b', base={'seed': 1}, groups='none')
+  assert users.execute(seeded) == 0
+  fresh, old = rows_of(tmp_path / 'b')[0], rows_of(made / 'sampled')[0]
+  assert fresh['users']['uniform']['yx'] != old['users']['uniform']['yx']
+  assert fresh['trajectories'] == {}
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(made, data_dir, tmp_path, monkeypatch, capsys):
+  work = tmp_path / 'w'
+  whole = user_runner.Evaluator.walk
+
+  def stop(self, batch):
+    if (work / 'results' / '00000.jsonl').exists():
+      raise KeyboardInterrupt
+    return whole(self, batch)
+
+  monkeypatch.setattr(user_runner.Evaluator, 'walk', stop)
+  with pytest.raises(KeyboardInterrupt):
+    users.execute(sampled(data_dir, work))
+  assert not (work / 'rows.jsonl').exists()
+  monkeypatch.setattr(user_runner.Evaluator, 'walk', whole)
+  assert users.execute(sampled(data_dir, work)) == 0
+  assert 'resuming' in capsys.readouterr().err
+  assert (work / 'rows.jsonl').read_bytes() == (made / 'sampled' / 'rows.jsonl').read_bytes()
+
+  def never(self, *args):
+    raise AssertionError('a finished batch was evaluated again')
+
+  monkeypatch.setattr(user_runner.Evaluator, 'first', never)
+  assert users.execute(sampled(data_dir, work)) == 0
+  with pytest.raises(results.WorkdirError, match=r'users.num_users: 5 there, 6 now'):
+    users.execute(sampled(data_dir, work, num_users=6))
+
+
+def test_another_file_of_clicks_is_another_run(made, data_dir, tmp_path):
+  other = tmp_path / 'clicks.csv'
+  other.write_text(CLICKS.replace('14.5', '15'))
+  with pytest.raises(results.WorkdirError, match=r'users.clicks.sha256'):
+    users.execute(settings(data_dir, made / 'file', clicks=str(other)))
+
+
+def test_shards_merge_to_the_whole_run(made, data_dir, tmp_path):
+  for number in (1, 0):
+    base = {'shard_id': number, 'num_shards': 2}
+    assert users.execute(sampled(data_dir, tmp_path / 'cut', base=base)) == 0
+  users.compare([str(tmp_path / 'cut')], [], str(tmp_path / 'out'))
+  rows = (tmp_path / 'out' / 'rows.jsonl').read_bytes()
+  assert rows == (made / 'sampled' / 'rows.jsonl').read_bytes()
+  merged, whole = summary_of(tmp_path / 'out'), summary_of(made / 'sampled')
+  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds'):
+    merged.pop(key), whole.pop(key)
+  assert merged == whole
+  with pytest.raises(results.WorkdirError, match=r'shard 1 of 2 missing'):
+    users.compare([str(tmp_path / 'cut' / 'shard-00000-of-00002')], [], str(tmp_path / 'x'))
+  with pytest.raises(results.WorkdirError, match=r'--workdir=.* holds work folders'):
+    users.compare([str(made / 'file')], [], str(made / 'file'))
+
+
+def test_outcomes_beside_a_finished_attack(made, data_dir, clicks, tmp_path):
+  work = tmp_path / 'attack'
+  asked = settings(data_dir, work, base={'preset': 'tetris', 'pictures': 0}).base
+  assert attack.execute(asked) == 0
+  assert users.execute(
+    settings(data_dir, made / 'file', clicks=str(clicks), workdirs=(str(work),))
+  ) == 0
+  scores = {row['instance']: row['iou'] for row in rows_of(work)}
+  inside = [
+    scores[row['instance']]['min'][0] - 1e-6 <= iou <= scores[row['instance']]['max'][0] + 1e-6
+    for row in rows_of(made / 'file')[:2]
+    for iou in row['users']['file']['iou']
+  ]
+  found = summary_of(made / 'file')['users']['file']['attacks']['tetris']
+  assert found['inside'] == pytest.approx(np.mean(inside), abs=1e-6) and found['n_clicks'] == 6
+  assert '`tetris`' in (made / 'file' / 'report.md').read_text()
+  for wrong in (work, made / 'sampled'):
+    with pytest.raises(results.WorkdirError, match='work folder of experiments'):
+      if wrong == work:
+        users.compare([str(wrong)], [], str(tmp_path / 'out'))
+      else:
+        report.execute([str(wrong)], tmp_path / 'out', 1)
+
+
+def test_models_are_ranked(made, data_dir, clicks, tmp_path, monkeypatch):
+  def segmenter(name, weights=None):
+    del weights
+    radius = {'narrow': 6.0, 'toy': 15.0, 'wide': 25.0}[name]
+    return toy.segmenter(name)._replace(params={'radius': np.float32(radius)})
+
+  zoo = python_types.SimpleNamespace(
+    MODELS=('narrow', 'toy', 'wide'), segmenter=segmenter, options=toy.options,
+    cache_dir=toy.cache_dir,
+  )  # fmt: skip
+  monkeypatch.setattr(attack, 'zoo', zoo)
+  for name in zoo.MODELS:
+    base = {'model': name, 'num_clicks': 1, 'limit': 2}
+    assert users.execute(
+      settings(data_dir, tmp_path / f'u_{name}', clicks=str(clicks), base=base)
+    ) == 0
+    chosen = {'preset': 'strong_v1_16', 'pictures': 0} | base
+    assert attack.execute(settings(data_dir, tmp_path / f'a_{name}', base=chosen).base) == 0
+  users.compare([str(tmp_path / 'u_*')], [str(tmp_path / 'a_*')], str(tmp_path / 'out'))
+  found = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
+  lines = [line for line in found['runs'] if line['source'] == 'file']
+  assert [line['model'] for line in lines] == ['narrow', 'toy', 'wide']
+  one = next(one for one in found['correlations'] if one['source'] == 'file')
+  expected = tetris_jax.metrics.spearman(
+    [line['attack_d1'] for line in lines], [line['user_d'] for line in lines]
+  )
+  assert one['models'] == 3 and one['d1'] == expected and -1 <= expected <= 1
+
+
+def test_odd_instances_become_rows_with_a_reason(data_dir, tmp_path):
+  import shutil
+
+  root = tmp_path / 'odd'
+  shutil.copytree(data_dir, root)
+  (root / 'images' / 'p1.png').write_bytes(b'no picture')
+  file = tmp_path / 'clicks.csv'
+  file.write_text('instance,y,x\np0,20,500\np0,300,2\np1,3,3\np2,30,20\n')
+  assert users.execute(settings(root, tmp_path / 'w', clicks=str(file))) == 3
+  first, second, third = rows_of(tmp_path / 'w')
+  assert first['status'] == 'failed' and 'all 2 clicks lie outside' in first['reason']
+  assert second['status'] == 'failed' and third['status'] == 'ok'
+  report_text = (tmp_path / 'w' / 'report.md').read_text()
+  assert 'were y and x exchanged' in report_text
+
+
+def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, monkeypatch):
+  broken = toy.segmenter()._replace(params={'radius': np.float32(np.nan)})
+  monkeypatch.setattr(toy, 'segmenter', lambda name, weights=None: broken)
+  assert users.execute(settings(data_dir, tmp_path / 'w', clicks=str(clicks))) == 1
+  row = rows_of(tmp_path / 'w')[0]
+  assert (row['status'], row['reason']) == ('failed', 'IoU of a click is not a finite number')
+
+
+@pytest.mark.parametrize(
+  ('changes', 'message'),
+  [
+    ({'num_users': -1}, '--num_users=-1'),
+    ({'num_users': 0, 'groups': 'none'}, 'nobody clicks'),
+    ({'groups': 'uniform'}, '--groups=uniform: prior .uniform. cannot be cut'),
+    ({'groups': 'learned'}, '--groups=learned: unknown prior'),
+    ({'priors': ('gaussian_x',)}, '--priors=gaussian_x'),
+    ({'priors': ('robot',)}, '--priors=robot'),
+    ({'priors': ('uniform', 'uniform')}, 'names a prior twice'),
+    ({'clicks_dataset': 'DAVIS'}, '--clicks_dataset=DAVIS needs --clicks'),
+    ({'clicks': '/nowhere.csv'}, '--clicks=/nowhere.csv cannot be read'),
+    ({'clicks': 'FILE', 'clicks_dataset': 'DAVIS'}, 'has no column dataset'),
+  ],
+)
+def test_usage_errors_name_the_flag(data_dir, clicks, tmp_path, changes, message):
+  if changes.get('clicks') == 'FILE':
+    changes = changes | {'clicks': str(clicks)}
+  with pytest.raises(attack.UsageError, match=message):
+    users.execute(settings(data_dir, tmp_path / 'w', **changes))
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_flag_without_meaning_is_refused(tmp_path):
+  top = pathlib.Path(users.__file__).parents[1]
+  found = subprocess.run(
+    [sys.executable, '-m', 'experiments.users', '--preset=tetris', f'--workdir={tmp_path}/w'],
+    cwd=top, env=os.environ | {'PYTHONPATH': str(top)}, capture_output=True, text=True, check=False,
+  )  # fmt: skip
+  assert found.returncode == 2
+  assert '--preset says nothing to experiments.users' in found.stderr
