@@ -17,7 +17,17 @@ import numpy as np
 from experiments import progress as progress_lib
 from experiments import runner
 from experiments.runner import listed
-from tetris_jax import data, mesh, priors, results, robot, rows, sampled_user, types
+from tetris_jax import (
+  data,
+  mesh,
+  priors,
+  region,
+  results,
+  robot,
+  rows,
+  sampled_user,
+  types,
+)
 from tetris_jax.report.users import FILE
 from tetris_jax.search import grid
 
@@ -61,7 +71,8 @@ def sample_first(
     (count, 2) float32 pixels.
   """
   yx = np.argwhere(legal)
-  weight = priors.weights(prior, yx, priors.inner_depth(legal), centre)
+  depth = np.asarray(region.inner_depth(legal))[yx[:, 0], yx[:, 1]]
+  weight = priors.weights(prior, yx, depth, centre, float(np.hypot(*legal.shape)))
   mass = np.cumsum(weight)
   share = np.random.default_rng(list(seed)).random(count)
   index = np.searchsorted(mass, share * mass[-1], side='right')

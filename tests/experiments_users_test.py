@@ -14,7 +14,7 @@ import toy
 
 import tetris_jax
 from experiments import attack, report, user_runner, users
-from tetris_jax import data, priors, results, types
+from tetris_jax import data, priors, region, results, types
 
 SIZES = ((40, 56), (48, 48), (64, 40))
 
@@ -134,9 +134,10 @@ def test_first_clicks_follow_their_prior():
   legal = np.zeros((30, 30), bool)
   legal[5:25, 5:20] = True
   found = user_runner.sample_first('distance', 4000, legal, np.array([15, 12]), (0, 1, 2))
-  depth = priors.inner_depth(legal)
+  depth = np.asarray(region.inner_depth(legal))
   yx = np.argwhere(legal)
-  expected = np.sum(priors.weights('distance', yx, depth, yx[0]) * depth[yx[:, 0], yx[:, 1]])
+  deep = depth[yx[:, 0], yx[:, 1]]
+  expected = np.sum(priors.weights('distance', yx, deep, yx[0], 42.0) * deep)
   at = found.astype(int)
   assert legal[at[:, 0], at[:, 1]].all()
   assert depth[at[:, 0], at[:, 1]].mean() == pytest.approx(expected, abs=0.02)

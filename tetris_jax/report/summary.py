@@ -106,7 +106,7 @@ def _first_click(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   hidden = np.array([row['hidden'] for row in ok if row['hidden'] is not None])
   return {
     **priors.mean_of_rows(ok),
-    'hidden': _entry(metrics.mean(hidden)) if hidden.size else None,
+    'hidden': entry(metrics.mean(hidden)) if hidden.size else None,
   }
 
 

@@ -92,7 +92,7 @@ def _first_click(summary: Mapping[str, Any]) -> str:
   """How the first click's IoU is spread over the legal region."""
   levels, quantiles = summary['levels'], summary['quantiles']
   lines = [
-    [f'{100 * level["depth"]:.0f} %', *(_x100(level[key]['value']) for key in ('min', 'max', 'd'))]
+    [f'{100 * level["depth"]:.0f} %', *(x100(level[key]['value']) for key in ('min', 'max', 'd'))]
     + [str(level['d']['n'])]
     for level in levels
   ]
@@ -100,23 +100,23 @@ def _first_click(summary: Mapping[str, Any]) -> str:
     '## First click, by depth and by prior',
     'Lowest and highest IoU among the clicks tried that lie deeper in the legal region than a '
     'share of its largest inner distance.',
-    _table(['Deeper than', 'MIN', 'MAX', 'D', 'n'], lines),
+    table(['Deeper than', 'MIN', 'MAX', 'D', 'n'], lines),
   ]
   names = list(next(iter(quantiles.values()), {}))
   if names:
     lines = [
-      [prior, *(_x100(found[name]['value']) for name in names), str(found[names[0]]['n'])]
+      [prior, *(x100(found[name]['value']) for name in names), str(found[names[0]]['n'])]
       for prior, found in quantiles.items()
     ]
     parts += [
       'Means over instances of IoU quantiles under click priors; a position that was not tried '
       'counts as the tried one that it most likely agrees with.',
-      _table(['Prior', *names, 'n'], lines),
+      table(['Prior', *names, 'n'], lines),
     ]
   if summary['hidden'] is not None:
     hidden = summary['hidden']
     parts.append(
-      f'Estimate of the range of IoU still unfound: {_x100(hidden["value"])} on average over '
+      f'Estimate of the range of IoU still unfound: {x100(hidden["value"])} on average over '
       f'{hidden["n"]} instances.'
     )
   return '\n\n'.join(parts)
