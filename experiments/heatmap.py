@@ -201,13 +201,10 @@ def _expectations(made: Mapping[str, np.ndarray]) -> dict[str, Any]:
   at = np.rint(yx).astype(int)
   depth = np.asarray(region.inner_depth(legal))[at[:, 0], at[:, 1]]
   diagonal = float(np.hypot(*legal.shape))
-  all_, robot = np.ones(len(yx), bool), made['yx'][0]
-  found = priors.outlook(yx, made['iou'], depth, all_, robot, diagonal)
-  if len(yx) > 1:
-    # The first position is the robot user's click, which need not lie on the lattice.
-    even = priors.outlook(yx[1:], made['iou'][1:], depth[1:], all_[1:], robot, diagonal)
-    found['quantiles'] = even['quantiles'] or found['quantiles']
-  return found
+  all_ = np.ones(len(yx), bool)
+  # The first position is the robot user's click, which need not lie on the lattice.
+  even = (np.arange(len(yx)) > 0) | (len(yx) == 1)
+  return priors.outlook(yx, made['iou'], depth, all_, even, yx[0], diagonal)
 
 
 def _share_row(instance: str, made: Mapping[str, np.ndarray], names: Sequence[str]) -> dict:

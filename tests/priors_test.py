@@ -73,7 +73,8 @@ def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
   yx = np.array([[0, 0], [0, 1], [0, 2], [0, 3]], np.float32)
   iou = np.array([0.5, 0.9, 0.1, np.nan], np.float32)
   depth = np.array([1, 0.2, 0.08, 0.5], np.float32)
-  found = priors.outlook(yx, iou, depth, np.array([True, True, False, True]), yx[0], 5.0)
+  made, all_ = np.array([True, True, False, True]), np.ones(4, bool)
+  found = priors.outlook(yx, iou, depth, made, all_, yx[0], 5.0)
   assert [(level['min'], level['n']) for level in found['levels']] == [
     (0.5, 2), (0.5, 2), (0.5, 2), (0.5, 1)
   ]  # fmt: skip
@@ -83,7 +84,10 @@ def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
   assert uniform['q01'] == pytest.approx(0.1) and uniform['mean'] == pytest.approx(0.5)
   weighed = found['quantiles']['distance']['mean']
   assert weighed == pytest.approx((0.5 + 0.9 * 0.2 + 0.1 * 0.08) / 1.28)
-  nothing = priors.outlook(yx[3:], iou[3:], depth[3:], np.ones(1, bool), yx[0], 5.0)
+  odd = priors.outlook(yx, iou, depth, made, np.array([False, True, False, True]), yx[0], 5.0)
+  assert odd['quantiles']['uniform']['q50'] == pytest.approx(0.9)
+  assert odd['levels'] == found['levels']
+  nothing = priors.outlook(yx[3:], iou[3:], depth[3:], all_[3:], all_[3:], yx[0], 5.0)
   assert nothing['quantiles'] is None and nothing['levels'][0]['n'] == 0
   mean = priors.mean_of_rows([found, nothing])
   assert mean['levels'][3]['d'] == {'value': 0.0, 'n': 1}

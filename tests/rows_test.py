@@ -103,11 +103,11 @@ def test_a_row_without_numbers_needs_a_reason():
 def test_rows_of_a_global_search_say_more_of_the_first_click():
   found = trajectories([[[0.3], [0.1], [0.7]]])
   outlook = types.Outlook(
-    yx=np.array([[[1, 1], [2, 2], [3, 3], [1, 1]]], np.float32),
-    exists=np.array([[True, True, True, False]]),
-    evaluated=np.array([[True, True, False, True]]),
-    iou=np.array([[0.3, 0.7, 0.7, 0.0]], np.float32),
-    depth=np.array([[1, 0.2, 0.01, 1]], np.float32),
+    yx=np.array([[[1, 1], [2, 2], [1, 1], [2, 2], [3, 3], [1, 1]]], np.float32),
+    evaluated=np.array([[True, True, False, False, False, False]]),
+    even=np.array([[False, False, True, True, True, False]]),
+    iou=np.array([[0.3, 0.7, 0.3, 0.7, 0.7, 0.0]], np.float32),
+    depth=np.array([[1, 0.2, 1, 0.2, 0.01, 1]], np.float32),
   )
   tried = np.array([[0.3, 0.7, 0.1]], np.float32)
   found = found._replace(outlook=outlook, tried=tried)

@@ -18,26 +18,14 @@ from tetris_jax.region import inner_depth, legal_region
 from tetris_jax.robot import next_click
 from tetris_jax.scene import Scene, each_row, hard_score, in_parts, repeat_target
 from tetris_jax.search import wide
-from tetris_jax.search.candidates import choose, smooth_colour, spacing
+from tetris_jax.search.candidates import choose, smooth_colour
 from tetris_jax.trajectory import Round
 from tetris_jax.types import MODES, AttackConfig, Clicks, Outlook, Segmenter
 
 __all__ = ['evaluations', 'plan', 'run']
 
 
-class Turns(NamedTuple):
-  """Decoder calls of one search.
-
-  Attributes:
-    wide: over all candidates.
-    around: around the best of them.
-  """
-
-  wide: int
-  around: int
-
-
-def plan(config: AttackConfig) -> tuple[Turns, Turns]:
+def plan(config: AttackConfig) -> tuple[int, int]:
   """Decoder calls of the first round's search and of each search of a later round.
 
   Raises:
@@ -52,14 +40,13 @@ def plan(config: AttackConfig) -> tuple[Turns, Turns]:
   found = []
   for searches in (1, 2 * beams):
     turns = (beams * config.budget - _kept(config)) // (searches * per_turn)
-    around = int(config.refine_share * turns)
-    if turns - around < 1:
+    if turns < 1:
       least = -(-(_kept(config) + 2 * beams * per_turn) // beams)
       raise ValueError(
         f'budget is {config.budget}; at least {least} evaluations a round and beam are needed '
         f'with per_turn {per_turn} and num_beams {beams}'
       )
-    found.append(Turns(turns - around, around))
+    found.append(turns)
   return found[0], found[1]
 
 
@@ -70,7 +57,7 @@ def _kept(config: AttackConfig) -> int:
 
 def evaluations(config: AttackConfig) -> int:
   """Decoder evaluations of an attack on one instance."""
-  first, later = (sum(turns) * config.per_turn for turns in plan(config))
+  first, later = (turns * config.per_turn for turns in plan(config))
   rounds = config.num_clicks
   return rounds * _kept(config) + first + (rounds - 1) * 2 * config.num_beams * later
 
@@ -93,7 +80,7 @@ def _search(
   config: AttackConfig,
   rows: tuple[Any, Clicks, jax.Array, jax.Array],
   slot: jax.Array,
-  turns: Turns,
+  turns: int,
   at_once: int | None,
   base: Round | None = None,
 ) -> _Found:
@@ -127,19 +114,18 @@ def _search(
     known = None
     if base is not None:
       known = wide.Evaluated(base.iou, base.mask[pixel[:, 0], pixel[:, 1]])
-    tried = wide.wide_search(evaluate, pool, turns.wide, config, known)
+    tried = wide.wide_search(evaluate, pool, legal, wanted, turns, config, known)
     best = wide.extremes(pool, tried, config.num_beams)
-    ring = spacing(jnp.sum(legal, dtype=jnp.int32), config.pool_size)
-    first = wide.Extremes(best.yx[:, 0], best.iou[:, 0])
-    first = wide.refine(evaluate, legal, first, wanted, ring, turns.around, config.per_turn)
-    yx, iou = best.yx.at[:, 0].set(first.yx), best.iou.at[:, 0].set(first.iou)
     if base is None:
-      return _Found(yx, iou, None, None)
-    evaluated = jnp.zeros_like(pool.exists).at[tried.picked].set(True)
+      return _Found(best.yx, best.iou, None, None)
     answer = tried.iou[wide.nearest(pool, tried, config)]
-    depth = depth[pixel[:, 0], pixel[:, 1]]
-    outlook = Outlook(pool.yx, pool.exists, evaluated, answer, depth)
-    return _Found(yx, iou, tried.iou, outlook)
+    yx = jnp.concatenate([tried.yx, pool.yx])
+    made = jnp.arange(yx.shape[0]) < tried.yx.shape[0]
+    even = jnp.concatenate([jnp.zeros_like(tried.iou, bool), pool.exists])
+    at = yx.astype(jnp.int32)
+    answer = jnp.concatenate([tried.iou, answer])
+    outlook = Outlook(yx, made, even, answer, depth[at[:, 0], at[:, 1]])
+    return _Found(best.yx, best.iou, tried.iou, outlook)
 
   colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
   found = in_parts(

@@ -19,7 +19,7 @@ PRESETS = {
   'strong_v1': AttackConfig(name='strong_v1', search='global', budget=64),
   'strong_v1_16': AttackConfig(name='strong_v1_16', search='global', budget=16),
   'strong_v1_256': AttackConfig(
-    name='strong_v1_256', search='global', budget=256, explore=0.24
+    name='strong_v1_256', search='global', budget=256, explore=0.24, follow=0.5
   ),
 }
 

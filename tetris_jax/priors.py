@@ -110,16 +110,18 @@ def outlook(
   iou: np.ndarray,
   depth: np.ndarray,
   evaluated: np.ndarray,
+  even: np.ndarray,
   robot: np.ndarray,
   diagonal: float,
 ) -> dict[str, Any]:
   """Extremes by depth and quantiles under every prior, of one instance.
 
   Args:
-    yx: (n, 2) legal positions in image pixels, evenly spread.
+    yx: (n, 2) legal positions in image pixels.
     iou: (n,) in [0, 1], or NaN where a position is not known.
     depth: (n,) of each in the legal region, see `tetris_jax.region.inner_depth`.
     evaluated: (n,) bool, where `iou` was evaluated; elsewhere it is that of another click.
+    even: (n,) bool, positions that are spread evenly, so that quantiles may count them.
     robot: (2,) the robot user's click.
     diagonal: of the image, in pixels.
 
@@ -133,6 +135,7 @@ def outlook(
     'levels': levels(np.asarray(iou[sure], float), depth[sure]),
     'quantiles': None,
   }
+  known &= even
   if known.any():
     value = np.asarray(iou[known], float)
     found['quantiles'] = {

@@ -82,13 +82,11 @@ def _first_click(
 ) -> dict[str, Any]:
   """What a global search says of instance `i` beyond its trajectories."""
   assert trajectories.outlook is not None and trajectories.tried is not None
-  of = types.Outlook(*(np.asarray(leaf)[i] for leaf in trajectories.outlook))
-  some = np.asarray(of.exists)
-  yx, iou, depth, evaluated = (
-    np.asarray(x)[some] for x in (of.yx, of.iou, of.depth, of.evaluated)
-  )
+  fields = (np.asarray(leaf)[i] for leaf in trajectories.outlook)
+  yx, evaluated, even, iou, depth = fields
   hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i]))
-  found = priors.outlook(yx, iou, depth, evaluated, np.asarray(of.yx)[0], float(np.hypot(*size)))
+  diagonal = float(np.hypot(*size))
+  found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal)
   return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}
 
 

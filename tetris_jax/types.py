@@ -140,13 +140,13 @@ class AttackConfig:
     budget: global search: decoder evaluations of one round and beam, all that are kept included;
       the first round's search serves MIN and MAX together, a later round's is halved between them.
     per_turn: clicks that a global search evaluates before it chooses the next.
-    refine_share: the share of a global search that looks around the extremes found.
     pool_size: legal pixels among which a global search chooses.
     colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
       1 is the root of the legal region's area.
     mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
     explore: the share of a global search, its first clicks, that goes to the candidate farthest
-      from all tried ones; of the rest, half is spread by place alone.
+      from all tried ones.
+    follow: of the rest, the share that closes in on seams between two answers.
     num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
     depth: a global search clicks only deeper than this share of the largest inner distance of the
       legal region; the robot user's click is always a candidate.
@@ -162,11 +162,11 @@ class AttackConfig:
   radius: float = 5.0
   budget: int = 64
   per_turn: int = 1
-  refine_share: float = 0.0
   pool_size: int = 2048
   colour_weight: float = 1.0
   mask_weight: float = 1.0
-  explore: float = 1.0
+  explore: float = 0.6
+  follow: float = 1.0
   num_beams: int = 1
   depth: float = 0.0
 
@@ -175,19 +175,19 @@ class Outlook(NamedTuple):
   """What a global search of the first click says of the whole legal region.
 
   Attributes:
-    yx: (batch, count, 2) float32, candidates spread evenly over the region, image pixels; the robot
-      user's click is the first.
-    exists: (batch, count) bool; the others repeat the first.
-    evaluated: (batch, count) bool, clicks that the search made.
-    iou: (batch, count) float32: of those clicks the IoU found, of every other candidate that of
-      the click whose answer it most likely shares; NaN where no answer was finite.
+    yx: (batch, count, 2) float32 image pixels: the clicks that the search made, the robot user's
+      first, and then candidates.
+    evaluated: (batch, count) bool, those clicks.
+    even: (batch, count) bool, candidates, which are spread evenly over the region.
+    iou: (batch, count) float32: of the clicks the IoU found, of a candidate that of the click whose
+      answer it most likely shares; NaN where the answer was not finite.
     depth: (batch, count) float32 in [0, 1], distance to outside of the legal region as a share of
       the largest.
   """
 
   yx: Array
-  exists: Array
   evaluated: Array
+  even: Array
   iou: Array
   depth: Array
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import jax
@@ -111,9 +110,3 @@ def choose(
   unit = jnp.sqrt(jnp.maximum(area, 1).astype(jnp.float32))
   tint = jnp.asarray(colour)[pixel[:, 0], pixel[:, 1]] * colour_weight
   return Candidates(yx, exists, jnp.concatenate([yx / unit, tint], axis=-1))
-
-
-def spacing(area: Array, count: int) -> jax.Array:
-  """Side, in pixels, of the square that one of `count` candidates stands for; at least 1."""
-  share = jnp.maximum(jnp.asarray(area).astype(jnp.float32), 1.0) / count
-  return jnp.maximum(jnp.sqrt(share), 1.0) if count > 0 else jnp.float32(math.inf)
