@@ -63,6 +63,7 @@ def test_a_checkpoint_is_attacked_end_to_end(checkpoint, data_dir, tmp_path, pre
   assert list(config['model']['sha256']) == ['coco_lvis_h18s_itermask.pth']
   name = 'ritm_h18s_it_cl' + ('_fixed' if zoom == 'fixed' else '')
   assert json.loads((tmp_path / 'summary.json').read_text())['model'] == name
+  assert json.loads((tmp_path / 'summary.json').read_text())['programs'] == 1
   assert (tmp_path / 'report.md').exists() and len(list((tmp_path / 'figures').iterdir())) == 3
   for row in rows:
     iou = row['iou']
