@@ -122,10 +122,6 @@ def _troubles(rows: Sequence[Mapping[str, Any]]) -> str:
   return text
 
 
-def _counted(programs: int) -> str:
-  return f', {programs} program{"s" if programs > 1 else ""}, one a canvas' if programs else ''
-
-
 def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
   flags, versions, devices = config['flags'], config['versions'], config['devices']
   where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
@@ -138,7 +134,7 @@ def _facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
     ['Speed', _NOTHING if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
-    ['Compiling', f'{summary["compile_seconds"]:.1f} s{_counted(summary.get("programs", 0))}'],
+    ['Compiling', f'{summary["compile_seconds"]:.1f} s, programs: {summary.get("programs", "?")}'],
     ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
     ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
   ]
