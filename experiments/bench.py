@@ -1,11 +1,14 @@
 """Measures evaluations per second of the bare decoder and of the whole attack, and memory.
 
   python -m experiments.bench --batch_sizes=1,2,4 --num_clicks=3
+  python -m experiments.bench --model=ritm_h18s_it_cl --weights=PATH --zoom=fixed --num_clicks=3
+  python -m experiments.bench --what=renderer
 
 The bare decoder is timed as an attack uses it, many evaluations in one program, with the Dice loss
-behind it and nothing else: no search, no legal region, no metric. One JSON object is printed, and
-written to --out where that is given. Compile times stand apart. Model, data set and preset are
-chosen by the flags of experiments.attack.
+behind it and nothing else: no search, no legal region, no metric. --what=renderer times the drawing
+of clicks as maps, 20 clicks of 64 trajectories at 400x400, and needs no model. One JSON object is
+printed, and written to --out where that is given. Compile times stand apart. Model, data set and
+preset are chosen by the flags of experiments.attack.
 """
 
 from __future__ import annotations
@@ -13,11 +16,7 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-import platform
-import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,31 +26,12 @@ from absl import app, flags, logging
 from jax import lax
 
 import tetris_jax
-from experiments import attack
+from experiments import attack, renderer, timing
 from tetris_jax import data, objectives, overlap, types
 
-__all__ = ['bench', 'main', 'measure']
+__all__ = ['bench', 'main', 'measure', 'measure_renderer']
 
 STEPS = 8
-
-
-def _timed(
-  function: Callable[..., Any], args: tuple[Any, ...], repeats: int
-) -> tuple[float, dict[str, float], Any]:
-  """Median seconds of a call, what compiling took and needs, and the result."""
-  start = time.perf_counter()
-  compiled = jax.jit(function).lower(*args).compile()
-  facts = {'compile_seconds': round(time.perf_counter() - start, 2)}
-  memory = compiled.memory_analysis()
-  if memory is not None:
-    facts['temporary_mib'] = round(memory.temp_size_in_bytes / 2**20, 1)
-  result = jax.block_until_ready(compiled(*args))
-  seconds = []
-  for _ in range(repeats):
-    start = time.perf_counter()
-    jax.block_until_ready(compiled(*args))
-    seconds.append(time.perf_counter() - start)
-  return statistics.median(seconds), facts, result
 
 
 def _decoder(
@@ -107,7 +87,8 @@ def bench(
   Returns:
     By name: seconds per forward and per value-and-gradient of the bare decoder, one row at a time
     and all rows together; seconds per instance of the attack; both rates in evaluations per second;
-    and the share of the bare decoder's rate that the attack reaches. Compile times and the memory
+    and the share of the bare decoder's rate that the attack reaches, on a CPU also by the seconds
+    of processor time that both take. Compile times and the memory
     that a program needs beside its arguments stand with each; the peaks are the process's so far.
   """
   size = len(batch.size)
@@ -118,7 +99,7 @@ def bench(
   def whole(params, batch):
     return tetris_jax.attack(segmenter._replace(params=params), batch, config)._replace(mask=None)
 
-  seconds, facts, result = _timed(whole, (params, batch), repeats)
+  seconds, facts, result = timing.timed(whole, (params, batch), repeats)
   forward, backward = int(result.forward[0]), int(result.backward[0])
   found['attack'] = facts | {
     'seconds_per_instance': round(seconds / size, 4),
@@ -151,29 +132,48 @@ def bench(
     bare[rows] = {}
     for name, gradient in (('forward', False), ('value_and_grad', True)):
       program = _decoder(segmenter, config.num_clicks, gradient, one_by_one)
-      seconds, facts, _ = _timed(program, (params, context, clicks, mask, inside), repeats)
+      seconds, facts, _ = timing.timed(program, (params, context, clicks, mask, inside), repeats)
       bare[rows][f'{name}_seconds'] = round(seconds / (STEPS * 2 * size), 6)
+      facts['cpu_seconds'] = round(facts['cpu_seconds'] / (STEPS * 2 * size), 6)
       bare[rows] |= {f'{name}_{fact}': value for fact, value in facts.items()}
   found['decoder'] = bare
 
-  def needed(rows: dict[str, float]) -> float:
+  def needed(rows: dict[str, float], what: str = 'seconds') -> float:
     values = forward - backward
-    return values * rows['forward_seconds'] + backward * rows['value_and_grad_seconds']
+    return values * rows[f'forward_{what}'] + backward * rows[f'value_and_grad_{what}']
 
   best = min(needed(rows) for rows in bare.values())
   found['decoder_evaluations_per_second'] = round(forward / best, 2)
   found['share_of_decoder'] = round(best / found['attack']['seconds_per_instance'], 3)
-  return found | _peak_mib()
+  if jax.default_backend() == 'cpu':
+    least = min(needed(rows, 'cpu_seconds') for rows in bare.values())
+    used = found['attack']['cpu_seconds'] / size
+    found['share_of_decoder_by_cpu_seconds'] = round(least / used, 3)
+  return found | timing.peak_mib()
 
 
-def _peak_mib() -> dict[str, float]:
-  host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-  host_mib = host / 2**20 if sys.platform == 'darwin' else host / 2**10
-  found = {'host_peak_mib': round(host_mib, 1)}
-  stats = jax.devices()[0].memory_stats()
-  if stats and 'peak_bytes_in_use' in stats:
-    found['device_peak_mib'] = round(stats['peak_bytes_in_use'] / 2**20, 1)
-  return found
+def _check_repeats(repeats: int) -> None:
+  if repeats < 1:
+    raise attack.UsageError(f'--repeats={repeats}: expected at least 1')
+
+
+def _check_out(out: str | None) -> None:
+  try:
+    if out:
+      pathlib.Path(out).write_text('')
+  except OSError as error:
+    raise attack.UsageError(f'--out={out}: {error.strerror}') from error
+
+
+def measure_renderer(repeats: int, out: str | None) -> dict[str, Any]:
+  """Time and memory of drawing clicks, with the device and the versions; flags as for `measure`.
+
+  Raises:
+    attack.UsageError: a flag or the file cannot be used.
+  """
+  _check_repeats(repeats)
+  _check_out(out)
+  return {'what': 'renderer', **timing.machine(), 'results': renderer.bench(repeats)}
 
 
 def measure(
@@ -193,24 +193,17 @@ def measure(
   asked = ','.join(batch_sizes)
   if not all(size.isdigit() and int(size) for size in batch_sizes) or not asked:
     raise attack.UsageError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
-  if repeats < 1:
-    raise attack.UsageError(f'--repeats={repeats}: expected at least 1')
+  _check_repeats(repeats)
   config, settings = attack.open_preset(settings)
   dataset = attack.open_dataset(settings)
   batches = [_batch(dataset, int(size)) for size in batch_sizes]
-  try:
-    if out:
-      pathlib.Path(out).write_text('')
-  except OSError as error:
-    raise attack.UsageError(f'--out={out}: {error.strerror}') from error
+  _check_out(out)
   segmenter = attack.open_segmenter(settings)
-  device = jax.devices()[0]
   return {
     'model': segmenter.info.name,
     'preset': config.name,
     'num_clicks': config.num_clicks,
-    'device': {'platform': device.platform, 'kind': device.device_kind, 'cpu': platform.machine()},
-    'versions': {name: attack.version(name) for name in ('jax', 'jaxlib', 'flax', 'numpy')},
+    **timing.machine(),
     'results': [bench(segmenter, config, batch, repeats) for batch in batches],
   }
 
@@ -224,7 +217,10 @@ def main(argv: Sequence[str]) -> None:
       raise attack.UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
     names = ('batch_sizes', 'repeats', 'out')
     values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
-    report = measure(attack.settings_of_flags(), **values)
+    if flags.FLAGS['what'].value == 'renderer':
+      report = measure_renderer(values['repeats'], values['out'])
+    else:
+      report = measure(attack.settings_of_flags(), **values)
   except attack.UsageError as error:
     print(f'error: {error}', file=sys.stderr)
     sys.exit(2)
@@ -235,6 +231,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == '__main__':
+  flags.DEFINE_enum(
+    'what', 'attack', ['attack', 'renderer'], 'An attack and its decoder, or the click maps.'
+  )
   flags.DEFINE_list('batch_sizes', ['1', '2'], 'Instances attacked at once.')
   flags.DEFINE_integer('repeats', 3, 'Timed calls; the median counts.')
   flags.DEFINE_string('out', None, 'File for the JSON.')

@@ -170,13 +170,16 @@ class _Run:
   def attack(self, prepared: _Prepared) -> tuple[list[dict[str, Any]], Any, dict[str, Any]]:
     """Rows in the group's order, the trajectories, and the facts of one batch."""
     made = [_rejected_row(rejected) for rejected in prepared.rejected]
-    facts: dict[str, Any] = {'seconds': 0.0, 'compile_seconds': 0.0, 'evaluations': 0}
+    facts: dict[str, Any] = {
+      'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0
+    }
     found = None
     if prepared.batch is not None:
       before = self.attacker.compile_seconds
       if not self.attacker.knows(prepared.batch):
         height, width = prepared.group.canvas
         self.progress.say(f'compiling for pictures up to {height} x {width}')
+        facts['programs'] = 1
       found, facts['seconds'] = self.attacker(prepared.batch)
       facts['compile_seconds'] = self.attacker.compile_seconds - before
       facts['evaluations'] = int(np.sum(found.forward[: len(prepared.samples)]))
@@ -263,7 +266,8 @@ def run(
 
   Returns:
     The rows in data set order, and the totals of all batches, also of earlier sessions: device
-    "seconds" aside from "compile_seconds", and decoder "evaluations".
+    "seconds" aside from "compile_seconds", how many "programs" that compiled, one a canvas, and
+    decoder "evaluations".
 
   Raises:
     results.WorkdirError: something cannot be written, or the shards are of other instances.
@@ -323,7 +327,7 @@ def run(
   own = order if shard[1] == 1 else [name for name in order if name in attacked]
   merged = workdir.write_rows(own, made)
   totals = {
-    key: sum(batch.facts[key] for batch in shards.values())
-    for key in ('seconds', 'compile_seconds', 'evaluations')
+    key: sum(batch.facts.get(key, 0) for batch in shards.values())
+    for key in ('seconds', 'compile_seconds', 'programs', 'evaluations')
   }
   return merged, totals

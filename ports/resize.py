@@ -1,9 +1,12 @@
-"""Bilinear resizing with aligned corners, with the sizes as data.
+"""Resizing as torch does it, one small matrix per axis: `rows @ image @ columns.T`.
 
-What PyTorch calls `interpolate(..., mode='bilinear', align_corners=True)`: sample i of `length`
-lies at `i * (source - 1) / (length - 1)`. As two small matrices the resize is linear and has a
-cheap transpose, for what a gradient passes through; `crop` gathers, for what none does. Either way
-one compiled program serves all sizes on a canvas.
+A resize is linear and separable, and as two matrices it has a cheap transpose, for what a gradient
+passes through. `linear` and `cubic` are for fixed sizes and made with NumPy while a program is
+traced. `aligned` has the sizes as data, so that one compiled program serves all sizes on a canvas,
+and is what torch calls `interpolate(..., mode='bilinear', align_corners=True)`: sample i of
+`length` lies at `i * (source - 1) / (length - 1)`; `crop` gathers in place of that, for what no
+gradient passes through. Places are computed in float32, because torch does so: where 512 samples
+become 448 its rounding of a place moves a weight by up to 3e-5, which is its answer.
 """
 
 from __future__ import annotations
@@ -12,10 +15,53 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tetris_jax.types import Array
 
-__all__ = ['aligned', 'crop', 'resize']
+__all__ = ['aligned', 'crop', 'cubic', 'linear', 'resize']
+
+
+def _centres(count: int, size: int) -> np.ndarray:
+  """(count,) float32, the places of new pixel centres among the old ones."""
+  scale = np.float32(size) / np.float32(count)
+  return scale * (np.arange(count, dtype=np.float32) + np.float32(0.5)) - np.float32(0.5)
+
+
+def linear(count: int, size: int, align_corners: bool) -> np.ndarray:
+  """(count, size) float32: `size` samples, resampled bilinearly at `count` places, no antialias.
+
+  With `align_corners` the first and last samples coincide, otherwise the outer edges of their
+  pixels do; places outside the samples take the nearest one.
+  """
+  if align_corners:
+    scale = np.float32(size - 1) / np.float32(max(count - 1, 1))
+    at = scale * np.arange(count, dtype=np.float32)
+  else:
+    at = _centres(count, size)
+  at = np.clip(at, 0, size - 1)
+  weights = np.maximum(0, 1 - np.abs(at[:, None] - np.arange(size)))
+  return weights.astype(np.float32)
+
+
+def cubic(count: int, size: int) -> np.ndarray:
+  """(count, size) float32: the same by cubic convolution with a = -0.75, corners not aligned.
+
+  The kernel of Keys, "Cubic convolution interpolation for digital image processing" (1981), with
+  torch's parameter (`jax.image` has Keys' own, -0.5). Taps outside the samples take the nearest
+  one. No antialias.
+  """
+  a = -0.75
+  at = _centres(count, size)
+  first = np.floor(at).astype(int)
+  weights = np.zeros((count, size))
+  for tap in range(-1, 3):
+    distance = np.abs(at - (first + tap))
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = a * (((distance - 5) * distance + 8) * distance - 4)
+    weight = np.where(distance <= 1, near, far)
+    np.add.at(weights, (np.arange(count), np.clip(first + tap, 0, size - 1)), weight)
+  return weights.astype(np.float32)
 
 
 class _Taps(NamedTuple):

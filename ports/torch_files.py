@@ -167,7 +167,15 @@ def _refuse(name: str) -> CheckpointError:
 
 
 class _Unpickler(pickle.Unpickler):
-  """Builds descriptions of tensors and inert objects; other globals are refused by name."""
+  """Builds descriptions of tensors and inert objects; other globals are refused by name.
+
+  Attributes:
+    widths: bytes of an element, by the key of every storage that was named so far.
+  """
+
+  def __init__(self, file: IO[bytes]):
+    super().__init__(file)
+    self.widths: dict[str, int] = {}
 
   def find_class(self, module: str, name: str) -> Any:
     full = f'{module}.{name}'
@@ -179,7 +187,9 @@ class _Unpickler(pickle.Unpickler):
       return _Inert
     raise _refuse(full)
 
-  def persistent_load(self, pid: Any) -> _Storage:
+  def persistent_load(self, pid: Any) -> Any:
+    if isinstance(pid, tuple) and len(pid) > 1 and pid[0] == 'module' and pid[1] is _Inert:
+      return _Inert  # older files hold a network's class together with its source code
     if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != 'storage':
       raise pickle.UnpicklingError('persistent id that names no storage')
     kind, key, numel = pid[1], pid[2], pid[4]
@@ -193,6 +203,7 @@ class _Unpickler(pickle.Unpickler):
       if not isinstance(view, tuple) or len(view) != 3 or not isinstance(view[0], str):
         raise pickle.UnpicklingError('storage view that is none')
       key, (start, numel) = view[0], _whole_numbers(view[1:], 'storage view')
+    self.widths[key] = _STORAGES[kind.name].itemsize
     return _Storage(kind.name, key, numel, start)
 
 
@@ -215,12 +226,14 @@ def _check_opcodes(stream: io.BytesIO) -> None:
     raise CheckpointError(f'the pickle is damaged or truncated: {error}') from error
 
 
-def _unpickle(stream: io.BytesIO) -> Any:
+def _unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, int]]:
+  """What the pickle at the stream's position holds, and `_Unpickler.widths`."""
   start = stream.tell()
   _check_opcodes(stream)
   data = stream.getvalue()[start : stream.tell()]
+  unpickler = _Unpickler(io.BytesIO(data))
   try:
-    return _Unpickler(io.BytesIO(data)).load()
+    return unpickler.load(), unpickler.widths
   except CheckpointError:
     raise
   except Exception as error:
@@ -332,7 +345,7 @@ def _read_zip(file: IO[bytes], file_bytes: int) -> dict[str, np.ndarray]:
         raise CheckpointError('the checkpoint was written on a big-endian machine: not read')
       if archive.getinfo(pickles[0]).file_size > _MAX_PICKLE_BYTES:
         raise CheckpointError(f'data.pkl is longer than {_MAX_PICKLE_BYTES} bytes: refused')
-      tensors = _descriptions(_unpickle(io.BytesIO(archive.read(pickles[0]))))
+      tensors = _descriptions(_unpickle(io.BytesIO(archive.read(pickles[0])))[0])
       storages = {}
       for key in sorted({t.storage.key for t in tensors.values()}):
         member = f'{root}/data/{key}'
@@ -352,12 +365,11 @@ def _read_stream(data: bytes) -> dict[str, np.ndarray]:
   if not data.startswith(_LEGACY_START):
     raise CheckpointError('not a PyTorch checkpoint: neither its zip nor its older stream format')
   stream = io.BytesIO(data)
-  _, protocol, _, tree, keys = (_unpickle(stream) for _ in range(5))
+  (_, _), (protocol, _), (_, _), (tree, widths), (keys, _) = (_unpickle(stream) for _ in range(5))
   if protocol != _LEGACY_PROTOCOL:
     raise CheckpointError(f'stream format {protocol!r}; only {_LEGACY_PROTOCOL} is known')
   position = stream.tell()
   tensors = _descriptions(tree)
-  widths = {t.storage.key: _STORAGES[t.storage.dtype].itemsize for t in tensors.values()}
   storages = {}
   for key in keys if isinstance(keys, list) else ():
     if not isinstance(key, str) or key not in widths or position + 8 > len(data):
@@ -368,7 +380,7 @@ def _read_stream(data: bytes) -> dict[str, np.ndarray]:
       raise CheckpointError(f'truncated checkpoint: storage "{key}" should have {length} bytes')
     storages[key] = data[position : position + length]
     position += length
-  missing = sorted(set(widths) - set(storages))
+  missing = sorted({t.storage.key for t in tensors.values()} - set(storages))
   if missing:
     raise CheckpointError(f'the checkpoint lacks the storages {missing[:5]}')
   return _fill(tensors, storages)

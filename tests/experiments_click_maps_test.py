@@ -9,7 +9,7 @@ import ritm_golden
 import torch_pickles as tp
 import toy
 
-from experiments import attack
+from experiments import attack, replay
 from ports import zoo
 from ports.errors import CheckpointError
 from ports.ritm import segmenter
@@ -63,6 +63,7 @@ def test_a_checkpoint_is_attacked_end_to_end(checkpoint, data_dir, tmp_path, pre
   assert list(config['model']['sha256']) == ['coco_lvis_h18s_itermask.pth']
   name = 'ritm_h18s_it_cl' + ('_fixed' if zoom == 'fixed' else '')
   assert json.loads((tmp_path / 'summary.json').read_text())['model'] == name
+  assert json.loads((tmp_path / 'summary.json').read_text())['programs'] == 1
   assert (tmp_path / 'report.md').exists() and len(list((tmp_path / 'figures').iterdir())) == 3
   for row in rows:
     iou = row['iou']
@@ -74,6 +75,44 @@ def test_a_checkpoint_is_attacked_end_to_end(checkpoint, data_dir, tmp_path, pre
     moved = [np.subtract(row['clicks']['max'], row['clicks']['base']) for row in rows]
     moved += [np.subtract(row['clicks']['min'], row['clicks']['base']) for row in rows]
     assert np.abs(np.concatenate(moved)[:, :2]).max() > 0.1
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(('as_zip', 'preset', 'zoom'), [
+  (True, 'tetris', 'exact'), (False, 'baseline', 'fixed'),
+])
+def test_a_checkpoint_that_torch_saved_is_attacked(data_dir, tmp_path, as_zip, preset, zoom):
+  config = tp.configuration(
+    'is_hrnet_model.HRNetModel', width=18, ocr_width=48, small=True, with_prev_mask=True,
+    use_disks=True, norm_radius=5,
+  )
+  path = tp.save_published(tmp_path / 'own.pth', ritm_golden.state('h18s'), config, as_zip)
+  asked = settings(path, data_dir, tmp_path / 'run', preset=preset, zoom=zoom)
+  assert attack.execute(asked) == 0
+  rows = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
+  assert [row['status'] for row in rows] == ['ok', 'ok']
+  assert (tmp_path / 'run' / 'report.md').exists()
+  assert len(list((tmp_path / 'run' / 'figures').glob('*.png'))) >= 2
+  params, _ = zoo.load('ritm_h18s_it_cl', path)
+  for name, array in ritm_golden.params('h18s').items():
+    np.testing.assert_array_equal(params[name], array)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('preset', 'zoom'), [('strong_v1_16', 'exact'), ('strong_v1', 'fixed')])
+def test_global_searches_run_on_it_and_replay(checkpoint, data_dir, tmp_path, preset, zoom):
+  asked = settings(checkpoint, data_dir, tmp_path, preset=preset, zoom=zoom, limit=1)
+  assert attack.execute(asked) == 0
+  (row,) = results.read_rows(tmp_path / 'rows.jsonl')
+  assert row['status'] == 'ok' and row['backward'] == 0
+  iou = row['iou']
+  assert iou['min'][0] <= iou['base'][0] <= iou['max'][0]
+  # Sixteen or more clicks on one object find some that matter.
+  assert iou['min'][0] < iou['max'][0]
+  compared, different = replay.compare(
+    attack.open_segmenter(asked), attack.open_dataset(asked), [row], 1
+  )
+  assert compared == 2 * 2 * 3 and different == []
 
 
 def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):

@@ -70,7 +70,7 @@ def test_merged_shards_equal_one_run_byte_for_byte(made, tmp_path):
     json.loads((folder / 'summary.json').read_text())
     for folder in (tmp_path / 'out', made / 'whole')
   )
-  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds'):
+  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds', 'programs'):
     assert (merged.pop(key) > 0) == (whole.pop(key) > 0)
   assert merged == whole
   assert whole['n_ok'] == 6 and whole['n_failed'] == 1

@@ -58,6 +58,31 @@ def test_a_checkpoint_is_attacked_end_to_end(state, tmp_path, preset):
   assert compared == 2 * 2 * (3 if preset == 'tetris' else 1) and different == []
 
 
+@pytest.mark.parity
+@pytest.mark.parametrize(('as_zip', 'preset'), [(True, 'baseline'), (False, 'strong_v1_16')])
+def test_a_checkpoint_that_torch_saved_is_attacked(state, tmp_path, as_zip, preset):
+  config = tp.configuration(
+    'is_plainvit_model.PlainVitModel', with_prev_mask=True, use_disks=True, norm_radius=5,
+    backbone_params={'img_size': (448, 448), 'patch_size': (16, 16), 'embed_dim': 160, 'depth': 8},
+    head_params={'in_channels': [96, 192, 288, 384], 'loss_decode': None, 'upsample': 'x1'},
+  )
+  path = tp.save_published(tmp_path / 'own.pth', state, config, as_zip)
+  toy.write_folder(tmp_path / 'd', ((40, 56),))
+  asked = attack.Settings(
+    model=MODEL, weights=str(path), dataset='folder', data_dir=str(tmp_path / 'd'),
+    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset,
+  )
+  assert attack.execute(asked) == 0
+  (row,) = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
+  assert row['status'] == 'ok' and (tmp_path / 'run' / 'report.md').exists()
+  assert len(list((tmp_path / 'run' / 'figures').glob('*.png'))) >= 1
+  if preset == 'strong_v1_16':
+    assert row['iou']['min'][0] <= row['iou']['base'][0] <= row['iou']['max'][0]
+    found = attack.open_segmenter(asked), attack.open_dataset(asked)
+    compared, different = replay.compare(*found, [row], 1)
+    assert compared == 2 * 2 * 3 and different == []
+
+
 def test_the_network_sees_the_squashed_picture_and_its_mirror_image(state):
   params = weights.tree(state, network.CONFIGS['vit_xt'])
   image = jnp.asarray(np.random.default_rng(0).random((2, 224, 224, 3), np.float32))

@@ -1,4 +1,4 @@
-"""Tests of resizing with aligned corners against PyTorch's numbers."""
+"""Tests of resizing: closed forms, PyTorch's numbers, and PyTorch where it is installed."""
 
 import pathlib
 
@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ports.resize import aligned, crop, resize
+from ports.resize import aligned, crop, cubic, linear, resize
 
+SIZES = [(112, 448), (512, 448), (14, 112), (7, 112), (28, 42), (5, 17), (17, 5), (1, 4), (4, 1)]
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'ritm_resize.npz'
 
 
@@ -49,3 +50,62 @@ def test_a_crop_is_a_slice_resized():
   found = crop(image, (11, 8), start, extent, size, True)
   wanted = resize(image[2:9, 3:12], aligned(11, 7, 10, 7), aligned(8, 9, 5, 9, mirrored=True))
   np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize('align_corners', [True, False])
+@pytest.mark.parametrize(('size', 'count'), SIZES)
+def test_linear_keeps_constants_and_ramps(size, count, align_corners):
+  matrix = linear(count, size, align_corners)
+  assert matrix.shape == (count, size) and (matrix >= 0).all()
+  np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+  if align_corners:
+    wanted = np.linspace(0, size - 1, count)
+  else:
+    wanted = np.clip((np.arange(count) + 0.5) * size / count - 0.5, 0, size - 1)
+  np.testing.assert_allclose(matrix @ np.arange(size), wanted, atol=1e-6 * size)
+
+
+@pytest.mark.parametrize(('size', 'count'), SIZES)
+def test_cubic_keeps_constants_and_equal_sizes(size, count):
+  np.testing.assert_allclose(cubic(count, size).sum(axis=1), 1, atol=1e-6)
+  np.testing.assert_array_equal(cubic(size, size), np.eye(size))
+
+
+def test_cubic_has_the_parameter_of_torch():
+  # a place half-way between two samples, by Keys' formula with a = -0.75: a/8 and 1/2 - a/8; the
+  # second row's last tap lies outside and falls on the last sample
+  wanted = [[0.5, 0.59375, -0.09375, 0], [0, -0.09375, 0.59375, 0.5]]
+  np.testing.assert_allclose(cubic(2, 4), wanted, atol=1e-6)
+  # a place on a sample
+  np.testing.assert_allclose(cubic(3, 9)[1], np.eye(9)[4], atol=1e-6)
+
+
+def test_resize_works_on_rows_and_columns():
+  x = np.random.default_rng(0).standard_normal((3, 5, 2), np.float32)
+  rows, columns = linear(7, 3, True), cubic(4, 5)
+  wanted = np.einsum('yh,xw,hwc->yxc', rows, columns, x)
+  np.testing.assert_allclose(resize(x, rows, columns), wanted, atol=1e-5)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(('size', 'count'), SIZES)
+def test_matrices_equal_torch(size, count):
+  torch = pytest.importorskip('torch')
+  x = np.random.default_rng(0).standard_normal((size, size), np.float32)
+  tensor = torch.from_numpy(x)[None, None]
+  for name, corners, matrix in (
+    ('bilinear', True, linear(count, size, align_corners=True)),
+    ('bilinear', False, linear(count, size, align_corners=False)),
+    ('bicubic', False, cubic(count, size)),
+  ):
+    wanted = torch.nn.functional.interpolate(
+      tensor, size=(count, count), mode=name, align_corners=corners
+    )
+    np.testing.assert_allclose(matrix @ x @ matrix.T, wanted[0, 0].numpy(), atol=4e-6)
+
+
+@pytest.mark.parametrize(('size', 'count'), SIZES)
+def test_sizes_as_data_give_the_matrix_of_fixed_sizes(size, count):
+  found = jax.jit(aligned, static_argnums=(0, 1))(count + 2, size + 1, count, size)
+  np.testing.assert_allclose(found[:count, :size], linear(count, size, True), atol=1e-6 * size)
+  assert np.all(found[count:] == 0) and np.all(found[:, size:] == 0)

@@ -10,7 +10,7 @@ import pytest
 import ritm_golden
 
 from ports.resize import aligned, resize
-from ports.ritm import network
+from ports.ritm import network, weights
 from ports.ritm.segmenter import VARIANTS
 from tetris_jax.render import hard_disks
 
@@ -99,6 +99,24 @@ def test_hrnet18s_at_a_size_that_32_does_not_divide():
 @pytest.mark.parametrize('padding', [(5, 17), (40, 0)])
 def test_a_picture_on_a_larger_canvas(padding):
   check('h18s', '96x128', padding)
+
+
+@pytest.mark.slow
+def test_without_the_previous_mask_a_network_sees_an_empty_one():
+  state = dict(ritm_golden.state('h18s'))
+  state['maps_transform.0.weight'] = state['maps_transform.0.weight'][:, 1:]
+  baseline = weights.tree(state, VARIANTS['h18s_baseline'])
+  image, maps = inputs(load('h18s', '96x128'))
+  image, maps = image[:, :33, :47], maps[:, :33, :47]
+  maps[..., 0] = 0
+
+  @functools.partial(jax.jit, static_argnums=0)
+  def run(size, params, maps):
+    return network.apply(VARIANTS[size], params, image, maps).logits
+
+  found, wanted = run('h18s_baseline', baseline, maps[..., 1:]), ritm_golden.params('h18s')
+  wanted = run('h18s', wanted, maps)
+  assert np.abs(wanted).max() > 0.1 and largest(found, np.asarray(wanted)) < 1e-5
 
 
 @pytest.mark.slow

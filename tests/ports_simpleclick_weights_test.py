@@ -132,7 +132,8 @@ def test_the_published_layout_is_read_past_the_objects_in_its_configuration(tmp_
 
 
 @pytest.mark.parity
-def test_a_checkpoint_that_torch_saved_is_read(tmp_path, monkeypatch, state):
+@pytest.mark.parametrize('as_zip', [True, False])
+def test_a_checkpoint_that_torch_saved_is_read(tmp_path, monkeypatch, state, as_zip):
   torch = pytest.importorskip('torch')
   name = 'isegm.model.modeling.cross_entropy_loss'
   module = types.ModuleType(name)
@@ -156,7 +157,8 @@ def test_a_checkpoint_that_torch_saved_is_read(tmp_path, monkeypatch, state):
   config = {'class': 'PlainVitModel', 'params': {'head_params': {'value': value}}}
   tensors = {n: torch.from_numpy(a) for n, a in state.items()}
   path = tmp_path / 'cocolvis_vit.pth'
-  torch.save({'state_dict': tensors, 'config': config}, path)
+  whole = {'state_dict': tensors, 'config': config}
+  torch.save(whole, path, _use_new_zipfile_serialization=as_zip)
   monkeypatch.undo()
   found = checkpoints.read(path)
   assert set(found) == {f'state_dict.{n}' for n in state}

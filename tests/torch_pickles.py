@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import io
 import pathlib
 import pickle
 import zipfile
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -109,3 +111,35 @@ def write_published(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> path
   config += text('params') + b'}' + text('width') + width + b'\x88us' + b'u'
   whole_file = b'}(' + text('state_dict') + inner + text('config') + config + b'u'
   return write_zip(path, members | {'archive/data.pkl': whole(whole_file)})
+
+
+def save_published(
+  path: pathlib.Path, state: Mapping[str, np.ndarray], config: Mapping[str, Any], as_zip: bool
+) -> pathlib.Path:
+  """The same layout, written by torch itself; without `as_zip` in its format before 1.6.
+
+  Args:
+    path: of the file.
+    state: by torch's names.
+    config: of the constructor, "class" and "params".
+    as_zip: which of torch's formats.
+  """
+  import torch
+
+  tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+  published = {'state_dict': collections.OrderedDict(tensors), 'config': dict(config)}
+  torch.save(published, path, _use_new_zipfile_serialization=as_zip)
+  return path
+
+
+def configuration(name: str, **arguments: Any) -> dict[str, Any]:
+  """What RITM's family keeps of a constructor: its class, and each argument with where from."""
+  statistics = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+  defaults = {'norm_mean_std': statistics, 'clicks_groups': None}
+  known = {'type': 'builtin', 'specified': True}
+  params: dict[str, Any] = {key: known | {'value': value} for key, value in arguments.items()}
+  params |= {key: known | {'value': value, 'specified': False} for key, value in defaults.items()}
+  params['norm_layer'] = {
+    'type': 'class', 'value': 'torch.nn.modules.batchnorm.BatchNorm2d', 'specified': False
+  }
+  return {'class': f'isegm.model.{name}', 'params': params}

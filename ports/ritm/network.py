@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -25,14 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ports.convolution import convolve
-from ports.resize import aligned, resize
+from ports.ritm.layers import LEVEL, Bottleneck, Conv, Exchange, Levels, point, repeat
 from tetris_jax.types import Array, Params
 
 __all__ = ['LEVEL', 'Output', 'Variant', 'apply', 'shapes']
-
-# The network's output is at 1 / 2**LEVEL of its input.
-LEVEL = 2
 
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -88,170 +83,12 @@ class Output(NamedTuple):
   taps: dict[str, Any]
 
 
-class _Levels:
-  """A canvas and its picture at resolutions 1, 1/2, ... 1/32; sizes halve upwards."""
-
-  def __init__(self, height: int, width: int, size: Array | None):
-    self.canvas = [(height, width)]
-    self.size: list[Any] = [(height, width) if size is None else jnp.asarray(size, jnp.int32)]
-    for _ in range(5):
-      height, width = -(-height // 2), -(-width // 2)
-      self.canvas.append((height, width))
-      self.size.append((height, width) if size is None else (self.size[-1] + 1) // 2)
-    self.masks = [None if size is None else self._mask(level) for level in range(6)]
-    # Made here, once: what a loop's body makes is of no use outside of it.
-    self._matrices = {
-      (level, to): self._matrix(level, to) for to in range(LEVEL, 5) for level in range(to + 1, 6)
-    }
-
-  def _mask(self, level: int) -> jax.Array:
-    (height, width), size = self.canvas[level], self.size[level]
-    rows = jnp.arange(height, dtype=jnp.int32) < size[0]
-    columns = jnp.arange(width, dtype=jnp.int32) < size[1]
-    return (rows[:, None] & columns[None, :]).astype(jnp.float32)[None, :, :, None]
-
-  def _matrix(self, level: int, to: int) -> list[jax.Array]:
-    return [
-      aligned(self.canvas[to][i], self.canvas[level][i], self.size[to][i], self.size[level][i])
-      for i in range(2)
-    ]
-
-  def cut(self, x: jax.Array, level: int) -> jax.Array:
-    """Zeros outside of the picture."""
-    mask = self.masks[level]
-    return x if mask is None else x * mask
-
-  def stretch(self, x: jax.Array, level: int, to: int) -> jax.Array:
-    """From one resolution to another, corners aligned."""
-    if level == to:
-      return x
-    return resize(x, *self._matrices[level, to])
-
-
-class Conv(nnx.Module):
-  """Convolution with bias and torch's symmetric padding; kernel (size, size, in, out).
-
-  Repeated modules are stacked: their arrays have the axes `stack` in front, which `_repeat` takes
-  off one by one.
-  """
-
-  def __init__(
-    self,
-    inputs: int,
-    outputs: int,
-    rngs: nnx.Rngs,
-    size: int = 3,
-    stride: int = 1,
-    stack: tuple[int, ...] = (),
-  ):
-    init = nnx.initializers.lecun_normal()
-    self.kernel = nnx.Param(init(rngs.params(), (*stack, size, size, inputs, outputs)))
-    self.bias = nnx.Param(jnp.zeros((*stack, outputs)))
-    self.stride = stride
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(batch, h, w, in) -> (batch, ceil(h / stride), ceil(w / stride), out)."""
-    kernel = self.kernel[...]
-    bias = self.bias[...][None, None, None]
-    if kernel.shape[0] == 1:
-      return x @ kernel[0, 0] + bias
-    return convolve(x, kernel, self.stride) + bias
-
-
-def _point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
-  return Conv(inputs, outputs, rngs, size=1, stack=stack)
-
-
-def _repeat(stacked: Any, x: Any, *more: Any) -> Any:
-  """x = module(x, *more) for every module of a stack, compiled once.
-
-  Unrolled, the larger networks take minutes to compile.
-  """
-  graph, state = nnx.split(stacked)
-  one = lambda x, leaves: (nnx.merge(graph, leaves)(x, *more), None)
-  return jax.lax.scan(one, x, state)[0]
-
-
-class Basic(nnx.Module):
-  """Two 3x3 convolutions with a residual."""
-
-  def __init__(self, width: int, rngs: nnx.Rngs, stack: tuple[int, ...]):
-    self.conv1 = Conv(width, width, rngs, stack=stack)
-    self.conv2 = Conv(width, width, rngs, stack=stack)
-
-  def __call__(self, x: jax.Array, levels: _Levels, level: int) -> jax.Array:
-    """(batch, h, w, width) -> the same shape."""
-    y = jax.nn.relu(self.conv1(levels.cut(x, level)))
-    return jax.nn.relu(self.conv2(levels.cut(y, level)) + x)
-
-
-class Bottleneck(nnx.Module):
-  """1x1, 3x3, 1x1 with a residual."""
-
-  def __init__(self, inputs: int, width: int, rngs: nnx.Rngs):
-    self.conv1 = _point(inputs, width, rngs)
-    self.conv2 = Conv(width, width, rngs)
-    self.conv3 = _point(width, 4 * width, rngs)
-    self.downsample = _point(inputs, 4 * width, rngs) if inputs != 4 * width else None
-
-  def __call__(self, x: jax.Array, levels: _Levels) -> jax.Array:
-    """(batch, h, w, inputs) -> (batch, h, w, 4 * width)."""
-    y = jax.nn.relu(self.conv1(x))
-    y = jax.nn.relu(self.conv2(levels.cut(y, LEVEL)))
-    residual = x if self.downsample is None else self.downsample(x)
-    return jax.nn.relu(self.conv3(y) + residual)
-
-
-class Exchange(nnx.Module):
-  """Parallel branches, then every branch receives the sum of all; `count` of them, stacked."""
-
-  def __init__(self, widths: tuple[int, ...], depth: int, count: int, rngs: nnx.Rngs):
-    self.branches = nnx.List([Basic(width, rngs, (count, depth)) for width in widths])
-
-    def path(to: int, start: int) -> Any:
-      if start == to:
-        return None
-      if start > to:
-        return _point(widths[start], widths[to], rngs, (count,))
-      steps = [widths[start]] * (to - start) + [widths[to]]
-      return nnx.List([
-        Conv(a, b, rngs, stride=2, stack=(count,))
-        for a, b in itertools.pairwise(steps)
-      ])
-
-    branches = range(len(widths))
-    self.fuse_layers = nnx.List([
-      nnx.List([path(to, start) for start in branches]) for to in branches
-    ])
-
-  def _send(self, x: jax.Array, start: int, to: int, levels: _Levels) -> jax.Array:
-    path = self.fuse_layers[to][start]
-    if start == to:
-      return x
-    if start > to:
-      return levels.stretch(path(x), LEVEL + start, LEVEL + to)
-    for i, conv in enumerate(path):
-      x = conv(levels.cut(x, LEVEL + start + i))
-      x = x if i == len(path) - 1 else jax.nn.relu(x)
-    return x
-
-  def __call__(self, xs: list[jax.Array], levels: _Levels) -> list[jax.Array]:
-    """Branch i at resolution 1 / 2**(2 + i), the same shapes out."""
-    ys = []
-    for i, (x, blocks) in enumerate(zip(xs, self.branches, strict=True)):
-      ys.append(_repeat(blocks, x, levels, LEVEL + i))
-    sent = [
-      [self._send(y, start, to, levels) for start, y in enumerate(ys)] for to in range(len(ys))
-    ]
-    return [jax.nn.relu(sum(parts[1:], parts[0])) for parts in sent]
-
-
 class Context(nnx.Module):
   """The object's pooled features, narrowed and widened again."""
 
   def __init__(self, channels: int, width: int, rngs: nnx.Rngs):
-    self.f_down = _point(channels, width, rngs)
-    self.f_up = _point(width, channels, rngs)
+    self.f_down = point(channels, width, rngs)
+    self.f_up = point(width, channels, rngs)
 
   def __call__(self, pooled: jax.Array) -> jax.Array:
     """(batch, 1, 1, channels) -> the same shape."""
@@ -263,7 +100,7 @@ class Distribute(nnx.Module):
 
   def __init__(self, channels: int, width: int, rngs: nnx.Rngs):
     self.object_context_block = Context(channels, width, rngs)
-    self.conv_bn_dropout = _point(2 * channels, channels, rngs)
+    self.conv_bn_dropout = point(2 * channels, channels, rngs)
 
   def __call__(self, features: jax.Array, pooled: jax.Array) -> jax.Array:
     """(batch, h, w, channels), (batch, 1, 1, channels) -> (batch, h, w, channels)."""
@@ -305,18 +142,18 @@ class Features(nnx.Module):
     total, middle = sum(widths), 2 * variant.ocr_width
     # Torch's names: 0 and 3 are the convolutions of a Sequential.
     self.aux_head: Any = nnx.List([
-      _point(total, total, rngs), None, None, _point(total, 1, rngs)
+      point(total, total, rngs), None, None, point(total, 1, rngs)
     ])
     self.conv3x3_ocr = Conv(total, middle, rngs)
     self.ocr_distri_head = Distribute(middle, variant.ocr_width, rngs)
-    self.cls_head = _point(middle, 1, rngs)
+    self.cls_head = point(middle, 1, rngs)
 
-  def _stem(self, image: jax.Array, maps: jax.Array, levels: _Levels) -> jax.Array:
+  def _stem(self, image: jax.Array, maps: jax.Array, levels: Levels) -> jax.Array:
     x = jax.nn.relu(self.conv1(levels.cut(image, 0))) + maps
     return jax.nn.relu(self.conv2(levels.cut(x, 1)))
 
   def _branches(
-    self, x: jax.Array, levels: _Levels, taps: dict[str, Any] | None
+    self, x: jax.Array, levels: Levels, taps: dict[str, Any] | None
   ) -> list[jax.Array]:
     for block in self.layer1:
       x = block(x, levels)
@@ -330,13 +167,13 @@ class Features(nnx.Module):
         # A new branch starts from the coarsest one.
         last = levels.cut(xs[-1], LEVEL + len(xs) - 1)
         xs = [*xs, jax.nn.relu(transition[len(xs)][0](last))]
-      xs = _repeat(stage, xs, levels)
+      xs = repeat(stage, xs, levels)
       if taps is not None:
         taps |= {f'stage{len(xs)}.b{i}': x for i, x in enumerate(xs)}
     return xs
 
   def __call__(
-    self, image: jax.Array, maps: jax.Array, levels: _Levels, taps: dict[str, Any] | None
+    self, image: jax.Array, maps: jax.Array, levels: Levels, taps: dict[str, Any] | None
   ) -> tuple[jax.Array, jax.Array]:
     """(batch, h, w, 3) normalised, (batch, h / 2, w / 2, 64) -> logits and auxiliary logits."""
     xs = self._branches(self._stem(image, maps, levels), levels, taps)
@@ -365,7 +202,7 @@ class Network(nnx.Module):
   def __init__(self, variant: Variant, rngs: nnx.Rngs):
     # Torch's names: 0 and 2 are the convolutions of a Sequential.
     self.maps_transform: Any = nnx.List([
-      _point(variant.maps, 16, rngs), None, Conv(16, _STEM, rngs, stride=2)
+      point(variant.maps, 16, rngs), None, Conv(16, _STEM, rngs, stride=2)
     ])
     self.feature_extractor = Features(variant, rngs)
 
@@ -373,7 +210,7 @@ class Network(nnx.Module):
     self, image: jax.Array, maps: jax.Array, size: Array | None, with_taps: bool
   ) -> Output:
     """As `apply`."""
-    levels = _Levels(image.shape[1], image.shape[2], size)
+    levels = Levels(image.shape[1], image.shape[2], size)
     taps: dict[str, Any] | None = {} if with_taps else None
     x = jax.nn.leaky_relu(self.maps_transform[0](maps), _LEAK)
     x = self.maps_transform[2](levels.cut(x, 0))

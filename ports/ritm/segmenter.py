@@ -13,12 +13,16 @@ from tetris_jax.types import Array, ModelInfo, Params, Segmenter
 
 __all__ = ['VARIANTS', 'ZOOMS', 'ritm']
 
-# Beside the sizes with the previous mask ("it", iterative training) the one without.
+# Each with the previous mask as an input ("it", iterative training) and without; of the latter only
+# h18 has been published.
 VARIANTS = {
-  'h18s': network.Variant(width=18, ocr_width=48, small=True),
-  'h18': network.Variant(width=18, ocr_width=64),
-  'h18_baseline': network.Variant(width=18, ocr_width=64, previous=False),
-  'h32': network.Variant(width=32, ocr_width=128),
+  f'{size}{"" if previous else "_baseline"}': network.Variant(width, ocr_width, small, previous)
+  for size, width, ocr_width, small in (
+    ('h18s', 18, 48, True),
+    ('h18', 18, 64, False),
+    ('h32', 32, 128, False),
+  )
+  for previous in (True, False)
 }
 
 # "exact" is the evaluation that published numbers come from: the first click sees the whole image

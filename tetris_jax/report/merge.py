@@ -65,7 +65,7 @@ class Run:
     config: that of its first shard, as if it had been run in one piece.
     instances: as in `Piece`.
     rows: of all instances in data set order.
-    totals: "seconds", "compile_seconds" and "evaluations" of all shards.
+    totals: "seconds", "compile_seconds", "programs" and "evaluations" of all shards.
     pictures: path of an instance's picture, by name, where it was drawn.
   """
 
@@ -202,6 +202,7 @@ def merge(pieces: Sequence[Piece]) -> Run:
   totals = {
     'seconds': sum(piece.summary['device_seconds'] for piece in ordered),
     'compile_seconds': sum(piece.summary['compile_seconds'] for piece in ordered),
+    'programs': sum(piece.summary.get('programs', 0) for piece in ordered),
     'evaluations': sum(
       (piece.summary['evaluations_per_second'] or 0) * piece.summary['device_seconds']
       for piece in ordered

@@ -172,7 +172,7 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
     ['Speed', _NOTHING if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
-    ['Compiling', f'{summary["compile_seconds"]:.1f} s'],
+    ['Compiling', f'{summary["compile_seconds"]:.1f} s, programs: {summary.get("programs", "?")}'],
     ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
     ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
   ]

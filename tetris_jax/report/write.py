@@ -25,7 +25,8 @@ def write_run(
     workdir: where to.
     rows: of the run, in data set order.
     config: what its `config.json` holds.
-    totals: of its batches: "seconds" on the device, "compile_seconds" and "evaluations".
+    totals: of its batches: "seconds" on the device, "compile_seconds", "evaluations", and how
+      many "programs" were compiled.
     picture: instance -> its picture relative to the work folder, or None.
 
   Returns:
@@ -41,6 +42,7 @@ def write_run(
   made['evaluations_per_second'] = rate and round(rate, 3)
   made['device_seconds'] = round(totals['seconds'], 3)
   made['compile_seconds'] = round(totals['compile_seconds'], 3)
+  made['programs'] = int(totals.get('programs', 0))
 
   def shown(index: int, instance: str) -> str | None:
     del index  # In the rows; a shard has only some of them.
