@@ -61,7 +61,7 @@ def run(config, batch, **options):
 
 
 CONFIG = types.AttackConfig(
-  'small', search='global', num_clicks=2, budget=24, pool_size=300, explore=0.9
+  'small', search='global', num_clicks=2, budget=40, pool_size=300, explore=0.9
 )
 
 
@@ -80,9 +80,9 @@ def test_it_finds_a_needle_that_a_local_search_misses(found):
 
 
 def test_counts_are_exact_and_within_the_budget(found):
-  # First round: 21, and 3 that are kept; second: 2 x 10 and 3.
-  assert found.forward.tolist() == [24 + 23] and found.backward.tolist() == [0]
-  assert beams.plan(CONFIG) == (21, 10)
+  # First round: 37, and 3 that are kept; second: 2 x 18 and 3.
+  assert found.forward.tolist() == [40 + 39] and found.backward.tolist() == [0]
+  assert beams.plan(CONFIG) == (37, 18)
   assert beams.plan(presets.get('strong_v1')) == (61, 30)
   for name, budget in (('strong_v1_16', 16), ('strong_v1', 64), ('strong_v1_256', 256)):
     config = presets.get(name)
