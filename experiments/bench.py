@@ -28,10 +28,12 @@ from jax import lax
 import tetris_jax
 from experiments import attack, renderer, timing
 from tetris_jax import data, objectives, overlap, types
+from tetris_jax.search import grid
 
 __all__ = ['bench', 'main', 'measure', 'measure_renderer']
 
 STEPS = 8
+MAP_STRIDE = 8
 
 
 def _decoder(
@@ -70,6 +72,28 @@ def _batch(dataset: data.Dataset, batch_size: int) -> types.Batch:
   return data.stack(fitting, first, batch_size)[0]
 
 
+def _map(
+  segmenter: types.Segmenter, params: Any, batch: types.Batch, repeats: int
+) -> dict[str, Any]:
+  """The time of a heat map: the first instance's legal pixels of every `MAP_STRIDE`-th row."""
+  one = jax.tree.map(lambda x: x[:1], batch)
+  legal = jnp.asarray(one.mask[0]) & ~jnp.asarray(one.ignore[0])
+  stride = jnp.full(1, MAP_STRIDE, jnp.int32)
+  count = int(jnp.sum(grid.lattice(legal, stride[0]))) + 1
+
+  def whole(params, batch):
+    return grid.grid(segmenter._replace(params=params), batch, stride, count)
+
+  seconds, facts, result = timing.timed(whole, (params, one), repeats)
+  positions = int(jnp.sum(result.exists))
+  return facts | {
+    'stride': MAP_STRIDE,
+    'positions': positions,
+    'seconds': round(seconds, 4),
+    'seconds_per_position': round(seconds / positions, 6),
+  }
+
+
 def bench(
   segmenter: types.Segmenter,
   config: types.AttackConfig,
@@ -87,9 +111,10 @@ def bench(
   Returns:
     By name: seconds per forward and per value-and-gradient of the bare decoder, one row at a time
     and all rows together; seconds per instance of the attack; both rates in evaluations per second;
-    and the share of the bare decoder's rate that the attack reaches, on a CPU also by the seconds
-    of processor time that both take. Compile times and the memory
-    that a program needs beside its arguments stand with each; the peaks are the process's so far.
+    the share of the bare decoder's rate that the attack reaches, on a CPU also by the seconds of
+    processor time that both take; and the seconds per position of a heat map, encoding included,
+    also as a multiple of a bare forward. Compile times and the memory that a program needs beside
+    its arguments stand with each; the peaks are the process's so far.
   """
   size = len(batch.size)
   canvas = batch.mask.shape[1:]
@@ -137,6 +162,9 @@ def bench(
       facts['cpu_seconds'] = round(facts['cpu_seconds'] / (STEPS * 2 * size), 6)
       bare[rows] |= {f'{name}_{fact}': value for fact, value in facts.items()}
   found['decoder'] = bare
+  found['map'] = _map(segmenter, params, batch, repeats)
+  quickest = min(rows['forward_seconds'] for rows in bare.values())
+  found['map']['times_of_decoder'] = round(found['map']['seconds_per_position'] / quickest, 3)
 
   def needed(rows: dict[str, float], what: str = 'seconds') -> float:
     values = forward - backward

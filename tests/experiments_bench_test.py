@@ -34,6 +34,15 @@ def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   assert found['share_of_decoder'] == pytest.approx(
     best / attack['seconds_per_instance'], rel=0.05, abs=2e-3
   )
+  mapped = found['map']
+  legal = batch.mask[0] & ~batch.ignore[0]
+  on_lattice = int(legal[4::8, 4::8].sum())
+  # The robot user's click is evaluated as well, be it on the lattice or not.
+  assert on_lattice <= mapped['positions'] <= on_lattice + 1
+  quickest = min(rows['forward_seconds'] for rows in found['decoder'].values())
+  assert mapped['times_of_decoder'] == pytest.approx(
+    mapped['seconds_per_position'] / quickest, rel=0.01, abs=2e-3
+  )
   assert found['host_peak_mib'] > 0
   json.dumps(found, allow_nan=False)
 

@@ -17,9 +17,9 @@ PRESETS = {
   # Ours: forward passes over the whole legal region, at the cost of "tetris", a quarter of it, and
   # four times as much. One click a turn: with four, 61 clicks found 0.93 of the range, not 0.96.
   'strong_v1': AttackConfig(name='strong_v1', search='global', budget=64),
-  'strong_v1_16': AttackConfig(name='strong_v1_16', search='global', budget=16),
+  'strong_v1_16': AttackConfig(name='strong_v1_16', search='global', budget=16, explore=1.0),
   'strong_v1_256': AttackConfig(
-    name='strong_v1_256', search='global', budget=256, explore=0.24, follow=0.5
+    name='strong_v1_256', search='global', budget=256, explore=0.24, follow=0.25
   ),
 }
 
