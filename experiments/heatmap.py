@@ -86,7 +86,8 @@ class Mapper:
         )._replace(mask=None)
       )
     found = jax.device_get(self._attacks[preset](self._params, batch, self._key))
-    hidden = np.nan if found.tried is None else checks.hidden_range(found.tried)[0]
+    _, low, high = found.iou[:, :, 0].T
+    hidden = np.nan if found.tried is None else checks.hidden_range(found.tried, high - low)[0]
     return {
       'yx': found.clicks.yx[0, :, 0],
       'iou': found.iou[0, :, 0],

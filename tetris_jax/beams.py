@@ -65,7 +65,7 @@ def evaluations(config: AttackConfig) -> int:
 class _Found(NamedTuple):
   """Of each search: (batch, searches, 2, num_beams, ...) lowest and highest.
 
-  The rest only of the first round, where it is asked for: all IoUs tried, and the outlook.
+  The rest only of the first round: IoUs of the clicks that were spread evenly, and the outlook.
   """
 
   yx: jax.Array
@@ -125,7 +125,8 @@ def _search(
     at = yx.astype(jnp.int32)
     answer = jnp.concatenate([tried.iou, answer])
     outlook = Outlook(yx, made, even, answer, depth[at[:, 0], at[:, 1]])
-    return _Found(best.yx, best.iou, tried.iou, outlook)
+    spread = tried.iou[: wide.explored(config, tried.iou.shape[0])]
+    return _Found(best.yx, best.iou, spread, outlook)
 
   colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
   found = in_parts(

@@ -84,7 +84,8 @@ def _first_click(
   assert trajectories.outlook is not None and trajectories.tried is not None
   fields = (np.asarray(leaf)[i] for leaf in trajectories.outlook)
   yx, evaluated, even, iou, depth = fields
-  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i]))
+  _, low, high = np.asarray(trajectories.iou)[i, :, 0]
+  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i], high - low))
   diagonal = float(np.hypot(*size))
   found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal)
   return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}

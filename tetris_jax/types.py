@@ -204,8 +204,8 @@ class Trajectories(NamedTuple):
     mask: (batch, modes, num_clicks, height, width) bool, the predicted masks, or None.
     forward: (batch,) int32, decoder evaluations spent on the instance.
     backward: (batch,) int32, gradients among them.
-    tried: (batch, evaluations) float32, IoUs of the first round's global search over the whole
-      region, in order; None for other searches.
+    tried: (batch, evaluations) float32, IoUs of the first clicks of the first round's global
+      search, in order, which were spread over the region; None for other searches.
     outlook: `Outlook` of the first click; None for other searches.
   """
 

@@ -24,7 +24,7 @@ from tetris_jax.search import seams
 from tetris_jax.search.candidates import Candidates
 from tetris_jax.types import Array, AttackConfig
 
-__all__ = ['Evaluated', 'Extremes', 'Tried', 'extremes', 'nearest', 'wide_search']
+__all__ = ['Evaluated', 'Extremes', 'Tried', 'explored', 'extremes', 'nearest', 'wide_search']
 
 
 class Evaluated(NamedTuple):
@@ -90,6 +90,11 @@ def _squared(feature: jax.Array, other: jax.Array) -> jax.Array:
   return sum(terms, start=jnp.zeros(feature.shape[0], jnp.float32))
 
 
+def explored(config: AttackConfig, total: int) -> int:
+  """How many of a search's `total` clicks, its first ones, are spread over the candidates."""
+  return max(1, int(config.explore * total))
+
+
 def nearest(candidates: Candidates, tried: Tried, config: AttackConfig) -> jax.Array:
   """Which click's answer each candidate most likely shares, by the distance of the search.
 
@@ -141,7 +146,7 @@ def wide_search(
   done = 0 if known is None else 1
   total = done + turns * per_turn
   weight = config.mask_weight**2
-  first = int(config.explore * total)
+  first = explored(config, total)
   real = candidates.exists.astype(jnp.float32)
   area = jnp.sum(legal, dtype=jnp.int32)
 
