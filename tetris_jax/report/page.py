@@ -64,7 +64,7 @@ def render(
     'pairs': list(pairs),
     'shares': shares(maps),
     'maps': [
-      {'model': one.model, 'source': one.source, 'name': _shown(name), 'picture': source}
+      {'model': one.model, 'dataset': one.dataset, 'name': _shown(name), 'picture': source}
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
@@ -98,6 +98,7 @@ def _run(
   return {
     **line,
     'curves': summary['per_click'],
+    'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
       [_shown(name), *(_short(one[key]) for key in ('d', 'auc', 'min', 'base', 'max'))]
       for name, one in scores.items()
