@@ -230,6 +230,12 @@ head('scores', 'Model').click();
 report.models = cells('scores', 0);
 report.width = [document.documentElement.scrollWidth, window.innerWidth];
 report.images = [...document.images].map((one) => one.complete && one.naturalWidth);
+const looked = document.querySelector('#fragile .look');
+looked.firstChild.click();
+report.full = [looked.querySelector('img').clientWidth, looked.clientWidth <= looked.parentNode.clientWidth];
+report.stillWide = document.documentElement.scrollWidth;
+looked.firstChild.click();
+report.fitted = looked.querySelector('img').clientWidth <= looked.clientWidth;
 report.curves = document.querySelectorAll('#curves svg').length;
 const found = (section, column) => cells(section, column).join('; ');
 report.ranks = [...document.querySelectorAll('#scores tbody tr')].slice(-3)
@@ -314,5 +320,6 @@ def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
     'uniform; distance from the border; Gaussian, 2 %; Gaussian, 5 %; Gaussian, 10 %', 13
   ]  # fmt: skip
   assert found['elsewhere'] == [True] * 4
-  # Tables scroll within themselves; the page never does sideways.
-  assert found['width'][0] <= found['width'][1]
+  assert found['full'] == [1000, True] and found['fitted']
+  # Tables and pictures scroll within themselves; the page never does sideways.
+  assert max(found['width'][0], found['stillWide']) <= found['width'][1]
