@@ -218,6 +218,8 @@ const pick = (id, value) => {
   select.value = value;
   select.dispatchEvent(new Event('change'));
 };
+report.lead = document.getElementById('lead').textContent;
+report.jumps = [...document.querySelectorAll('.jump a')].map((one) => one.getAttribute('href'));
 report.visible = [...document.querySelectorAll('section')]
   .filter((one) => !one.hidden).map((one) => one.id);
 report.unsorted = cells('scores', 4);
@@ -232,7 +234,8 @@ report.width = [document.documentElement.scrollWidth, window.innerWidth];
 report.images = [...document.images].map((one) => one.complete && one.naturalWidth);
 const looked = document.querySelector('#fragile .look');
 looked.firstChild.click();
-report.full = [looked.querySelector('img').clientWidth, looked.clientWidth <= looked.parentNode.clientWidth];
+report.full = [looked.querySelector('img').clientWidth,
+  looked.clientWidth <= looked.parentNode.clientWidth];
 report.stillWide = document.documentElement.scrollWidth;
 looked.firstChild.click();
 report.fitted = looked.querySelector('img').clientWidth <= looked.clientWidth;
@@ -269,14 +272,30 @@ console.error = (...all) => { window.trialErrors.push(all.join(' ')); say(...all
 """
 
 
-def browse(text, folder, width):
+# What a page of one model shows, whose name and ranks need no column.
+SMALL_TRIAL = """
+<script>
+const report = {errors: window.trialErrors};
+report.lead = document.getElementById('lead').textContent;
+report.heads = [...document.querySelectorAll('#scores th')].map((one) => one.textContent);
+report.titles = [...document.querySelectorAll('#spread h3')].map((one) => one.textContent);
+report.filters = [...document.querySelectorAll('select')].map((one) => one.id);
+report.ticks = [...document.querySelectorAll('#spread svg')].map((svg) =>
+  [...svg.querySelectorAll('text[text-anchor="middle"]')].slice(1)
+    .map((one) => Number(one.textContent)));
+document.body.setAttribute('data-trial', JSON.stringify(report));
+</script>
+"""
+
+
+def browse(text, folder, width, trial=TRIAL):
   """What the trial saw in a window of that width."""
   browser = next(
     found for name in ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
     if (found := shutil.which(name))
   )  # fmt: skip
   file = folder / 'page.html'
-  text = text.replace('<title>', LISTEN + '<title>').replace('</body>', TRIAL + '</body>')
+  text = text.replace('<title>', LISTEN + '<title>').replace('</body>', trial + '</body>')
   file.write_text(text, 'utf-8')
   command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
   command += [f'--user-data-dir={folder / "profile"}', f'--window-size={width},900']
@@ -300,6 +319,8 @@ def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
     'scores', 'orders', 'pairs', 'depths', 'priors', 'curves', 'spread', 'fragile', 'shares',
     'maps', 'facts',
   ]  # fmt: skip
+  assert found['jumps'] == [f'#{name}' for name in found['visible']]
+  assert found['lead'] == '7 runs on 53 measured instances.'
   numbers = [float(cell) for cell in found['unsorted']]
   assert [float(cell) for cell in found['up']] == sorted(numbers)
   assert [float(cell) for cell in found['down']] == sorted(numbers, reverse=True)
@@ -317,9 +338,24 @@ def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
   assert found['depths'] == ['mobile_sam', 'strong', '40', anywhere, deep, '2.0']
   assert found['deepest'].endswith(', n 1)')
   assert found['priors'] == [
-    'uniform; distance from the border; Gaussian, 2 %; Gaussian, 5 %; Gaussian, 10 %', 13
+    'uniform; border distance; Gaussian, 2 %; Gaussian, 5 %; Gaussian, 10 %', 13
   ]  # fmt: skip
   assert found['elsewhere'] == [True] * 4
   assert found['full'] == [1000, True] and found['fitted']
   # Tables and pictures scroll within themselves; the page never does sideways.
   assert max(found['width'][0], found['stillWide']) <= found['width'][1]
+
+
+@pytest.mark.browser
+def test_what_all_runs_share_takes_no_column(tmp_path):
+  made = []
+  for dataset, low in (('coco', -0.0031), ('davis', 0.05)):
+    rows = [runs_lib.row(f'p{k}', 0.4, 0.5, 0.4 + low + 0.0213 * k) for k in range(5)]
+    made.append(runs_lib.make('mobile_sam', rows, dataset))
+  found = browse(render(made), tmp_path, 1000, SMALL_TRIAL)
+  assert found['errors'] == []
+  assert found['lead'] == '2 runs on 10 measured instances. Model: mobile_sam. Preset: tetris.'
+  assert found['heads'][:5] == ['Data set', 'n', 'D', 'MIN', 'BASE'] and len(found['heads']) == 9
+  assert found['titles'] == ['coco', 'davis'] and found['filters'] == ['by-dataset']
+  # D from -0.31 to 8.21 in steps of 0.5, and from 5 to 13.52 in steps of 1: round numbers.
+  assert found['ticks'] == [[0, 2.5, 5, 7.5], [0, 2, 4, 6, 8, 10, 12, 14]]

@@ -51,9 +51,9 @@ def render(
   fragile = [
     _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
   ]
-  budget = MAX_PICTURE_BYTES if not maps else MAX_PICTURE_BYTES * 3 // 4
-  drawn, spent = _encoded(fragile, budget)
   widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
+  _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4)
+  drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept)
   mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
   held = {
     'runs': [
