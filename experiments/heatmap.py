@@ -7,7 +7,8 @@ Per instance into the work folder's maps/: an .npz (positions `yx` with their `i
 `<preset>/spent`) and a picture. `shares.json` and `shares.md` hold the share of the true range
 that each preset found; `summary.json` the means over instances of the extremes by depth in the
 legal region (`levels`) and of IoU quantiles under click priors (`quantiles`). The same command
-resumes a run that was stopped.
+resumes a run that was stopped. Several machines share a run by --num_shards and --shard_id, each
+with the same --workdir; `experiments.report --heatmaps=` merges what lies below it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import tetris_jax
 from experiments import runner
 from ports import errors, zoo
 from tetris_jax import checks, data, presets, priors, region, results, types
-from tetris_jax.report import figures
+from tetris_jax.report import figures, merge
 from tetris_jax.search import grid
 
 __all__ = ['Mapper', 'draw', 'main', 'run', 'share_table']
@@ -258,8 +259,9 @@ def run(
   names: Sequence[str],
   stride: int,
   workdir: pathlib.Path,
+  shard: tuple[int, int] = (0, 1),
 ) -> list[dict[str, Any]]:
-  """Maps every instance of a data set and returns the rows of `shares.json`."""
+  """Maps every instance of a shard, its number and their count; returns rows of `shares.json`."""
   rows = {}
   try:
     (workdir / 'maps').mkdir(parents=True, exist_ok=True)
@@ -267,9 +269,9 @@ def run(
     raise results.WorkdirError(f'cannot use {workdir}: {error.strerror}') from error
   # Each canvas once, so that its programs are compiled once.
   groups, unsized = data.plan(dataset, 1)
-  for index in unsized:
+  for index in unsized if shard[0] == 0 else ():
     print(f'{dataset.names[index]}: cannot be read', file=sys.stderr)
-  for group in groups:
+  for group in groups[shard[0] :: shard[1]]:
     index = group.indices[0]
     sample = dataset[index]
     if isinstance(sample, data.Rejected):
@@ -301,7 +303,20 @@ def run(
   return [rows[index] for index in sorted(rows)]
 
 
+def _shard() -> tuple[int, int]:
+  """Its number and how many there are."""
+  number, count = _flag('shard_id'), _flag('num_shards')
+  if (number is None) != (count is None):
+    raise UsageError('--shard_id and --num_shards are given together or not at all')
+  if number is None:
+    return 0, 1
+  if not 0 <= number < count:
+    raise UsageError(f'--shard_id={number} of --num_shards={count}: expected 0 to {count - 1}')
+  return number, count
+
+
 def _execute() -> int:
+  number, count = _shard()
   try:
     dataset = data.open_dataset(_flag('dataset'), _flag('data_dir'))
   except data.DataError as error:
@@ -326,21 +341,27 @@ def _execute() -> int:
   described = {
     'model': segmenter.info.name,
     'sha256': dict(segmenter.info.sha256),
+    'dataset': merge.dataset_name(_flag('dataset'), _flag('data_dir')),
     'instances': runner.fingerprint(dataset),
     'stride': _flag('stride'),
     'seed': _flag('seed'),
+    'shard': {'id': number, 'count': count},
   }
+  folder = pathlib.Path(_flag('workdir'))
+  if count > 1:
+    folder /= f'shard-{number:05d}-of-{count:05d}'
   if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
     jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))
-  with results.open_workdir(_flag('workdir'), described) as workdir:
+  with results.open_workdir(folder, described) as workdir:
     mapper = Mapper(segmenter, _flag('seed'))
-    rows = run(dataset, mapper, _flag('preset'), _flag('stride'), workdir.path)
+    shard = number, count
+    rows = run(dataset, mapper, _flag('preset'), _flag('stride'), workdir.path, shard)
     workdir.write_json('shares.json', {'rows': rows})
     workdir.write_json('summary.json', {'n': len(rows), **priors.mean_of_rows(rows)})
     table = share_table(rows, _flag('preset'))
     results.write_atomically(workdir.path / 'shares.md', table.encode())
   print(table)
-  return 0 if rows else 1
+  return 0 if rows or count > 1 else 1
 
 
 def _flag(name: str) -> Any:
@@ -373,4 +394,6 @@ if __name__ == '__main__':
   flags.DEFINE_multi_string('preset', ['tetris', 'strong_v1'], 'Named attacks.')
   flags.DEFINE_integer('seed', 0, 'Of whatever a preset draws at random.')
   flags.DEFINE_string('workdir', 'runs/heatmap', 'Where results go.')
+  flags.DEFINE_integer('shard_id', None, 'Which part of the instances to map.')
+  flags.DEFINE_integer('num_shards', None, 'In how many parts; by default one.')
   app.run(main)

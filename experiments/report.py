@@ -7,8 +7,9 @@
 A work folder is a whole run, one shard of a run, or the folder that holds all shards. Shards must
 be all there, once, and of one configuration. Of one run, rows.jsonl, summary.json, report.md and
 figures/ lie in --out itself, of several in a folder each below it. Beside them: report.html,
-comparison.md, comparison.csv, comparison.tex and comparison.json. Ends with 0, or with 2 when
-something does not merge.
+comparison.md, comparison.csv, comparison.tex and comparison.json. All of these but the page's facts
+are the same bytes for shards as for one run; how fast it ran is in speed.json. Ends with 0, or with
+2 when something does not merge.
 """
 
 from __future__ import annotations
@@ -38,9 +39,14 @@ def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
 
   def picture(instance: str) -> pathlib.Path | None:
     file = run.pictures.get(instance)
-    return file and pathlib.Path(os.path.relpath(file, folder))
+    if file is None:
+      return None
+    # Copied, so that the report can be moved and does not tell where its shards lay.
+    place = pathlib.Path('figures') / file.name
+    results.write_atomically(folder / place, file.read_bytes())
+    return place
 
-  return write.write_run(workdir, rows, run.config, run.totals, picture)
+  return write.write_run(workdir, rows, run.config, run.totals, picture, speed_apart=True)
 
 
 def execute(

@@ -65,6 +65,31 @@ def test_a_second_run_evaluates_nothing(made, capsys):
   assert 'is damaged' in capsys.readouterr().err
 
 
+def test_shards_part_the_instances(made, tmp_path, monkeypatch):
+  toy.write_folder(tmp_path / 'data', ((40, 52),) * 3)
+  dataset = data.open_dataset('folder', str(tmp_path / 'data'))
+  one = np.array([[20.0, 20.0]], np.float32), np.array([0.5], np.float32)
+
+  class Constant:
+    def truth(self, *args):
+      return dict(zip(('yx', 'iou'), one, strict=True)) | {
+        'biou': one[1], 'predicted': one[1], 'stride': np.int32(3)
+      }  # fmt: skip
+
+  found = [
+    [row['instance'] for row in heatmap.run(dataset, Constant(), [], 3, tmp_path / 'w', (k, 2))]
+    for k in range(2)
+  ]
+  assert found == [['p0', 'p2'], ['p1']]
+  for flags, message in (
+    ({'shard_id': 1, 'num_shards': None}, 'given together'),
+    ({'shard_id': 2, 'num_shards': 2}, 'expected 0 to 1'),
+  ):
+    monkeypatch.setattr(heatmap, '_flag', flags.get)
+    with pytest.raises(heatmap.UsageError, match=message):
+      heatmap._shard()
+
+
 def test_the_table_cuts_shares_at_one_and_names_what_it_counts():
   cell = lambda share: {'p': {'share_of_range': share, 'forward': 20, 'backward': 4}}
   text = heatmap.share_table([{'presets': cell(s)} for s in (1.2, 0.5, None)], ['p'])

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -66,16 +67,37 @@ def test_merged_shards_equal_one_run_byte_for_byte(made, tmp_path):
   report.execute([str(made / 'cut')], tmp_path / 'out', 3)
   for name in ('rows.jsonl', 'instances.json'):
     assert (tmp_path / 'out' / name).read_bytes() == (made / 'whole' / name).read_bytes()
-  merged, whole = (
-    json.loads((folder / 'summary.json').read_text())
-    for folder in (tmp_path / 'out', made / 'whole')
+  merged, speed, whole = (
+    json.loads(path.read_text())
+    for path in (
+      tmp_path / 'out' / 'summary.json',
+      tmp_path / 'out' / 'speed.json',
+      made / 'whole' / 'summary.json',
+    )
   )
-  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds', 'programs'):
-    assert (merged.pop(key) > 0) == (whole.pop(key) > 0)
-  assert merged == whole
+  assert merged | {key: whole[key] for key in speed} == whole
+  assert all(value > 0 for value in speed.values())
   assert whole['n_ok'] == 6 and whole['n_failed'] == 1
   config = json.loads((tmp_path / 'out' / 'config.json').read_text())
   assert config == json.loads((made / 'whole' / 'config.json').read_text())
+
+
+def test_reports_on_shards_and_on_one_run_differ_in_speed_alone(made, tmp_path):
+  for name in ('cut', 'whole'):
+    report.execute([str(made / name)], tmp_path / name, 3)
+  cut, whole = (
+    {
+      path.relative_to(tmp_path / name).as_posix(): path.read_bytes()
+      for path in sorted((tmp_path / name).rglob('*'))
+      if path.is_file()
+    }
+    for name in ('cut', 'whole')
+  )
+  assert cut.keys() == whole.keys()
+  assert {name for name in cut if cut[name] != whole[name]} <= {'speed.json', 'report.html'}
+  assert {'summary.json', 'report.md', 'comparison.tex', 'figures/curves.png'} <= cut.keys()
+  pages = [re.sub(rb'"[\d.]+ evaluations/s', b'"', made['report.html']) for made in (cut, whole)]
+  assert pages[0] == pages[1] != cut['report.html']
 
 
 def test_shards_hold_whole_batches_of_the_common_plan(made):

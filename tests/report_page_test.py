@@ -1,5 +1,6 @@
 """The page: what is in it, that nothing can break out of it, and how it behaves in a browser."""
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -11,7 +12,7 @@ import pytest
 import runs as runs_lib
 from PIL import Image
 
-from tetris_jax import results
+from tetris_jax import priors, results
 from tetris_jax.report import compare, heatmaps, page
 
 
@@ -105,12 +106,47 @@ def test_a_hundred_instances_stay_below_ten_megabytes(tmp_path):
   assert 5_000_000 < len(text.encode()) < 10_000_000
 
 
+def searched(run, preset='strong'):
+  """The same run by a global search: its rows say of the first click what such a search does."""
+  for number, one in enumerate(row for row in run.rows if row['status'] == 'ok'):
+    low, high = one['iou']['min'][0], one['iou']['max'][0]
+    deep = [(low, high)] * (len(priors.DEPTHS) - 1) + [(None, None) if number else (low, high)]
+    one['levels'] = [
+      {'depth': depth, 'n': 2, 'min': a, 'max': b}
+      for depth, (a, b) in zip(priors.DEPTHS, deep, strict=True)
+    ]
+    names = ['mean', *(f'q{round(100 * share):02d}' for share in priors.QUANTILES)]
+    values = np.linspace(low, high, len(names))
+    one['quantiles'] = {
+      prior: dict(zip(names, values.tolist(), strict=True)) for prior in priors.PRIORS
+    }
+    one['hidden'] = 0.02
+  config = run.config | {'preset': run.config['preset'] | {'name': preset}}
+  return dataclasses.replace(run, preset=preset, config=config)
+
+
+def test_what_a_global_search_says_of_the_first_click_is_on_the_page():
+  rows = [runs_lib.row('a', 0.1, 0.5, 0.9), runs_lib.row('b', 0.3, 0.5, 0.7)]
+  local, wide = held(render([
+    runs_lib.make('m', [dict(one) for one in rows]), searched(runs_lib.make('m', rows)),
+  ]))['runs'][::-1]  # fmt: skip
+  if local['preset'] != 'tetris':
+    local, wide = wide, local
+  assert local['first'] == {'levels': None, 'quantiles': None, 'hidden': None}
+  everywhere, *_, deepest = wide['first']['levels']
+  assert everywhere['d'] == {'value': pytest.approx(0.6), 'n': 2}
+  assert deepest['d'] == {'value': pytest.approx(0.8), 'n': 1}
+  assert wide['first']['quantiles']['distance']['mean'] == {'value': pytest.approx(0.2), 'n': 2}
+  assert wide['first']['hidden']['value'] == 0.02
+
+
 @pytest.fixture
 def maps(tmp_path):
   """A work folder as experiments.heatmap leaves it: two instances, two presets."""
   folder = tmp_path / 'heat'
   (folder / 'maps').mkdir(parents=True)
-  (folder / 'config.json').write_text('{"model": "mobile_sam"}')
+  config = {'model': 'mobile_sam', 'dataset': 'davis_dev', 'shard': {'id': 0, 'count': 1}}
+  (folder / 'config.json').write_text(json.dumps(config))
   rows = []
   for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
     presets = {
@@ -129,11 +165,36 @@ def test_heat_maps_come_with_the_shares_that_were_found(maps):
   tetris, wide = heatmaps.shares([read])
   assert tetris['share']['value'] == pytest.approx(0.25) and tetris['lowest'] == 0.1
   assert wide['share']['value'] == pytest.approx(0.65)  # 1.1 counts as 1.
-  assert (tetris['model'], tetris['source'], tetris['share']['n']) == ('mobile_sam', 'heat', 2)
+  assert (tetris['model'], tetris['dataset'], tetris['share']['n']) == (
+    'mobile_sam', 'davis_dev', 2
+  )  # fmt: skip
   run = runs_lib.make('mobile_sam', [runs_lib.row('a', 0.1, 0.2, 0.3)])
   found = held(render([run], maps=[read]))
   assert [one['name'] for one in found['maps']] == ['p1', 'p0']
   assert found['shares'] == [tetris, wide]
+
+
+def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
+  whole = heatmaps.read_heatmaps(maps)
+  config = json.loads((maps / 'config.json').read_text())
+  rows = json.loads((maps / 'shares.json').read_text())['rows']
+  for number in range(2):  # The later instance is in the first shard.
+    shard = tmp_path / 'cut' / f'shard-0000{number}-of-00002'
+    (shard / 'maps').mkdir(parents=True)
+    name = f'0000{1 - number}_p{1 - number}.png'
+    (shard / 'maps' / name).write_bytes((maps / 'maps' / name).read_bytes())
+    (shard / 'shares.json').write_text(json.dumps({'rows': [rows[1 - number]]}))
+    config['shard'] = {'id': number, 'count': 2}
+    (shard / 'config.json').write_text(json.dumps(config))
+  read = heatmaps.read_heatmaps(tmp_path / 'cut')
+  assert read.rows == whole.rows and list(read.pictures) == list(whole.pictures)
+  assert heatmaps.shares([read]) == heatmaps.shares([whole])
+  with pytest.raises(results.WorkdirError, match=r'expected each of 2 shards, found \[1\]'):
+    heatmaps.read_heatmaps(shard)
+  config['model'] = 'other'
+  (shard / 'config.json').write_text(json.dumps(config))
+  with pytest.raises(results.WorkdirError, match="do not merge: model: 'mobile_sam' there"):
+    heatmaps.read_heatmaps(tmp_path / 'cut')
 
 
 def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
@@ -147,7 +208,7 @@ def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
 # Runs in the page after its own script: clicks, then leaves what it saw where --dump-dom shows it.
 TRIAL = """
 <script>
-const report = {errors: window.trialErrors, overflow: 0};
+const report = {errors: window.trialErrors};
 const cells = (section, column) => [...document.querySelectorAll(`#${section} tbody tr`)]
   .map((row) => row.children[column].firstChild.textContent);
 const head = (section, name) => [...document.querySelectorAll(`#${section} th button`)]
@@ -157,6 +218,8 @@ const pick = (id, value) => {
   select.value = value;
   select.dispatchEvent(new Event('change'));
 };
+report.lead = document.getElementById('lead').textContent;
+report.jumps = [...document.querySelectorAll('.jump a')].map((one) => one.getAttribute('href'));
 report.visible = [...document.querySelectorAll('section')]
   .filter((one) => !one.hidden).map((one) => one.id);
 report.unsorted = cells('scores', 4);
@@ -169,7 +232,24 @@ head('scores', 'Model').click();
 report.models = cells('scores', 0);
 report.width = [document.documentElement.scrollWidth, window.innerWidth];
 report.images = [...document.images].map((one) => one.complete && one.naturalWidth);
+const looked = document.querySelector('#fragile .look');
+looked.firstChild.click();
+report.full = [looked.querySelector('img').clientWidth,
+  looked.clientWidth <= looked.parentNode.clientWidth];
+report.stillWide = document.documentElement.scrollWidth;
+looked.firstChild.click();
+report.fitted = looked.querySelector('img').clientWidth <= looked.clientWidth;
 report.curves = document.querySelectorAll('#curves svg').length;
+const found = (section, column) => cells(section, column).join('; ');
+report.ranks = [...document.querySelectorAll('#scores tbody tr')].slice(-3)
+  .map((row) => [5, 6, 7].map((column) => row.children[column].lastChild.textContent).join(''));
+report.depths = [0, 2, 3, 4, 7, 8].map((column) => found('depths', column));
+report.deepest = document.querySelector('#depths tbody tr').children[7].lastChild.textContent;
+report.priors = [found('priors', 3), document.querySelectorAll('#priors th').length];
+pick('by-dataset', 'grabcut_dev');
+report.elsewhere = ['shares', 'maps', 'depths', 'priors']
+  .map((id) => document.getElementById(id).hidden);
+pick('by-dataset', '');
 pick('by-model', 'sam_b');
 report.filtered = [cells('scores', 0), document.querySelectorAll('#curves svg').length,
   document.querySelectorAll('#fragile .card').length, cells('pairs', 2)];
@@ -192,14 +272,30 @@ console.error = (...all) => { window.trialErrors.push(all.join(' ')); say(...all
 """
 
 
-def browse(text, folder, width):
+# What a page of one model shows, whose name and ranks need no column.
+SMALL_TRIAL = """
+<script>
+const report = {errors: window.trialErrors};
+report.lead = document.getElementById('lead').textContent;
+report.heads = [...document.querySelectorAll('#scores th')].map((one) => one.textContent);
+report.titles = [...document.querySelectorAll('#spread h3')].map((one) => one.textContent);
+report.filters = [...document.querySelectorAll('select')].map((one) => one.id);
+report.ticks = [...document.querySelectorAll('#spread svg')].map((svg) =>
+  [...svg.querySelectorAll('text[text-anchor="middle"]')].slice(1)
+    .map((one) => Number(one.textContent)));
+document.body.setAttribute('data-trial', JSON.stringify(report));
+</script>
+"""
+
+
+def browse(text, folder, width, trial=TRIAL):
   """What the trial saw in a window of that width."""
   browser = next(
     found for name in ('chromium', 'chromium-browser', 'google-chrome', 'chrome')
     if (found := shutil.which(name))
   )  # fmt: skip
   file = folder / 'page.html'
-  text = text.replace('<title>', LISTEN + '<title>').replace('</body>', TRIAL + '</body>')
+  text = text.replace('<title>', LISTEN + '<title>').replace('</body>', trial + '</body>')
   file.write_text(text, 'utf-8')
   command = [browser, '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage']
   command += [f'--user-data-dir={folder / "profile"}', f'--window-size={width},900']
@@ -215,21 +311,51 @@ def browse(text, folder, width):
 @pytest.mark.browser
 @pytest.mark.parametrize('width', [1280, 500])
 def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
-  page_text = render(runs, maps=[heatmaps.read_heatmaps(maps)])
+  wide = searched(runs_lib.make('mobile_sam', runs_lib.random_rows(40, 5, 0.9), 'davis_dev'))
+  page_text = render([*runs, wide], maps=[heatmaps.read_heatmaps(maps)])
   found = browse(page_text, tmp_path, width)
   assert found['errors'] == []
   assert found['visible'] == [
-    'scores', 'orders', 'pairs', 'curves', 'spread', 'fragile', 'shares', 'maps', 'facts',
+    'scores', 'orders', 'pairs', 'depths', 'priors', 'curves', 'spread', 'fragile', 'shares',
+    'maps', 'facts',
   ]  # fmt: skip
+  assert found['jumps'] == [f'#{name}' for name in found['visible']]
+  assert found['lead'] == '7 runs on 53 measured instances.'
   numbers = [float(cell) for cell in found['unsorted']]
   assert [float(cell) for cell in found['up']] == sorted(numbers)
   assert [float(cell) for cell in found['down']] == sorted(numbers, reverse=True)
   assert found['aria'] == 'descending'
-  assert found['models'] == sorted(found['models']) and len(found['models']) == 6
-  assert found['curves'] == 6 and found['images'] == [1000] * 6 + [900] * 2
+  assert found['models'] == sorted(found['models']) and len(found['models']) == 7
+  assert found['curves'] == 7 and found['images'] == [1000] * 6 + [900] * 2
   assert found['filtered'][:3] == [['sam_b', 'sam_b'], 2, 0]
   assert all('sam_b' in cell for cell in found['filtered'][3]) and found['filtered'][3]
   assert found['both'] == [['sam_b'], ['davis_dev'], ['davis_dev']]
-  assert found['reset'] == 3
-  # Tables scroll within themselves; the page never does sideways.
-  assert found['width'][0] <= found['width'][1]
+  assert found['reset'] == 4
+  # ritm, whose clicks matter least, is first by MIN and last by BASE and MAX; sam_b is between.
+  assert found['ranks'] == [' #1 #3 #3', ' #2 #2 #2', ' #2 #2 #2']
+  ranges = [100 * (one['iou']['max'][0] - one['iou']['min'][0]) for one in wide.rows]
+  anywhere, deep = f'{np.mean(ranges):.1f}', f'{ranges[0]:.1f}'
+  assert found['depths'] == ['mobile_sam', 'strong', '40', anywhere, deep, '2.0']
+  assert found['deepest'].endswith(', n 1)')
+  assert found['priors'] == [
+    'uniform; border distance; Gaussian, 2 %; Gaussian, 5 %; Gaussian, 10 %', 13
+  ]  # fmt: skip
+  assert found['elsewhere'] == [True] * 4
+  assert found['full'] == [1000, True] and found['fitted']
+  # Tables and pictures scroll within themselves; the page never does sideways.
+  assert max(found['width'][0], found['stillWide']) <= found['width'][1]
+
+
+@pytest.mark.browser
+def test_what_all_runs_share_takes_no_column(tmp_path):
+  made = []
+  for dataset, low in (('coco', -0.0031), ('davis', 0.05)):
+    rows = [runs_lib.row(f'p{k}', 0.4, 0.5, 0.4 + low + 0.0213 * k) for k in range(5)]
+    made.append(runs_lib.make('mobile_sam', rows, dataset))
+  found = browse(render(made), tmp_path, 1000, SMALL_TRIAL)
+  assert found['errors'] == []
+  assert found['lead'] == '2 runs on 10 measured instances. Model: mobile_sam. Preset: tetris.'
+  assert found['heads'][:5] == ['Data set', 'n', 'D', 'MIN', 'BASE'] and len(found['heads']) == 9
+  assert found['titles'] == ['coco', 'davis'] and found['filters'] == ['by-dataset']
+  # D from -0.31 to 8.21 in steps of 0.5, and from 5 to 13.52 in steps of 1: round numbers.
+  assert found['ticks'] == [[0, 2.5, 5, 7.5], [0, 2, 4, 6, 8, 10, 12, 14]]

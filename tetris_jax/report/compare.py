@@ -10,6 +10,7 @@ import numpy as np
 
 from tetris_jax import metrics
 from tetris_jax.report.merge import Run
+from tetris_jax.report.summary import ORDER
 
 __all__ = ['QUALITY', 'instance_scores', 'orders', 'overview', 'pairs']
 
@@ -52,8 +53,8 @@ def overview(
 ) -> list[dict[str, Any]]:
   """One line a run: its scores, and its model's ranks among those of its data set and preset.
 
-  "rank" is by IoU-AuC of BASE, the standard evaluation; "robust_rank" by D, where a lower D is
-  better. Both are None where only one model was run.
+  "ranks" are by IoU-AuC of MIN, BASE and MAX, "rank" is that of BASE, the standard evaluation, and
+  "robust_rank" is by D, where a lower D is better. None where only one model was run.
 
   Args:
     runs: whole runs.
@@ -74,6 +75,7 @@ def overview(
         'biou_auc': summary['biou_auc'],
         'd': summary['d'],
         'noc': {mode: value for mode, value in summary['noc'][QUALITY].items()},
+        'ranks': dict.fromkeys(ORDER),
         'rank': None,
         'robust_rank': None,
       }
@@ -81,10 +83,13 @@ def overview(
   for group in _by_set(lines).values():
     if len(group) < 2:
       continue
-    standard = _ranks([line['iou_auc']['base'] for line in group], highest_first=True)
+    for mode in ORDER:
+      found = _ranks([line['iou_auc'][mode] for line in group], highest_first=True)
+      for line, rank in zip(group, found, strict=True):
+        line['ranks'][mode] = rank
     robust = _ranks([line['d'] and line['d']['value'] for line in group], highest_first=False)
-    for line, one, other in zip(group, standard, robust, strict=True):
-      line['rank'], line['robust_rank'] = one, other
+    for line, rank in zip(group, robust, strict=True):
+      line['rank'], line['robust_rank'] = line['ranks']['base'], rank
   return lines
 
 

@@ -12,13 +12,19 @@ from typing import Any
 from tetris_jax import results
 from tetris_jax.results import WorkdirError
 
-__all__ = ['Piece', 'Run', 'collect', 'find_workdirs', 'merge', 'read_piece']
+__all__ = ['Piece', 'Run', 'collect', 'dataset_name', 'find_workdirs', 'merge', 'read_piece']
 
 # Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
 # compared as well and tell whether it is the same.
 _MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
 _OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 _SHOWN = 5
+
+
+def dataset_name(dataset: str, data_dir: str | None) -> str:
+  """How a data set is called; one's own is named by the folder it lies in."""
+  own = dataset in _OWN and data_dir
+  return pathlib.PurePath(data_dir).name if own and data_dir else dataset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Piece:
     config: of its `config.json`.
     instances: [name, [height, width] or None] of every instance of the whole run, in order.
     rows: its own.
-    summary: of its `summary.json`.
+    summary: of its `summary.json`, and of its `speed.json` where speed is kept apart.
   """
 
   folder: pathlib.Path
@@ -48,9 +54,7 @@ class Piece:
   def name(self) -> tuple[str, str, str]:
     """Model, data set and preset; one's own data set is named by the folder it lies in."""
     flags = self.config['flags']
-    dataset = flags['dataset']
-    if dataset in _OWN and flags['data_dir']:
-      dataset = pathlib.PurePath(flags['data_dir']).name
+    dataset = dataset_name(flags['dataset'], flags['data_dir'])
     return self.config['model']['name'], dataset, self.config['preset']['name']
 
 
@@ -129,6 +133,8 @@ def read_piece(folder: pathlib.Path) -> Piece:
       for name in ('config.json', 'instances.json', 'summary.json')
     ]
     config, instances, summary = held[0], held[1]['instances'], held[2]
+    if (folder / 'speed.json').is_file():
+      summary |= json.loads((folder / 'speed.json').read_text())
     piece = Piece(folder, config, instances, results.read_rows(folder / 'rows.jsonl'), summary)
     piece.shard, piece.name  # noqa: B018  Raises where a key is missing.
     expected = config['instances']

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tetris_jax.report.compare import QUALITY
+from tetris_jax.report.summary import ORDER
 
 __all__ = ['as_csv', 'as_latex', 'as_markdown']
 
-_MODES = ('min', 'base', 'max')
 _NOTHING = '-'
 _LATEX = str.maketrans(
   {
@@ -44,14 +44,12 @@ _COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
   ('Preset', lambda line: line['preset']),
   ('Model', lambda line: line['model']),
   ('n', lambda line: str(line['n'])),
-  ('MIN', lambda line: _x100(line['iou_auc']['min'])),
-  ('BASE', lambda line: _x100(line['iou_auc']['base'])),
-  ('MAX', lambda line: _x100(line['iou_auc']['max'])),
+  *((mode.upper(), lambda line, mode=mode: _x100(line['iou_auc'][mode])) for mode in ORDER),
   ('D', lambda line: _x100(line['d'] and line['d']['value'])),
   ('95 % interval', lambda line: _interval(line['d'])),
   *(
     (f'NoC@{QUALITY} {mode.upper()}', lambda line, mode=mode: _count(line['noc'][mode]))
-    for mode in _MODES
+    for mode in ORDER
   ),
   ('Rank', lambda line: _rank(line['rank'])),
   ('Robust rank', lambda line: _rank(line['robust_rank'])),
@@ -123,16 +121,18 @@ def _pipe(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
   """One line a run; scores in [0, 1] in full, empty where there is none."""
   head = ['dataset', 'preset', 'model', 'num_clicks', 'n', 'n_failed', 'n_skipped']
-  scores = [f'{kind}_{mode}' for kind in ('iou_auc', 'biou_auc', 'noc') for mode in _MODES]
+  scores = [f'{kind}_{mode}' for kind in ('iou_auc', 'biou_auc', 'noc') for mode in ORDER]
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
-  writer.writerow([*head, *scores, 'd', 'd_low', 'd_high', 'rank', 'robust_rank'])
+  ranks = ['rank', 'robust_rank', 'rank_min', 'rank_max']
+  writer.writerow([*head, *scores, 'd', 'd_low', 'd_high', *ranks])
   for line in lines:
     difference = line['d'] or {}
     cells = [line[name] for name in head]
-    cells += [line[kind][mode] for kind in ('iou_auc', 'biou_auc', 'noc') for mode in _MODES]
+    cells += [line[kind][mode] for kind in ('iou_auc', 'biou_auc', 'noc') for mode in ORDER]
     cells += [difference.get(key) for key in ('value', 'low', 'high')]
-    writer.writerow([*cells, line['rank'], line['robust_rank']])
+    cells += [line['rank'], line['robust_rank']]
+    writer.writerow([*cells, line['ranks']['min'], line['ranks']['max']])
   return file.getvalue()
 
 

@@ -51,9 +51,9 @@ def render(
   fragile = [
     _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
   ]
-  budget = MAX_PICTURE_BYTES if not maps else MAX_PICTURE_BYTES * 3 // 4
-  drawn, spent = _encoded(fragile, budget)
   widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
+  _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4)
+  drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept)
   mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
   held = {
     'runs': [
@@ -64,7 +64,7 @@ def render(
     'pairs': list(pairs),
     'shares': shares(maps),
     'maps': [
-      {'model': one.model, 'source': one.source, 'name': _shown(name), 'picture': source}
+      {'model': one.model, 'dataset': one.dataset, 'name': _shown(name), 'picture': source}
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
@@ -98,6 +98,7 @@ def _run(
   return {
     **line,
     'curves': summary['per_click'],
+    'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
       [_shown(name), *(_short(one[key]) for key in ('d', 'auc', 'min', 'base', 'max'))]
       for name, one in scores.items()

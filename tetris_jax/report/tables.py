@@ -159,11 +159,21 @@ def troubles(rows: Sequence[Mapping[str, Any]]) -> str:
   return text
 
 
+def _speed(summary: Mapping[str, Any]) -> list[list[str]]:
+  """Lines of the facts; none where the speed is kept apart."""
+  if 'evaluations_per_second' not in summary:
+    return []
+  speed = summary['evaluations_per_second']
+  return [
+    ['Speed', _NOTHING if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
+    ['Compiling', f'{summary["compile_seconds"]:.1f} s, programs: {summary.get("programs", "?")}'],
+  ]
+
+
 def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
   """What was run, on what and how fast, as a section."""
   flags, versions, devices = config['flags'], config['versions'], config['devices']
   where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
-  speed = summary['evaluations_per_second']
   lines = [
     ['Model', f'{config["model"]["name"]}'],
     *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
@@ -171,8 +181,7 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     ['Flags', f'batch_size {flags["batch_size"]}, limit {flags["limit"]}, seed {flags["seed"]}'],
     ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
-    ['Speed', _NOTHING if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
-    ['Compiling', f'{summary["compile_seconds"]:.1f} s, programs: {summary.get("programs", "?")}'],
+    *_speed(summary),
     ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
     ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
   ]

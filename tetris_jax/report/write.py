@@ -18,6 +18,7 @@ def write_run(
   config: Mapping[str, Any],
   totals: Mapping[str, float],
   picture: Callable[[str], pathlib.Path | None],
+  speed_apart: bool = False,
 ) -> dict[str, Any]:
   """Writes `figures/curves.png`, `report.md` and, last, `summary.json`.
 
@@ -28,9 +29,11 @@ def write_run(
     totals: of its batches: "seconds" on the device, "compile_seconds", "evaluations", and how
       many "programs" were compiled.
     picture: instance -> its picture relative to the work folder, or None.
+    speed_apart: whether speed goes into `speed.json` alone, so that the other files hold nothing
+      that differs between two runs of the same.
 
   Returns:
-    The summary.
+    The summary with the speed.
 
   Raises:
     results.WorkdirError: something cannot be written.
@@ -39,10 +42,13 @@ def write_run(
     rows, config['model']['name'], config['preset']['name'], config['preset']['num_clicks']
   )
   rate = totals['evaluations'] / totals['seconds'] if totals['seconds'] else None
-  made['evaluations_per_second'] = rate and round(rate, 3)
-  made['device_seconds'] = round(totals['seconds'], 3)
-  made['compile_seconds'] = round(totals['compile_seconds'], 3)
-  made['programs'] = int(totals.get('programs', 0))
+  speed = {
+    'evaluations_per_second': rate and round(rate, 3),
+    'device_seconds': round(totals['seconds'], 3),
+    'compile_seconds': round(totals['compile_seconds'], 3),
+    'programs': int(totals.get('programs', 0)),
+  }
+  written = made if speed_apart else made | speed
 
   def shown(index: int, instance: str) -> str | None:
     del index  # In the rows; a shard has only some of them.
@@ -51,8 +57,10 @@ def write_run(
 
   if made['n_ok']:
     results.write_atomically(workdir.path / 'figures' / 'curves.png', figures.draw_curves(made))
-  text = tables.markdown(rows, made, config, shown)
+  text = tables.markdown(rows, written, config, shown)
   results.write_atomically(workdir.path / 'report.md', text.encode())
+  if speed_apart:
+    workdir.write_json('speed.json', speed)
   # The summary comes last: where it lies, the rest does too.
-  workdir.write_json('summary.json', made)
-  return made
+  workdir.write_json('summary.json', written)
+  return made | speed
