@@ -213,7 +213,7 @@ def _check_opcodes(stream: io.BytesIO) -> None:
   Nothing is run. The memo index is bounded here because the C unpickler allocates as many slots
   as the largest index that a pickle names.
   """
-  length = len(stream.getbuffer())
+  length = min(len(stream.getbuffer()), _MAX_PICKLE_BYTES)
   try:
     for opcode, arg, _ in pickletools.genops(stream):
       if opcode.name not in _OPCODES:
@@ -275,6 +275,11 @@ def _fill(tensors: dict[str, _Tensor], storages: dict[str, bytes]) -> dict[str, 
   arrays = {}
   for name, tensor in tensors.items():
     storage, dtype = tensor.storage, _STORAGES[tensor.storage.dtype]
+    if len(storages[storage.key]) % dtype.itemsize:
+      raise CheckpointError(
+        f'the storage of "{name}" has {len(storages[storage.key])} bytes, no multiple of '
+        f'{dtype.itemsize}'
+      )
     whole = np.frombuffer(storages[storage.key], dtype)
     if storage.start + storage.numel > whole.size:
       raise CheckpointError(

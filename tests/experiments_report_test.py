@@ -185,6 +185,19 @@ def test_mixed_configurations_are_refused_by_the_names_of_flags(made, tmp_path):
   assert 'shard.count: 3 there, 1 now' in refused([first, third, tmp_path / 'whole'], tmp_path)
 
 
+def test_one_name_of_two_attacks_is_refused(made, tmp_path):
+  copy(made, tmp_path)
+  other = tmp_path / 'other'
+  shutil.copytree(tmp_path / 'whole', other)
+  config = json.loads((other / 'config.json').read_text())
+  config['flags']['data_dir'] = '/elsewhere/other'
+  config['preset']['budget'] = 7
+  (other / 'config.json').write_text(json.dumps(config))
+  message = refused([tmp_path / 'whole', other], tmp_path)
+  assert 'mean different attacks by' in message
+  assert 'budget: 64 there, 7 now' in message
+
+
 def test_what_is_no_finished_work_folder_is_refused(made, tmp_path):
   first, second, _ = copy(made, tmp_path)
   assert 'is no work folder and holds no shards' in refused([tmp_path / 'nowhere'], tmp_path)

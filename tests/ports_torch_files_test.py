@@ -204,6 +204,7 @@ def test_compressed_members_are_refused_unread(tmp_path):
     (tp.tensor('0', 4, (2,), (1,), offset=3), 'outside its storage'),
     (tp.tensor('0', 4, (2, 2), (3, 1)), 'outside its storage'),
     (tp.tensor('0', 400, (4,), (1,)), 'declares a storage of 400 elements'),
+    (tp.tensor('1', 1, (1,), (1,)), 'storage of "w" has 7 bytes'),
     (tp.tensor('0', 4, (10**6, 10**6), (0, 0)), 'repeats'),
     (tp.tensor('0', 4, (2,), (1,), offset=-1), 'offset'),
     (tp.tensor('0', 4, (-2,), (1,)), 'size'),
@@ -214,6 +215,7 @@ def test_compressed_members_are_refused_unread(tmp_path):
 )
 def test_tensors_that_do_not_fit_their_bytes_are_refused(tmp_path, entry, message):
   members = {'a/data.pkl': tp.whole(tp.dictionary({'w': entry})), 'a/data/0': bytes(16)}
+  members['a/data/1'] = bytes(7)
   with pytest.raises(CheckpointError, match=message):
     checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
 

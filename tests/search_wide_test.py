@@ -113,6 +113,8 @@ def test_a_budget_that_is_too_small_is_refused():
     ({'budget': 4}, 'budget is 4; at least 5'),
     ({'per_turn': 0}, 'per_turn is 0'),
     ({'pool_size': 1}, 'pool_size 1'),
+    ({'explore': float('nan')}, 'explore is nan'),
+    ({'follow': 1.5}, 'follow 1.5'),
   ):
     config = types.AttackConfig('x', search='global', **changes)
     with pytest.raises(ValueError, match=message):
@@ -259,6 +261,8 @@ def test_a_search_keeps_its_distance_from_the_border():
   # Depths in the square of 16 run from 1 to 8: above 4 is rows and columns 8 to 15.
   assert ((found.clicks.yx[0, :, 0] >= 8) & (found.clicks.yx[0, :, 0] <= 15)).all()
   np.testing.assert_allclose(found.iou[0, 1, 0], 0.5)
+  # What is evaluated there says nothing of the whole region's quantiles.
+  assert not found.outlook.even.any() and found.outlook.evaluated.any()
 
 
 def test_the_outlook_knows_every_answer_of_a_landscape_of_two_halves():
@@ -267,7 +271,8 @@ def test_the_outlook_knows_every_answer_of_a_landscape_of_two_halves():
   found = run(config, batch_of())
   outlook = jax.tree.map(lambda x: x[0], found.outlook)
   # The square of 16 and no more: with 300 candidates every legal pixel is one.
-  assert outlook.even.sum() == 256 == len(np.unique(outlook.yx[outlook.even], axis=0))
+  # All but the robot user's are spread evenly.
+  assert outlook.even.sum() == 255 == len(np.unique(outlook.yx[outlook.even], axis=0))
   # Those of the search, and the robot user's click.
   assert outlook.evaluated.sum() == beams.plan(config)[0] + 1 == 22
   assert not (outlook.even & outlook.evaluated).any()

@@ -37,6 +37,10 @@ def plan(config: AttackConfig) -> tuple[int, int]:
       f'per_turn is {per_turn}, pool_size {config.pool_size}, num_beams {beams} and depth '
       f'{config.depth}; expected at least 1, 2 and 1, and a depth from 0 to below 1'
     )
+  if not (0 <= config.explore <= 1 and 0 <= config.follow <= 1):
+    raise ValueError(
+      f'explore is {config.explore} and follow {config.follow}; both are shares from 0 to 1'
+    )
   found = []
   for searches in (1, 2 * beams):
     turns = (beams * config.budget - _kept(config)) // (searches * per_turn)
@@ -121,7 +125,11 @@ def _search(
     answer = tried.iou[wide.nearest(pool, tried, config)]
     yx = jnp.concatenate([tried.yx, pool.yx])
     made = jnp.arange(yx.shape[0]) < tried.yx.shape[0]
-    even = jnp.concatenate([jnp.zeros_like(tried.iou, bool), pool.exists])
+    # The robot user's click, the first, lies where it lies. Below a depth there are no candidates,
+    # so none stand for the whole region.
+    alone = jnp.sum(pool.exists, dtype=jnp.int32) == 1
+    even = pool.exists.at[0].set(alone) & (config.depth == 0)
+    even = jnp.concatenate([jnp.zeros_like(tried.iou, bool), even])
     at = yx.astype(jnp.int32)
     answer = jnp.concatenate([tried.iou, answer])
     outlook = Outlook(yx, made, even, answer, depth[at[:, 0], at[:, 1]])

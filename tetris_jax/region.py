@@ -55,7 +55,8 @@ def location_loss(
 
   The loss of the published attack (Moskalenko et al., "TETRIS", arXiv 2402.06132). The disk is
   `clip(radius + 0.5 - |p - yx|, 0, 1)` at frame pixel p. The distance map is exact in image pixels
-  and resized to the frame, bilinear with aligned corners; no gradient flows through it. Only the
+  and resized to the frame, bilinear with aligned corners; no gradient flows through it. (The disks
+  that models see, `tetris_jax.render`, are exact areas; the published loss has this one.) Only the
   few frame pixels that the disk covers are evaluated, so the cost does not grow with the frame.
 
   Args:

@@ -178,7 +178,8 @@ class Outlook(NamedTuple):
     yx: (batch, count, 2) float32 image pixels: the clicks that the search made, the robot user's
       first, and then candidates.
     evaluated: (batch, count) bool, those clicks.
-    even: (batch, count) bool, candidates, which are spread evenly over the region.
+    even: (batch, count) bool, candidates that are spread evenly over the region; none with
+      `AttackConfig.depth`, for then they leave out a part of it.
     iou: (batch, count) float32: of the clicks the IoU found, of a candidate that of the click whose
       answer it most likely shares; NaN where the answer was not finite.
     depth: (batch, count) float32 in [0, 1], distance to outside of the legal region as a share of

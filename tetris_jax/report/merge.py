@@ -156,7 +156,8 @@ def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Ru
     program: its name.
 
   Raises:
-    WorkdirError: see `read_piece` and `merge`; or a folder of another program.
+    WorkdirError: see `read_piece` and `merge`; or a folder of another program; or one preset's name
+      stands for different attacks.
   """
   groups: dict[tuple[str, str, str], list[Piece]] = {}
   for folder in folders:
@@ -167,8 +168,24 @@ def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Ru
         f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
       )
     groups.setdefault(piece.name, []).append(piece)
+  _check_presets([pieces[0] for pieces in groups.values()])
   runs = [merge(pieces) for pieces in groups.values()]
   return sorted(runs, key=lambda run: (run.dataset, run.model, run.preset))
+
+
+def _check_presets(pieces: Sequence[Piece]) -> None:
+  """Numbers of one name must compare, whatever the model and the data set."""
+  first: dict[str, Piece] = {}
+  for piece in pieces:
+    preset = piece.config['preset']
+    other = first.setdefault(preset['name'], piece)
+    lines = results.difference(other.config['preset'], preset, ('num_clicks',))
+    if lines:
+      listed = '\n  '.join(lines)
+      raise WorkdirError(
+        f'{other.folder} and {piece.folder} mean different attacks by {preset["name"]!r}; run one '
+        f'of them again ("there" is the former, "now" the latter):\n  {listed}'
+      )
 
 
 def merge(pieces: Sequence[Piece]) -> Run:

@@ -174,14 +174,20 @@ def wide_search(
     novel = jnp.min(apart, axis=1, initial=1e3)
     there = jnp.all(candidates.yx[:, None] == found.tried.yx[None], axis=-1)
     free = candidates.exists & ~jnp.any(there & tried[None], axis=1)
-    promise = seams.promise(found.seams, found.tried.iou, tried, legal, wanted)
+    dues = [seams.due(before + k - first, config.follow) for k in range(per_turn)]
+    # It costs more than all else here.
+    promise = lax.cond(
+      jnp.any(jnp.stack(dues)),
+      lambda: seams.promise(found.seams, found.tried.iou, tried, legal, wanted),
+      lambda: jnp.full((total, total), -jnp.inf, jnp.float32),
+    )
     chosen = []
     for k in range(per_turn):
       at = before + k
       pick = jnp.argmax(jnp.where(free, novel, -1.0))
       pick = jnp.where(at == 0, 0, pick)
       pair = jnp.argmax(promise)
-      due = seams.due(at - first, config.follow) & (promise.reshape(-1)[pair] > -jnp.inf)
+      due = dues[k] & (promise.reshape(-1)[pair] > -jnp.inf)
       middle = seams.middle(found.seams, pair)
       chosen.append(jnp.where(due, middle, candidates.yx[pick]))
       if k + 1 < per_turn:
