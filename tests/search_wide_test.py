@@ -253,6 +253,38 @@ def test_beams_avoid_a_trap_that_the_greedy_choice_falls_into(beams_carried):
   assert found.forward[0] <= 3 * beams_carried * config.budget
 
 
+def rough():
+  """What is marked depends on every click so far, and on nothing that one could foresee."""
+
+  def decode(params, context, clicks):
+    features, rounds = context
+    del params
+    made = clicks.label >= 0
+    noise = jnp.sin(clicks.yx[:, 0] * 12.9898 + clicks.yx[:, 1] * 78.233) * 43.7
+    mixed = jnp.sum(jnp.where(made, noise * jnp.arange(1.0, made.shape[0] + 1), 0.0))
+    right = 6 + jnp.floor(13 * (mixed - jnp.floor(mixed)))
+    row = jnp.arange(features.shape[0])[:, None]
+    column = jnp.arange(features.shape[1])[None]
+    marked = (row >= 4) & (row < 20) & (column >= 4) & (column < right)
+    return jnp.where(marked, 3.0, -3.0), rounds
+
+  return needle()._replace(decode=decode)
+
+
+def test_more_beams_find_no_less_than_the_greedy_trajectory():
+  found = {}
+  for count in (1, 2, 4):
+    config = types.AttackConfig(
+      'few', search='global', num_clicks=4, budget=9, pool_size=300, num_beams=count
+    )
+    run = jax.jit(lambda b, c=config: tetris_jax.attack(rough(), b, c))
+    score = tetris_jax.metrics.iou_auc(jax.device_get(run(batch_of()).iou[0]))
+    found[count] = score
+  for count in (2, 4):
+    assert found[count][1] <= found[1][1] and found[count][2] >= found[1][2]
+  assert found[4][1] < found[1][1] or found[4][2] > found[1][2]
+
+
 def test_a_search_keeps_its_distance_from_the_border():
   config = types.AttackConfig(
     'deep', search='global', num_clicks=1, budget=24, pool_size=300, depth=0.5

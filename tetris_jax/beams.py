@@ -1,8 +1,8 @@
 """Rounds of a global search: one serves MIN and MAX of the first click, later ones each their own.
 
 The greedy choice of a round is not always the start of the best trajectory, so several may be
-carried: after each round the `num_beams` best of all their continuations, judged by the sum that
-the IoU-AuC takes of a trajectory so far.
+carried: after each round the greedy one and the best of all other continuations, judged by the sum
+that the IoU-AuC takes of a trajectory so far.
 """
 
 from __future__ import annotations
@@ -41,17 +41,14 @@ def plan(config: AttackConfig) -> tuple[int, int]:
     raise ValueError(
       f'explore is {config.explore} and follow {config.follow}; both are shares from 0 to 1'
     )
-  found = []
-  for searches in (1, 2 * beams):
-    turns = (beams * config.budget - _kept(config)) // (searches * per_turn)
-    if turns < 1:
-      least = -(-(_kept(config) + 2 * beams * per_turn) // beams)
-      raise ValueError(
-        f'budget is {config.budget}; at least {least} evaluations a round and beam are needed '
-        f'with per_turn {per_turn} and num_beams {beams}'
-      )
-    found.append(turns)
-  return found[0], found[1]
+  # The same for every number of beams, so that the first beam is the greedy trajectory.
+  turns = (config.budget - len(MODES)) // per_turn
+  if turns < 2:
+    raise ValueError(
+      f'budget is {config.budget}; at least {len(MODES) + 2 * per_turn} evaluations a round are '
+      f'needed with per_turn {per_turn}'
+    )
+  return turns, (config.budget - len(MODES)) // (2 * per_turn)
 
 
 def _kept(config: AttackConfig) -> int:
@@ -205,7 +202,10 @@ def run(
         promise = total[:, 1:][:, some, None] + weight * found.iou[:, some, side]
         # A model that answers NaN is scored so; what is chosen does not matter then.
         value = jnp.where(jnp.isfinite(promise), sense * promise, -jnp.inf)
-        _, top = lax.top_k(value.reshape(batch, -1), beams)
+        # The greedy trajectory stays, whatever the others promise: no beam ends worse.
+        value = value.reshape(batch, -1).at[:, 0].set(-jnp.inf)
+        _, others = lax.top_k(value, beams - 1)
+        top = jnp.concatenate([jnp.zeros((batch, 1), others.dtype), others], axis=1)
         parents.append(1 + side * beams + top // beams)
         flat = found.yx[:, some, side].reshape(batch, -1, 2)
         chosen.append(jnp.take_along_axis(flat, top[..., None], axis=1))

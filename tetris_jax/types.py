@@ -137,8 +137,9 @@ class AttackConfig:
     dice_weight: weight of the Dice loss beside the location loss.
     location_slack: a step whose location loss exceeds this multiple of the best one's is refused.
     radius: of the clicked disk, in network pixels.
-    budget: global search: decoder evaluations of one round and beam, all that are kept included;
-      the first round's search serves MIN and MAX together, a later round's is halved between them.
+    budget: global search: decoder evaluations of one round, all that are kept included; the first
+      round's search serves MIN and MAX together, a later round's is halved between them, and made
+      for each beam.
     per_turn: clicks that a global search evaluates before it chooses the next.
     pool_size: legal pixels among which a global search chooses.
     colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
@@ -147,7 +148,8 @@ class AttackConfig:
     explore: the share of a global search, its first clicks, that goes to the candidate farthest
       from all tried ones.
     follow: of the rest, the share that closes in on seams between two answers.
-    num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds.
+    num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds. The
+      first is that of a search with one beam, so that more of them find no less.
     depth: a global search clicks only deeper than this share of the largest inner distance of the
       legal region; the robot user's click is always a candidate.
   """
