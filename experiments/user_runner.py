@@ -31,7 +31,10 @@ from tetris_jax import (
 from tetris_jax.report.users import FILE
 from tetris_jax.search import grid
 
-__all__ = ['Evaluator', 'Plan', 'listed', 'run', 'sample_first']
+__all__ = ['BY_DEPTH', 'Evaluator', 'Plan', 'listed', 'run', 'sample_first']
+
+BY_DEPTH = ('distance',)
+"""Priors that weigh a pixel by how deep in the object it lies."""
 
 _FEWEST_SLOTS = 16
 
@@ -56,7 +59,12 @@ class Plan:
 
 
 def sample_first(
-  prior: str, count: int, legal: np.ndarray, centre: np.ndarray, seed: Sequence[int]
+  prior: str,
+  count: int,
+  legal: np.ndarray,
+  depth: np.ndarray | None,
+  centre: np.ndarray,
+  seed: Sequence[int],
 ) -> np.ndarray:
   """First clicks drawn from a prior.
 
@@ -64,6 +72,7 @@ def sample_first(
     prior: see `tetris_jax.priors.weights`.
     count: how many.
     legal: (height, width) bool, with a pixel at least.
+    depth: (height, width) of `region.inner_depth`; None is enough for a prior not of `BY_DEPTH`.
     centre: (2,) the robot user's click.
     seed: numbers that name the draw.
 
@@ -71,8 +80,8 @@ def sample_first(
     (count, 2) float32 pixels.
   """
   yx = np.argwhere(legal)
-  depth = np.asarray(region.inner_depth(legal))[yx[:, 0], yx[:, 1]]
-  weight = priors.weights(prior, yx, depth, centre, float(np.hypot(*legal.shape)))
+  deep = np.zeros(len(yx)) if depth is None else depth[yx[:, 0], yx[:, 1]]
+  weight = priors.weights(prior, yx, deep, centre, float(np.hypot(*legal.shape)))
   mass = np.cumsum(weight)
   share = np.random.default_rng(list(seed)).random(count)
   index = np.searchsorted(mass, share * mass[-1], side='right')
@@ -85,12 +94,14 @@ class Evaluator:
   Attributes:
     plan: who clicks, apart from users of a file.
     compile_seconds: spent on compiling so far.
+    programs: compiled in that time, one for first clicks and one for rounds of each shape.
   """
 
   def __init__(self, segmenter: types.Segmenter, plan: Plan):
     """Puts the parameters on the devices."""
     self.plan = plan
     self.compile_seconds = 0.0
+    self.programs = 0
     self._devices = jax.local_devices()
     self._params = mesh.replicate(dict(segmenter.params), self._devices)
     self._key = jax.random.key(plan.seed)
@@ -109,6 +120,7 @@ class Evaluator:
       jax.jit(mesh.over_devices(one, self._devices)) for one in (first, walk)
     )
     self._centre = jax.jit(_robot_click)
+    self._depth = jax.jit(region.inner_depth)
 
   def slots(self, batch_size: int) -> int:
     """The smallest batch that holds `batch_size` instances and divides over the devices."""
@@ -118,12 +130,19 @@ class Evaluator:
     """(2,) the robot user's first click on (height, width) masks in their canvas."""
     return np.asarray(self._centre(mask, ~ignore, size))
 
+  def depth(self, legal: np.ndarray) -> np.ndarray | None:
+    """`region.inner_depth` of (height, width) legal pixels; None where no prior asks for it."""
+    if not set(self.plan.priors) & set(BY_DEPTH):
+      return None
+    return np.asarray(self._depth(legal))
+
   def _call(self, name: str, function: Any, given: Any) -> tuple[Any, float]:
     shape = name, tuple(leaf.shape for leaf in jax.tree.leaves(given))
     if shape not in self._compiled:
       start = time.perf_counter()
       self._compiled[shape] = function.lower(self._params, given, self._key).compile()
       self.compile_seconds += time.perf_counter() - start
+      self.programs += 1
     start = time.perf_counter()
     found = jax.device_get(self._compiled[shape](self._params, given, self._key))
     return found, time.perf_counter() - start
@@ -217,19 +236,23 @@ class _Run:
         return _empty(name, 'skipped', 'the file has no first click on it', sample.size)
     if plan.priors:
       batch, _ = data.stack([sample], canvas, 1)
-      mask, ignore = np.asarray(batch.mask[0]), np.asarray(batch.ignore[0])
-      inside = np.zeros_like(mask)
-      inside[: sample.size[0], : sample.size[1]] = True
-      centre = self.evaluator.centre(mask, ignore | ~inside, np.asarray(batch.size[0]))
+      mask, ignore = np.asarray(batch.mask[0]), np.array(batch.ignore[0])
+      ignore[sample.size[0] :] = True
+      ignore[:, sample.size[1] :] = True
+      centre = self.evaluator.centre(mask, ignore, np.asarray(batch.size[0]))
+      # In their canvas masks of all sizes share a program.
+      depth = self.evaluator.depth(mask & ~ignore)
       for prior in plan.priors:
         seed = plan.seed, data.instance_id(name), zlib.crc32(prior.encode())
-        yx = sample_first(prior, plan.num_users, legal, centre, seed)
+        yx = sample_first(prior, plan.num_users, legal, depth, centre, seed)
         sources[prior] = yx, np.zeros(len(yx), bool), None, None
     return _Asked(sample, sources)
 
   def shard(self, group: data.Group) -> results.Shard:
     """Rows of a group and its facts."""
-    facts: dict[str, Any] = {'seconds': 0.0, 'compile_seconds': 0.0, 'evaluations': 0}
+    facts: dict[str, Any] = {
+      'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0
+    }
     made: list[dict[str, Any]] = []
     asked: list[_Asked] = []
     for index in group.indices:
@@ -239,13 +262,14 @@ class _Run:
       else:
         made.append(found)
     if asked:
-      before = self.evaluator.compile_seconds
+      before, programs = self.evaluator.compile_seconds, self.evaluator.programs
       batch, _ = data.stack([one.sample for one in asked], group.canvas, self.slots)
       first, seconds = self.evaluator.first(batch, [one.yx for one in asked])
       walked, more = self.evaluator.walk(batch)
       made += [self.row(one, slot, first, walked) for slot, one in enumerate(asked)]
       facts['seconds'] = seconds + more
       facts['compile_seconds'] = self.evaluator.compile_seconds - before
+      facts['programs'] = self.evaluator.programs - programs
       facts['evaluations'] = sum(row['forward'] or 0 for row in made)
     by_name = {row['instance']: row for row in made}
     return results.Shard([by_name[self.dataset.names[index]] for index in group.indices], facts)
@@ -383,7 +407,7 @@ def run(
   own = order if shard[1] == 1 else [name for name in order if name in measured]
   merged = workdir.write_rows(own, made_rows)
   totals = {
-    key: sum(one.facts[key] for one in done.values())
-    for key in ('seconds', 'compile_seconds', 'evaluations')
+    key: sum(one.facts.get(key, 0) for one in done.values())
+    for key in ('seconds', 'compile_seconds', 'programs', 'evaluations')
   }
   return merged, totals

@@ -34,7 +34,9 @@ from tetris_jax.report import merge, user_report
 
 __all__ = ['Settings', 'compare', 'execute', 'main']
 
-_UNUSED = ('preset', 'pictures')
+_UNUSED = ('depth', 'preset', 'pictures')
+# What --compare goes by; all else was settled when the runs were made.
+_COMPARING = ('compare', 'workdirs', 'workdir')
 _SAMPLED_USERS = 20
 _SAMPLED_PRIORS = ('uniform', 'distance', 'gaussian_0.05')
 _NO_GROUPS = 'none'
@@ -48,7 +50,7 @@ class Settings:
     base: the flags that are those of experiments.attack.
     clicks: path of a CSV file, or None.
     clicks_dataset: what its column `dataset` has to say, or None.
-    priors: of sampled users.
+    priors: of sampled users; None for uniform, distance and gaussian_0.05.
     num_users: how many of each; None for 20 without `clicks` and none with it.
     groups: prior of G1 to G10, "none", or None for "distance" without `clicks` and none with it.
     workdirs: of attacks.
@@ -57,7 +59,7 @@ class Settings:
   base: attack.Settings
   clicks: str | None = None
   clicks_dataset: str | None = None
-  priors: tuple[str, ...] = _SAMPLED_PRIORS
+  priors: tuple[str, ...] | None = None
   num_users: int | None = None
   groups: str | None = None
   workdirs: tuple[str, ...] = ()
@@ -79,20 +81,26 @@ class Settings:
         raise UsageError(f'--groups={group}: {error}') from error
       walks['base'] = sampled_user.BASE
       walks |= {f'G{number}': user for number, user in enumerate(sliced, 1)}
-    for prior in self.priors if count else ():
+    named = _SAMPLED_PRIORS if self.priors is None else self.priors
+    for prior in named:
       try:
         sampled_user.check_prior(prior)
       except ValueError as error:
         raise UsageError(f'--priors={prior}: {error}') from error
-      if walks:
-        walks[prior] = sampled_user.User(prior)
-    if len(set(self.priors)) < len(self.priors):
-      raise UsageError(f'--priors={",".join(self.priors)} names a prior twice')
-    if not (self.clicks or (count and self.priors) or walks):
+    if len(set(named)) < len(named):
+      raise UsageError(f'--priors={",".join(named)} names a prior twice')
+    if self.priors and not count:
+      why = '--num_users=0' if self.num_users == 0 else '--clicks without --num_users'
+      raise UsageError(
+        f'--priors={",".join(named)}: {why} samples no user of a prior; give --num_users above 0, '
+        'or leave --priors out'
+      )
+    sampled = tuple(named) if count else ()
+    if walks:
+      walks |= {prior: sampled_user.User(prior) for prior in sampled}
+    if not (self.clicks or sampled or walks):
       raise UsageError('nobody clicks: give --clicks, --num_users above 0 or --groups')
-    return user_runner.Plan(
-      tuple(self.priors) if count else (), count, walks, self.base.num_clicks, self.base.seed
-    )
+    return user_runner.Plan(sampled, count, walks, self.base.num_clicks, self.base.seed)
 
 
 def _read_clicks(
@@ -231,11 +239,23 @@ def _settings_of_flags() -> Settings:
     attack.settings_of_flags(),
     asked.clicks,
     asked.clicks_dataset,
-    tuple(asked.priors),
+    tuple(asked.priors) if asked['priors'].present else None,
     asked.num_users,
     asked.groups,
     tuple(asked.workdirs),
   )
+
+
+def _check_comparing() -> None:
+  """Raises UsageError for a flag of an evaluation beside --compare."""
+  asked = flags.FLAGS
+  for module in (attack, sys.modules['__main__']):
+    for flag in asked.get_flags_for_module(module):
+      if flag.present and flag.name not in _COMPARING:
+        raise UsageError(
+          f'--{flag.name} says nothing beside --compare, which evaluates nothing and merges '
+          'finished runs; leave it out'
+        )
 
 
 def main(argv: Sequence[str]) -> None:
@@ -247,6 +267,7 @@ def main(argv: Sequence[str]) -> None:
       raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
     asked = flags.FLAGS
     if asked.compare:
+      _check_comparing()
       compare(asked.compare, asked.workdirs, asked.workdir or 'users')
       status = 0
     else:

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 import types as python_types
+import zlib
 
 import jax
 import numpy as np
@@ -130,19 +131,57 @@ def test_sampled_users_click_on_the_object_and_walk(made, data_dir):
   assert (made / 'sampled' / 'figures' / 'rounds.png').is_file()
 
 
+def test_compiled_programs_are_counted(made):
+  # All pictures share a canvas: a program of first clicks and, where users walk, one of rounds.
+  for name, count in (('file', 1), ('sampled', 2)):
+    assert summary_of(made / name)['programs'] == count
+    assert f'programs: {count}' in (made / name / 'report.md').read_text()
+
+
 def test_first_clicks_follow_their_prior():
   legal = np.zeros((30, 30), bool)
   legal[5:25, 5:20] = True
-  found = user_runner.sample_first('distance', 4000, legal, np.array([15, 12]), (0, 1, 2))
   depth = np.asarray(region.inner_depth(legal))
+  found = user_runner.sample_first('distance', 4000, legal, depth, np.array([15, 12]), (0, 1, 2))
   yx = np.argwhere(legal)
   deep = depth[yx[:, 0], yx[:, 1]]
   expected = np.sum(priors.weights('distance', yx, deep, yx[0], 42.0) * deep)
   at = found.astype(int)
   assert legal[at[:, 0], at[:, 1]].all()
   assert depth[at[:, 0], at[:, 1]].mean() == pytest.approx(expected, abs=0.02)
-  again = user_runner.sample_first('distance', 4000, legal, np.array([15, 12]), (0, 1, 2))
+  again = user_runner.sample_first('distance', 4000, legal, depth, np.array([15, 12]), (0, 1, 2))
   np.testing.assert_array_equal(found, again)
+
+
+def test_depth_is_computed_in_the_canvas_and_only_where_a_prior_asks():
+  legal = np.zeros((30, 34), bool)
+  legal[5:, 9:] = True
+  padded = np.pad(legal, ((0, 18), (0, 14)))
+  plan = lambda *asked: user_runner.Plan(asked, 1, {}, 1, 0)
+  evaluator = user_runner.Evaluator(toy.segmenter(), plan('uniform', 'distance'))
+  found = evaluator.depth(padded)[:30, :34]
+  np.testing.assert_allclose(found, region.inner_depth(legal), atol=1e-6)
+  for prior in ('uniform', 'gaussian_0.05'):
+    assert user_runner.Evaluator(toy.segmenter(), plan(prior)).depth(padded) is None
+    drawn = [
+      user_runner.sample_first(prior, 50, legal, depth, np.array([20, 20]), (0,))
+      for depth in (None, found)
+    ]
+    np.testing.assert_array_equal(*drawn)
+
+
+def test_a_run_by_distance_samples_by_depth(data_dir, tmp_path):
+  asked = sampled(data_dir, tmp_path / 'w', priors=('distance',), groups='none')
+  assert users.execute(asked) == 0
+  for row, sample in zip(
+    rows_of(tmp_path / 'w'), data.open_dataset('folder', str(data_dir)), strict=True
+  ):
+    depth = np.asarray(region.inner_depth(sample.mask))
+    seed = 0, data.instance_id(row['instance']), zlib.crc32(b'distance')
+    expected = user_runner.sample_first(
+      'distance', 5, sample.mask, depth, np.array(row['robot']['yx']), seed
+    )
+    assert row['users']['distance']['yx'] == expected.tolist()
 
 
 def test_draws_depend_on_the_seed_and_on_nothing_else(made, data_dir, tmp_path):
@@ -204,7 +243,9 @@ def test_shards_merge_to_the_whole_run(made, data_dir, tmp_path):
   rows = (tmp_path / 'out' / 'rows.jsonl').read_bytes()
   assert rows == (made / 'sampled' / 'rows.jsonl').read_bytes()
   merged, whole = summary_of(tmp_path / 'out'), summary_of(made / 'sampled')
-  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds'):
+  # Each shard compiles its own.
+  assert merged['programs'] == 2 * whole['programs']
+  for key in ('evaluations_per_second', 'device_seconds', 'compile_seconds', 'programs'):
     merged.pop(key), whole.pop(key)
   assert merged == whole
   with pytest.raises(results.WorkdirError, match=r'shard 1 of 2 missing'):
@@ -300,6 +341,9 @@ def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, mon
     ({'priors': ('gaussian_x',)}, '--priors=gaussian_x'),
     ({'priors': ('robot',)}, '--priors=robot'),
     ({'priors': ('uniform', 'uniform')}, 'names a prior twice'),
+    ({'clicks': 'FILE', 'priors': ('uniform',)}, '--clicks without --num_users samples no user'),
+    ({'num_users': 0, 'priors': ('uniform',)}, '--num_users=0 samples no user'),
+    ({'clicks': 'FILE', 'priors': ('best',)}, '--priors=best: unknown prior'),
     ({'clicks_dataset': 'DAVIS'}, '--clicks_dataset=DAVIS needs --clicks'),
     ({'clicks': '/nowhere.csv'}, '--clicks=/nowhere.csv cannot be read'),
     ({'clicks': 'FILE', 'clicks_dataset': 'DAVIS'}, 'has no column dataset'),
@@ -313,11 +357,23 @@ def test_usage_errors_name_the_flag(data_dir, clicks, tmp_path, changes, message
   assert not (tmp_path / 'w').exists()
 
 
-def test_a_flag_without_meaning_is_refused(tmp_path):
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    (('--preset=tetris',), '--preset says nothing to experiments.users'),
+    (('--depth=0.1',), '--depth says nothing to experiments.users'),
+    (('--compare=a', '--clicks=c.csv'), '--clicks says nothing beside --compare'),
+    (('--compare=a', '--dataset=grabcut'), '--dataset says nothing beside --compare'),
+    (('--compare=/nowhere/a', '--workdirs=/nowhere/b'), '--compare'),
+  ],
+)
+def test_flags_without_meaning_are_refused(tmp_path, given, message):
   top = pathlib.Path(users.__file__).parents[1]
   found = subprocess.run(
-    [sys.executable, '-m', 'experiments.users', '--preset=tetris', f'--workdir={tmp_path}/w'],
+    [sys.executable, '-m', 'experiments.users', *given, f'--workdir={tmp_path}/w'],
     cwd=top, env=os.environ | {'PYTHONPATH': str(top)}, capture_output=True, text=True, check=False,
   )  # fmt: skip
   assert found.returncode == 2
-  assert '--preset says nothing to experiments.users' in found.stderr
+  assert message in found.stderr
+  # Folders that are not there are another matter than flags.
+  assert ('says nothing' in found.stderr) == ('says nothing' in message)

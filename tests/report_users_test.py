@@ -65,11 +65,51 @@ def test_outcomes_inside_an_attack_by_hand():
   # 0.2 lies below 0.3; 0.8 and 0.6 lie on an end and count as inside.
   assert (one['p']['inside'], one['p']['below'], one['p']['above']) == (0.75, 0.25, 0.0)
   assert one['p']['inside_per_instance']['value'] == pytest.approx((2 / 3 + 1) / 2, abs=1e-6)
-  assert one['p']['attack_d1']['value'] == pytest.approx(0.3)
-  assert one['p']['attack_d']['value'] == pytest.approx(0.25)
-  assert one['p']['user_d'] == {'value': 0.6, 'low': None, 'high': None, 'n': 1}
+  # b has a single click, so that of all three D only a counts.
+  for key, value in (('user_d', 0.6), ('attack_d1', 0.5), ('attack_d', 0.4)):
+    assert one['p'][key] == {'value': value, 'low': None, 'high': None, 'n': 1}
   assert one['q']['n_clicks'] == 3 and one['q']['inside_per_instance']['n'] == 1
   assert one['q']['above'] == pytest.approx(2 / 3, abs=1e-6)
+
+
+def test_clicks_that_all_lie_off_the_object():
+  rows = [row('a', 0.5, file=source([[1.0, 1.0], [2.0, 2.0]], [0.1, 0.3], [False, False]))]
+  found = users.summarise(rows, 'm', 1, ATTACKS)['users']
+  assert list(found) == ['file'] and found['file']['n_off_object'] == 2
+  rows.append(row('b', 0.5, file=source([[1.0, 1.0]], [0.4])))
+  found = users.summarise(rows, 'm', 1, ATTACKS)['users']
+  assert list(found) == ['file', users.ON_OBJECT] and found[users.ON_OBJECT]['n_clicks'] == 1
+  assert list(users.summarise(rows[1:], 'm', 1, ATTACKS)['users']) == ['file']
+
+
+def test_every_mean_is_printed_with_its_own_n():
+  rows = [
+    row('a', 0.5, file=source([[1.0, 1.0], [2.0, 2.0]], [0.2, 0.8])),
+    row('b', 0.9, file=source([[10.0, 25.0]], [0.6])),
+  ]
+  summary = users.summarise(rows, 'm', 1, ATTACKS)
+  summary |= {'evaluations_per_second': 1.0, 'compile_seconds': 2.0, 'programs': 3}
+  text = users.markdown(rows, summary, config())
+  lines = [line for line in text.splitlines() if '| file |' in line]
+  assert lines[0].endswith(' 60.0 | 75.0 | 2 | 1 | 3 |')
+  assert lines[2].endswith(' 60.0 | 50.0 | 40.0 | 2 | 1 | 3 |') and '`p`' in lines[2]
+  assert text.count('| n | n with 2 or more clicks | clicks |') == 2
+  assert 'programs: 3' in text
+
+
+def test_models_whose_instances_have_one_click_are_not_ranked(tmp_path):
+  single = [row(name, 0.5, file=source([[1.0, 1.0]], [0.4])) for name in 'ab']
+  found = [run(config(f'm{k}'), scaled(k / 4)) for k in (1, 2)] + [run(config('m3'), single)]
+  attacks = [attack_run(f'm{k}', spread=0.1 * k) for k in (1, 2, 3)]
+  user_report.write_comparison(tmp_path, found, attacks)
+  made = json.loads((tmp_path / 'comparison.json').read_text())
+  lines = [one for one in made['runs'] if one['source'] == 'file']
+  assert [(one['n'], one['n_several'], one['n_both']) for one in lines] == [
+    (2, 1, 1), (2, 1, 1), (2, 0, 0),
+  ]  # fmt: skip
+  # Instance a alone has two clicks; under attack its IoU is 0.7 - spread to 0.8.
+  assert [one['attack_d1'] for one in lines] == [pytest.approx(0.2), pytest.approx(0.3), None]
+  assert next(one for one in made['correlations'] if one['source'] == 'file')['models'] == 2
 
 
 def walked(base, groups):

@@ -127,6 +127,7 @@ def test_groups_go_from_the_border_to_the_centre(samples):
 
 def test_a_draw_depends_on_neither_batch_canvas_nor_other_users(samples):
   users = [User('uniform'), User('gaussian_0.05'), User('uniform', number=1)]
+  users += sampled_user.groups('distance')
   whole = run(samples, users)
   assert (whole.clicks.yx[:, 0] != whole.clicks.yx[:, 2]).any()
   alone = run(samples[1:], users[::-1], canvas=(64, 90), at_once=3)

@@ -91,6 +91,17 @@ class Placed(NamedTuple):
   clamped: np.ndarray
 
 
+def _number(cell: str) -> float:
+  """NaN where the cell is no number."""
+  # Python reads 1_0 as 10; in a file of clicks it is a slip.
+  if '_' in cell:
+    return math.nan
+  try:
+    return float(cell)
+  except ValueError:
+    return math.nan
+
+
 class _Reader:
   """Lines of a file with errors that name file, line and column."""
 
@@ -172,10 +183,7 @@ class _Reader:
 
   def number(self, line: int, row: Mapping[str, str], column: str) -> float:
     """A finite number of a cell."""
-    try:
-      value = float(row[column])
-    except ValueError:
-      value = math.nan
+    value = _number(row[column])
     if not math.isfinite(value):
       raise self.wrong(line, column, row[column], 'a finite number of pixels')
     return value
@@ -263,10 +271,7 @@ def _plain(
       raise reader.wrong(line, 'instance', instance, f'a name of the data set{like}')
     y, x = reader.number(line, row, 'y'), reader.number(line, row, 'x')
     label = row.get('label', '1')
-    try:
-      sign = float(label)
-    except ValueError:
-      sign = math.nan
+    sign = _number(label)
     if sign not in (0, 1):
       raise reader.wrong(line, 'label', label, '1 (positive) or 0 (negative)')
     if sign == 0:

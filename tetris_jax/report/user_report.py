@@ -100,7 +100,8 @@ def write_run(
     workdir: where to.
     rows: of the run, in data set order.
     config: what its `config.json` holds.
-    totals: of its batches: "seconds" on the device, "compile_seconds" and "evaluations".
+    totals: of its batches: "seconds" on the device, "compile_seconds", "evaluations" and, where
+      counted, how many "programs" were compiled.
     attacks: on the same instances.
 
   Raises:
@@ -116,6 +117,7 @@ def write_run(
   summary['evaluations_per_second'] = rate and round(rate, 3)
   summary['device_seconds'] = round(totals['seconds'], 3)
   summary['compile_seconds'] = round(totals['compile_seconds'], 3)
+  summary['programs'] = int(totals.get('programs', 0))
   ok = [row for row in rows if row['status'] == 'ok']
   pictures = {
     users.spread_name(source): user_figures.draw_spread(ok, source, model)
@@ -142,6 +144,7 @@ def _lines(runs: Sequence[merge.Run], summaries: Sequence[Mapping[str, Any]]) ->
     for source, one in summary['users'].items():
       common = {'dataset': run.dataset, 'model': run.model, 'source': source, 'n': one['n']}
       common |= {key: one[key]['value'] for key in ('robot', 'mean', 'std', 'nsr', 'd')}
+      common['n_several'] = one['d']['n']
       for preset, found in (one['attacks'] or {None: None}).items():
         line: dict[str, Any] = {**common, 'preset': preset}
         for key in ('attack_d1', 'attack_d', 'user_d'):
@@ -204,15 +207,18 @@ def _markdown(
   numbers = ('robot', 'mean', 'std', 'nsr', 'd', 'inside', 'attack_d1', 'attack_d')
   cells = [
     [line['dataset'], line['model'], line['source'], line['preset'] or '-']
-    + [x100(line[key]) for key in numbers] + [str(line['n'])]
+    + [x100(line[key]) for key in numbers]
+    + [str(line[key]) for key in ('n', 'n_several', 'n_both')]
     for line in lines
   ]
   head = ['Data set', 'Model', 'Clicks from', 'Preset', 'Robot', 'Mean', 'Std', 'NSR', 'User D']
+  attacked = ['Attack D@1', 'Attack D']
   parts = [
     '# Users\' clicks over models',
     'IoU, NSR, D and shares are x100. D is highest - lowest IoU of an instance\'s users, and MAX - '
-    'MIN of an attack, after one click (D@1) and as IoU-AuC of all.',
-    table([*head, 'Inside', 'Attack D@1', 'Attack D', 'n'], cells),
+    'MIN of an attack, after one click (D@1) and as IoU-AuC of all. Std, NSR and User D count '
+    'instances with 2 or more clicks, the attack\'s D those of them that were attacked.',
+    table([*head, 'Inside', *attacked, 'n', users.SEVERAL, 'of these attacked'], cells),
   ]
   if walked := _walked(runs, summaries):
     parts += [
@@ -230,7 +236,7 @@ def _markdown(
     parts += [
       '## Do attacks rank models as users do?',
       f'Spearman\'s correlation of D under attack with D under users, over at least '
-      f'{FEWEST_MODELS} models, on the instances that both have.',
+      f'{FEWEST_MODELS} models, on the instances with 2 or more clicks that were attacked.',
       table(['Data set', 'Clicks from', 'Preset', 'with D@1', 'with D', 'models'], entries),
       *(f'![D under users beside D under attack]({name})' for name in pictures),
     ]
@@ -276,7 +282,10 @@ def write_comparison(
   for number, one in enumerate(correlations):
     if one['models'] > 1:
       key = ('dataset', 'source', 'preset')
-      some = [line for line in lines if all(line[name] == one[name] for name in key)]
+      some = [
+        line for line in lines
+        if line['user_d'] is not None and all(line[name] == one[name] for name in key)
+      ]
       title = f'{one["dataset"]}, {one["source"]}, {one["preset"]}'
       picture = user_figures.draw_models(some, title)
       pictures.append(f'figures/models_{number}.png')

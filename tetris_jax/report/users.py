@@ -11,13 +11,26 @@ from tetris_jax import metrics
 from tetris_jax.report.summary import entry
 from tetris_jax.report.tables import cell, facts, interval, table, troubles, x100
 
-__all__ = ['FILE', 'ON_OBJECT', 'QUALITY', 'Attacks', 'attack_scores', 'markdown', 'summarise']
+__all__ = [
+  'FILE',
+  'ON_OBJECT',
+  'QUALITY',
+  'SEVERAL',
+  'Attacks',
+  'attack_scores',
+  'markdown',
+  'spread_name',
+  'summarise',
+]
 
 FILE = 'file'
 """The source of clicks that were read from a file; the others are named by their prior."""
 
 ON_OBJECT = 'file, on the object'
 """The clicks of the file that lie on the object, where some do not."""
+
+SEVERAL = 'n with 2 or more clicks'
+"""The column of how many instances standard deviation, NSR and D count."""
 
 QUALITY = 0.9
 """The IoU of NoC@90."""
@@ -56,8 +69,8 @@ def _clicks(row: Mapping[str, Any], source: str) -> dict[str, np.ndarray] | None
 
 def _sources(ok: Sequence[Mapping[str, Any]]) -> list[str]:
   names = list(dict.fromkeys(name for row in ok for name in row['users']))
-  on_object = [row['users'][FILE]['on_object'] for row in ok if FILE in row['users']]
-  if any(not all(some) for some in on_object):
+  on_object = [on for row in ok if FILE in row['users'] for on in row['users'][FILE]['on_object']]
+  if any(on_object) and not all(on_object):
     names.insert(names.index(FILE) + 1, ON_OBJECT)
   return names
 
@@ -78,7 +91,10 @@ def _distances(values: np.ndarray) -> dict[str, float]:
 def _inside(
   instances: Sequence[tuple[str, np.ndarray]], scores: Mapping[str, Mapping[str, float]]
 ) -> dict[str, Any]:
-  """Where users' IoUs lie beside [MIN@1, MAX@1] of a preset, on the instances that have both."""
+  """Where users' IoUs lie beside [MIN@1, MAX@1] of a preset, on the instances that have both.
+
+  All three D are means over the same instances, those with at least two clicks.
+  """
   below, above, clicks = 0, 0, 0
   shares: list[Any] = []
   first: list[Any] = []
@@ -91,9 +107,11 @@ def _inside(
     under, over = iou < score['min'] - _ROUNDING, iou > score['max'] + _ROUNDING
     below, above, clicks = below + int(under.sum()), above + int(over.sum()), clicks + len(iou)
     shares.append(1 - np.mean(under | over))
-    first.append(score['max'] - score['min'])
-    whole.append(score['d'])
-    users.append(iou.max() - iou.min() if len(iou) > 1 else np.nan)
+    # The spread of a single click is no spread, and an attack's beside it would compare with none.
+    several = len(iou) > 1
+    first.append(score['max'] - score['min'] if several else np.nan)
+    whole.append(score['d'] if several else np.nan)
+    users.append(iou.max() - iou.min() if several else np.nan)
   part = lambda count: round(count / clicks, 6) if clicks else None
   return {
     'n_clicks': clicks,
@@ -169,9 +187,9 @@ def summarise(
   "users" has an entry for each source of first clicks: "mean", "std" and "nsr" as RClicks' User@1
   (arXiv 2410.11722), "d" the mean over instances of highest - lowest IoU, "robot" the robot user's
   IoU there, and for each preset of `attacks` the share of clicks "inside" its [MIN@1, MAX@1].
-  "std", "nsr" and "d" count instances with at least two clicks. "trajectories" has NoC@90, NoF@90
-  and IoU-AuC of each user who walked through all rounds, "groups" the scores of G1 to G10 together,
-  or None.
+  "std", "nsr" and "d" count instances with at least two clicks, and so do "user_d", "attack_d1"
+  and "attack_d" of a preset. "trajectories" has NoC@90, NoF@90 and IoU-AuC of each user who walked
+  through all rounds, "groups" the scores of G1 to G10 together, or None.
 
   Args:
     rows: of experiments.users.
@@ -209,10 +227,10 @@ def _first_clicks(summary: Mapping[str, Any]) -> str:
   lines = [
     [source, x100(one['robot']['value']), x100(one['mean']['value']), interval(one['mean'])]
     + [x100(one[key]['value']) for key in ('std', 'nsr', 'd', 'below_robot')]
-    + [str(one['n']), str(one['n_clicks'])]
+    + [str(one['n']), str(one['d']['n']), str(one['n_clicks'])]
     for source, one in summary['users'].items()
   ]
-  return table([*head, 'n', 'clicks'], lines)
+  return table([*head, 'n', SEVERAL, 'clicks'], lines)
 
 
 def _away(summary: Mapping[str, Any]) -> str:
@@ -229,7 +247,7 @@ def _away(summary: Mapping[str, Any]) -> str:
 
 def _intervals(summary: Mapping[str, Any]) -> str:
   head = ['Clicks from', 'Preset', 'Inside', 'Below MIN@1', 'Above MAX@1', 'Mean of instances']
-  head += ['95 % interval', 'User D', 'Attack D@1', 'Attack D', 'n', 'clicks']
+  head += ['95 % interval', 'User D', 'Attack D@1', 'Attack D', 'n', SEVERAL, 'clicks']
   lines = []
   for source, one in summary['users'].items():
     for preset, found in one['attacks'].items():
@@ -238,7 +256,7 @@ def _intervals(summary: Mapping[str, Any]) -> str:
       scores = [x100(found[key]['value']) for key in ('user_d', 'attack_d1', 'attack_d')]
       lines.append(
         [source, f'`{preset}`', *shares, x100(each['value']), interval(each), *scores]
-        + [str(each['n']), str(found['n_clicks'])]
+        + [str(each['n']), str(found['user_d']['n']), str(found['n_clicks'])]
       )
   return table(head, lines)
 
@@ -310,8 +328,8 @@ def markdown(
     parts += [
       '## First clicks',
       'Mean, standard deviation and NSR = std / mean are taken over the clicks on an instance and '
-      'averaged over instances (RClicks\' User@1); D is highest - lowest IoU. Intervals: 95 %, '
-      'bootstrap over instances.',
+      'averaged over instances (RClicks\' User@1); D is highest - lowest IoU. Std, NSR and D count '
+      'instances with 2 or more clicks. Intervals: 95 %, bootstrap over instances.',
       _first_clicks(summary),
       *(f'![Spread per instance]({spread_name(name)})' for name in names if name != ON_OBJECT),
       '## Distance to the robot user\'s click',
@@ -321,7 +339,8 @@ def markdown(
     if any(one['attacks'] for one in summary['users'].values()):
       parts += [
         '## Outcomes inside [MIN@1, MAX@1]',
-        'Share of clicks whose IoU an attack\'s first round spans, in %.',
+        'Share of clicks whose IoU an attack\'s first round spans, in %. D, of users and '
+        'of the attack alike, counts instances with 2 or more clicks.',
         _intervals(summary),
       ]
   if summary['trajectories']:
