@@ -261,11 +261,12 @@ def rough():
     del params
     made = clicks.label >= 0
     noise = jnp.sin(clicks.yx[:, 0] * 12.9898 + clicks.yx[:, 1] * 78.233) * 43.7
-    mixed = jnp.sum(jnp.where(made, noise * jnp.arange(1.0, made.shape[0] + 1, dtype=jnp.float32), 0.0))
-    right = 6 + jnp.floor(13 * (mixed - jnp.floor(mixed)))
+    order = jnp.arange(1.0, made.shape[0] + 1, dtype=jnp.float32)
+    mixed = jnp.sum(jnp.where(made, noise * order, 0.0))
+    right = 6 + jnp.floor(13 * (mixed - jnp.floor(mixed))).astype(jnp.int32)
     row = jnp.arange(features.shape[0])[:, None]
     column = jnp.arange(features.shape[1])[None]
-    marked = (row >= 4) & (row < 20) & (column >= 4) & (column < right.astype(jnp.int32))
+    marked = (row >= 4) & (row < 20) & (column >= 4) & (column < right)
     return jnp.where(marked, 3.0, -3.0), rounds
 
   return needle()._replace(decode=decode)
