@@ -83,12 +83,14 @@ def _search(
   slot: jax.Array,
   turns: int,
   at_once: int | None,
+  colour: jax.Array,
   base: Round | None = None,
 ) -> _Found:
   """Searches the newest click of each row over the whole legal region.
 
   `rows` are context, clicks, legal (batch, searches, height, width) bool, and wanted
-  (batch, searches, 2), the weights of a lower and of a higher IoU. `base` is what is known of the
+  (batch, searches, 2), the weights of a lower and of a higher IoU. `colour` is that of the
+  `smooth_colour` of each image. `base` is what is known of the
   robot user's click in each row, in the first round.
   """
   threshold = segmenter.info.threshold
@@ -133,7 +135,6 @@ def _search(
     spread = tried.iou[: wide.explored(config, tried.iou.shape[0])]
     return _Found(best.yx, best.iou, spread, outlook)
 
-  colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
   found = in_parts(
     lambda each, *args: each(search)(*args),
     together,
@@ -165,6 +166,7 @@ def run(
   lanes = 1 + 2 * beams
   prepare = each_row(segmenter.prepare, ..., None, 0, rows=(batch, lanes))
   first_turns, later_turns = plan(config)
+  colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
 
   def one_round(carry, slot, shared=False):
     walk, total = carry
@@ -190,7 +192,7 @@ def run(
       one, its_clicks = jax.tree.map(lambda x: x[:, :1], (context, clicks))
       done = trajectory.commit(segmenter, scene, one, its_clicks, slot, at_once)
     known = None if done is None else done[0]
-    found = _search(segmenter, scene, config, rows, slot, turns, at_once, known)
+    found = _search(segmenter, scene, config, rows, slot, turns, at_once, colour, known)
     base = jnp.zeros((batch, 1), jnp.int32)
     if shared:
       best, parent = found.yx[:, 0].reshape(batch, -1, 2), None
