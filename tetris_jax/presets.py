@@ -15,7 +15,8 @@ PRESETS = {
   # The published attack (arXiv 2402.06132) as its released optimiser sets it.
   'tetris': AttackConfig(name='tetris', search='local'),
   # Ours: forward passes over the whole legal region, at the cost of "tetris", a quarter of it, and
-  # four times as much. One click a turn: with four, 61 clicks found 0.93 of the range, not 0.96.
+  # four times as much. One click a turn, for several at once find less; how many clicks spread and
+  # how many follow seams was measured for each budget (BUILD.md).
   'strong_v1': AttackConfig(name='strong_v1', search='global', budget=64),
   'strong_v1_16': AttackConfig(name='strong_v1_16', search='global', budget=16, explore=1.0),
   'strong_v1_256': AttackConfig(
