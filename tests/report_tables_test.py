@@ -3,7 +3,7 @@
 import pytest
 import report_summary_test
 
-from tetris_jax import rows
+from tetris_jax import priors, rows
 from tetris_jax.report import summary, tables
 
 CONFIG = {
@@ -68,3 +68,22 @@ def test_long_lists_of_troubles_are_cut(number):
   text = report([rows.empty_row(f'i{k}', 'failed', 'damaged', None) for k in range(number)])
   assert text.count('| failed |') == min(number, 50)
   assert ('more, see `rows.jsonl`' in text) == (number > 50)
+
+
+def test_weights_of_ones_own_are_named_beside_the_published_file():
+  assert 'Weights given' not in report(report_summary_test.ROWS)
+  given = {**CONFIG, 'flags': {**CONFIG['flags'], 'weights': '/home/me/own|mine.pth'}}
+  made = summary.summarise(report_summary_test.ROWS, 'toy', 'tetris', 2)
+  text = tables.facts(made, given)
+  assert '| Weights given | `own\\|mine.pth`, in place of the published file |' in text
+
+
+def test_a_global_search_tells_of_the_first_click():
+  levels = [{'depth': d, 'n': 2, 'min': 0.1, 'max': 0.5} for d in priors.DEPTHS]
+  spread = {prior: {'mean': 0.3, 'q50': 0.2} for prior in priors.PRIORS}
+  first = report_summary_test.row('a', [0.1, 0.1], [0.3, 0.3], [0.5, 0.5])
+  text = report([first | {'levels': levels, 'quantiles': spread, 'hidden': 0.2}])
+  assert cells(text, '30 %') == ['10.0', '50.0', '40.0', '1']
+  assert cells(text, 'gaussian_0.05') == ['30.0', '20.0', '1']
+  assert 'still unfound: 20.0 on average over 1 instances' in text
+  assert 'by depth' not in report(report_summary_test.ROWS)

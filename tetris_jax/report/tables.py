@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -174,9 +175,12 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
   """What was run, on what and how fast, as a section."""
   flags, versions, devices = config['flags'], config['versions'], config['devices']
   where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
+  # The sums go by the published file's name, whatever file of that layout was given.
+  given = pathlib.PurePath(flags.get('weights') or '').name
   lines = [
     ['Model', f'{config["model"]["name"]}'],
     *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
+    *([['Weights given', f'`{given}`, in place of the published file']] if given else []),
     ['Data set', f'{flags["dataset"]}{where}, {config["instances"]["count"]} instances'],
     ['Flags', f'batch_size {flags["batch_size"]}, limit {flags["limit"]}, seed {flags["seed"]}'],
     ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
