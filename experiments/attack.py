@@ -20,7 +20,7 @@ import os
 import pathlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -37,7 +37,9 @@ __all__ = [
   'UsageError',
   'configuration',
   'execute',
+  'exit_with',
   'join',
+  'join_by_flags',
   'keep_compiled_programs',
   'main',
   'open_dataset',
@@ -383,16 +385,19 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     raise UsageError(f'--coordinator={coordinator}: {error}') from error
 
 
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl; exits with the status that the module's docstring lists."""
+def exit_with(argv: Sequence[str], run: Callable[[], int]) -> None:
+  """Exits with what `run` returns, or with 2 or 130 where it raises; for the mains of launchers.
+
+  Args:
+    argv: the command line behind the flags, which has to be empty.
+    run: the program; usage and work folder errors are told and end with 2.
+  """
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
   try:
     if len(argv) > 1:
       raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    names = ('coordinator', 'num_processes', 'process_id')
-    join(*(flags.FLAGS[name].value for name in names))
-    status = execute(settings_of_flags())
+    status = run()
   except (UsageError, results.WorkdirError) as error:
     print(f'error: {error}', file=sys.stderr)
     status = 2
@@ -400,6 +405,21 @@ def main(argv: Sequence[str]) -> None:
     print('\ninterrupted; the same command resumes the run', file=sys.stderr)
     status = 130
   sys.exit(status)
+
+
+def join_by_flags() -> None:
+  """`join` as the flags say."""
+  join(*(flags.FLAGS[name].value for name in ('coordinator', 'num_processes', 'process_id')))
+
+
+def main(argv: Sequence[str]) -> None:
+  """Entry point of absl; exits with the status that the module's docstring lists."""
+
+  def run() -> int:
+    join_by_flags()
+    return execute(settings_of_flags())
+
+  exit_with(argv, run)
 
 
 if __name__ == '__main__':

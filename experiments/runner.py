@@ -139,16 +139,90 @@ def _rejected_row(rejected: data.Rejected) -> dict[str, Any]:
   return rows.empty_row(rejected.instance, rejected.status, rejected.reason, rejected.size)
 
 
-def _unsized_rows(dataset: data.Dataset, indices: Sequence[int]) -> list[dict[str, Any]]:
-  """Rows of the instances whose header could not be read; reading them whole says why."""
+def unsized_rows(
+  dataset: data.Dataset,
+  indices: Sequence[int],
+  empty_row: Callable[..., dict[str, Any]] = rows.empty_row,
+) -> list[dict[str, Any]]:
+  """Rows of the instances whose header could not be read; reading them whole says why.
+
+  Args:
+    dataset: the instances.
+    indices: of these.
+    empty_row: makes a row without numbers, as `tetris_jax.rows.empty_row`.
+  """
   out = []
   for index in indices:
     entry = dataset[index]
     if isinstance(entry, data.Sample):
       reason = 'its size became known only after the batches were planned; run again'
       entry = data.Rejected(entry.instance, 'failed', reason, entry.size)
-    out.append(_rejected_row(entry))
+    out.append(empty_row(entry.instance, entry.status, entry.reason, entry.size))
   return out
+
+
+def resume(
+  workdir: results.Workdir, names: Mapping[int, Sequence[str]], beside: int
+) -> tuple[dict[int, results.Shard], progress_lib.Progress]:
+  """The batches that earlier sessions finished, and the progress from there on.
+
+  Args:
+    workdir: where shards are; a damaged one, and one that only says why its batch raised, is done
+      again.
+    names: of the instances of each batch, by its number.
+    beside: instances that are in no batch and need no work.
+
+  Raises:
+    results.WorkdirError: a shard is of other instances.
+  """
+  done: dict[int, results.Shard] = {}
+  notes = []
+  for number, instances in names.items():
+    try:
+      finished = workdir.read_shard(number, instances)
+    except results.DamagedShardError as error:
+      notes.append(f'{error}; its batch is done again')
+      continue
+    if finished is not None and not finished.facts.get('raised'):
+      done[number] = finished
+  count = beside + sum(len(names[number]) for number in done)
+  wanted = beside + sum(map(len, names.values()))
+  if done:
+    notes.append(f'resuming {workdir.path}: {count} of {wanted} instances are done')
+  progress = progress_lib.Progress(wanted, count)
+  for note in notes:
+    progress.say(note)
+  return done, progress
+
+
+def merge(
+  workdir: results.Workdir,
+  order: Sequence[str],
+  shards: Mapping[int, results.Shard],
+  beside: Sequence[dict[str, Any]],
+  num_shards: int,
+) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
+  """Writes the rows of all batches and adds up what they took.
+
+  Args:
+    workdir: where `rows.jsonl` goes.
+    order: names of all instances of the data set.
+    shards: of every batch of this part of the run.
+    beside: rows of instances that are in no batch.
+    num_shards: in how many parts the run is; one of several holds some of the instances only.
+
+  Returns:
+    The rows in data set order, and the totals by name.
+  """
+  made = [row for shard in shards.values() for row in shard.rows] + list(beside)
+  there = {row['instance'] for row in made}
+  own = order if num_shards == 1 else [name for name in order if name in there]
+  merged = workdir.write_rows(own, made)
+  totals = {
+    key: sum(shard.facts.get(key, 0) for shard in shards.values())
+    for key in ('seconds', 'compile_seconds', 'programs', 'evaluations')
+  }
+  return merged, totals
 
 
 class _Run:
@@ -276,24 +350,8 @@ def run(
   order = dataset.names
   mine = range(shard[0], len(groups), shard[1])
   unsized = unsized if shard[0] == 0 else ()
-  names = [[order[index] for index in group.indices] for group in groups]
-  shards: dict[int, results.Shard] = {}
-  notes = []
-  for number in mine:
-    try:
-      finished = workdir.read_shard(number, names[number])
-    except results.DamagedShardError as error:
-      notes.append(f'{error}; its batch is done again')
-      continue
-    if finished is not None and not finished.facts.get('raised'):
-      shards[number] = finished
-  done = sum(len(names[number]) for number in shards) + len(unsized)
-  wanted = sum(len(names[number]) for number in mine) + len(unsized)
-  progress = progress_lib.Progress(wanted, done)
-  if shards:
-    notes.append(f'resuming {workdir.path}: {done} of {wanted} instances are done')
-  for note in notes:
-    progress.say(note)
+  names = {number: [order[index] for index in groups[number].indices] for number in mine}
+  shards, progress = resume(workdir, names, len(unsized))
 
   this = _Run(dataset, attacker, workdir, batch_size, pictures, progress)
   todo = [number for number in mine if number not in shards]
@@ -321,13 +379,4 @@ def run(
     if written is not None:
       written.result()
 
-  made = [row for batch in shards.values() for row in batch.rows]
-  made += _unsized_rows(dataset, unsized)
-  attacked = {row['instance'] for row in made}
-  own = order if shard[1] == 1 else [name for name in order if name in attacked]
-  merged = workdir.write_rows(own, made)
-  totals = {
-    key: sum(batch.facts.get(key, 0) for batch in shards.values())
-    for key in ('seconds', 'compile_seconds', 'programs', 'evaluations')
-  }
-  return merged, totals
+  return merge(workdir, order, shards, unsized_rows(dataset, unsized), shard[1])

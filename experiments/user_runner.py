@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import progress as progress_lib
 from experiments import runner
 from experiments.runner import listed
 from tetris_jax import (
@@ -368,24 +367,8 @@ def run(
   unsized = unsized if shard[0] == 0 else ()
   this = _Run(dataset, evaluator, batch_size, clicks)
   names = {number: [order[index] for index in groups[number].indices] for number in mine}
-  done: dict[int, results.Shard] = {}
-  notes = []
-  for number in mine:
-    try:
-      finished = workdir.read_shard(number, names[number])
-    except results.DamagedShardError as error:
-      notes.append(f'{error}; its batch is done again')
-      continue
-    if finished is not None and not finished.facts.get('raised'):
-      done[number] = finished
-  count = len(unsized) + sum(len(names[number]) for number in done)
-  wanted = len(unsized) + sum(map(len, names.values()))
-  if done:
-    notes.append(f'resuming {workdir.path}: {count} of {wanted} instances are done')
-  progress = progress_lib.Progress(wanted, count)
+  done, progress = runner.resume(workdir, names, len(unsized))
   with contextlib.closing(progress):
-    for note in notes:
-      progress.say(note)
     for number in mine:
       if number in done:
         continue
@@ -397,17 +380,5 @@ def run(
       workdir.write_shard(number, made)
       done[number] = made
       progress.advance(len(names[number]), made.facts['evaluations'], made.facts['seconds'])
-  made_rows = [row for one in done.values() for row in one.rows]
-  for index in unsized:
-    found = dataset[index]
-    reason = getattr(found, 'reason', 'its size became known only after the batches were planned')
-    status = getattr(found, 'status', 'failed')
-    made_rows.append(_empty(order[index], status, reason, found.size))
-  measured = {row['instance'] for row in made_rows}
-  own = order if shard[1] == 1 else [name for name in order if name in measured]
-  merged = workdir.write_rows(own, made_rows)
-  totals = {
-    key: sum(one.facts.get(key, 0) for one in done.values())
-    for key in ('seconds', 'compile_seconds', 'programs', 'evaluations')
-  }
-  return merged, totals
+  beside = runner.unsized_rows(dataset, unsized, _empty)
+  return runner.merge(workdir, order, done, beside, shard[1])

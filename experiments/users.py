@@ -25,7 +25,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from experiments import attack, user_runner
 from experiments.attack import UsageError
@@ -260,27 +260,17 @@ def _check_comparing() -> None:
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with the status that the module's docstring lists."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
-  try:
-    if len(argv) > 1:
-      raise UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
+
+  def run() -> int:
     asked = flags.FLAGS
     if asked.compare:
       _check_comparing()
       compare(asked.compare, asked.workdirs, asked.workdir or 'users')
-      status = 0
-    else:
-      names = ('coordinator', 'num_processes', 'process_id')
-      attack.join(*(asked[name].value for name in names))
-      status = execute(_settings_of_flags())
-  except (UsageError, results.WorkdirError) as error:
-    print(f'error: {error}', file=sys.stderr)
-    status = 2
-  except KeyboardInterrupt:
-    print('\ninterrupted; the same command resumes the run', file=sys.stderr)
-    status = 130
-  sys.exit(status)
+      return 0
+    attack.join_by_flags()
+    return execute(_settings_of_flags())
+
+  attack.exit_with(argv, run)
 
 
 if __name__ == '__main__':

@@ -89,9 +89,9 @@ def _search(
   """Searches the newest click of each row over the whole legal region.
 
   `rows` are context, clicks, legal (batch, searches, height, width) bool, and wanted
-  (batch, searches, 2), the weights of a lower and of a higher IoU. `colour` is that of the
-  `smooth_colour` of each image. `base` is what is known of the
-  robot user's click in each row, in the first round.
+  (batch, searches, 2), the weights of a lower and of a higher IoU. `colour` is the
+  `smooth_colour` of each image. `base` is what is known of the robot user's click in each row, in
+  the first round.
   """
   threshold = segmenter.info.threshold
   lead = rows[2].shape[:2]
@@ -193,11 +193,10 @@ def run(
       done = trajectory.commit(segmenter, scene, one, its_clicks, slot, at_once)
     known = None if done is None else done[0]
     found = _search(segmenter, scene, config, rows, slot, turns, at_once, colour, known)
-    base = jnp.zeros((batch, 1), jnp.int32)
     if shared:
       best, parent = found.yx[:, 0].reshape(batch, -1, 2), None
     else:
-      chosen, parents = [base], []
+      chosen, parents = [], [jnp.zeros((batch, 1), jnp.int32)]
       weight = jnp.where(slot == rounds - 1, 0.5, 1.0)
       for side, sense in ((0, -1.0), (1, 1.0)):
         some = slice(side * beams, (side + 1) * beams)
@@ -211,8 +210,8 @@ def run(
         parents.append(1 + side * beams + top // beams)
         flat = found.yx[:, some, side].reshape(batch, -1, 2)
         chosen.append(jnp.take_along_axis(flat, top[..., None], axis=1))
-      best = jnp.concatenate(chosen[1:], axis=1)
-      parent = jnp.concatenate([base, *parents], axis=1)
+      best = jnp.concatenate(chosen, axis=1)
+      parent = jnp.concatenate(parents, axis=1)
     if parent is not None and beams > 1:
       walk, context, yx, label, total = _take((walk, context, yx, label, total), parent)
     yx = jnp.concatenate([yx[:, :1], best], axis=1)

@@ -299,14 +299,19 @@ def kendall_tau(first: np.ndarray, second: np.ndarray) -> float | None:
   Raises:
     ValueError: the shapes differ.
   """
-  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-  if first.ndim != 1 or first.shape != second.shape:
-    raise ValueError(f'first, second: expected equal lengths, found {first.shape}, {second.shape}')
+  first, second = _two_orders(first, second)
   upper = np.triu_indices(len(first), 1)
   one = np.sign(first[:, None] - first[None, :])[upper]
   other = np.sign(second[:, None] - second[None, :])[upper]
   untied = np.sqrt(float(np.sum(one**2)) * float(np.sum(other**2)))
   return float(np.sum(one * other) / untied) if untied else None
+
+
+def _two_orders(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+  if first.ndim != 1 or first.shape != second.shape:
+    raise ValueError(f'first, second: expected equal lengths, found {first.shape}, {second.shape}')
+  return first, second
 
 
 def _average_ranks(values: np.ndarray) -> np.ndarray:
@@ -331,9 +336,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float | None:
   Raises:
     ValueError: the shapes differ.
   """
-  first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-  if first.ndim != 1 or first.shape != second.shape:
-    raise ValueError(f'first, second: expected equal lengths, found {first.shape}, {second.shape}')
+  first, second = _two_orders(first, second)
   if len(first) < 2:
     return None
   one, other = (ranks - ranks.mean() for ranks in map(_average_ranks, (first, second)))
