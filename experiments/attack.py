@@ -88,6 +88,11 @@ flags.DEFINE_float(
   'largest inner distance.',
 )
 flags.DEFINE_integer(
+  'num_beams',
+  1,
+  'With a preset of a global search: trajectories of MIN, and of MAX, carried through the rounds.',
+)
+flags.DEFINE_integer(
   'batch_size', 0, 'Instances attacked at once; 0 for 1 a CPU device, 8 a GPU or TPU.'
 )
 flags.DEFINE_integer('limit', 0, 'Only the first so many instances; 0 for all.')
@@ -132,6 +137,7 @@ class Settings:
   preset: str = 'tetris'
   num_clicks: int = 10
   depth: float = 0.0
+  num_beams: int = 1
   batch_size: int = 0
   limit: int = 0
   seed: int = 0
@@ -142,7 +148,8 @@ class Settings:
 
   def __post_init__(self) -> None:
     """Raises UsageError for a number out of its range."""
-    for name, least in (('num_clicks', 1), ('batch_size', 0), ('limit', 0), ('pictures', -1)):
+    least_of = {'num_clicks': 1, 'num_beams': 1, 'batch_size': 0, 'limit': 0, 'pictures': -1}
+    for name, least in least_of.items():
       value = getattr(self, name)
       if value < least:
         raise UsageError(f'--{name}={value}: expected at least {least}')
@@ -165,7 +172,8 @@ class Settings:
   def folder(self) -> pathlib.Path:
     """The work folder; each shard of several has one of its own below --workdir."""
     deep = f'-depth-{self.depth:g}' if self.depth else ''
-    name = f'{self.model}-{self.dataset}-{self.preset}{deep}'
+    wide = f'-beams-{self.num_beams}' if self.num_beams > 1 else ''
+    name = f'{self.model}-{self.dataset}-{self.preset}{deep}{wide}'
     whole = pathlib.Path(self.workdir or pathlib.Path('runs') / name)
     number, count = self.shard
     return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
@@ -206,9 +214,13 @@ def _preset(settings: Settings) -> types.AttackConfig:
   except ValueError as error:
     raise UsageError(f'--preset={settings.preset}: {error}') from error
   try:
-    return presets.at_depth(config, settings.depth)
+    config = presets.at_depth(config, settings.depth)
   except ValueError as error:
     raise UsageError(f'--depth={settings.depth}: {error}') from error
+  try:
+    return presets.with_beams(config, settings.num_beams)
+  except ValueError as error:
+    raise UsageError(f'--num_beams={settings.num_beams}: {error}') from error
 
 
 def _options(settings: Settings) -> Mapping[str, tuple[str, ...]]:
@@ -313,6 +325,8 @@ def _headline(made: Mapping[str, Any]) -> str:
   if made['d']['value'] is not None:
     scores.append(f'D {100 * made["d"]["value"]:.1f}')
   counts = f'{made["n_ok"]} ok, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
+  if made['n_warned']:
+    counts += f', {made["n_warned"]} with a warning (see the report)'
   return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
 
 

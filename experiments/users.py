@@ -34,7 +34,7 @@ from tetris_jax.report import merge, user_report
 
 __all__ = ['Settings', 'compare', 'execute', 'main']
 
-_UNUSED = ('depth', 'preset', 'pictures')
+_UNUSED = ('depth', 'num_beams', 'preset', 'pictures')
 # What --compare goes by; all else was settled when the runs were made.
 _COMPARING = ('compare', 'workdirs', 'workdir')
 _SAMPLED_USERS = 20

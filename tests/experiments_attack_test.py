@@ -120,6 +120,35 @@ def test_baseline_has_only_base(data_dir, tmp_path):
   assert summary_of(tmp_path)['per_click']['max'] is None
 
 
+def test_a_model_that_does_not_listen_is_warned_of(data_dir, tmp_path, monkeypatch, capsys):
+  def deaf(name, weights=None):
+    made = original(name, weights)
+    return made._replace(decode=lambda params, context, clicks: (context[0] - 0.4, context[1]))
+
+  original = toy.segmenter
+  monkeypatch.setattr(toy, 'segmenter', deaf)
+  for preset, words in (('tetris', 'gradient at the robot'), ('strong_v1_16', 'one point')):
+    workdir = tmp_path / preset
+    asked = settings(data_dir, workdir, preset=preset, num_clicks=1, limit=2)
+    assert attack.execute(asked) == 0
+    assert summary_of(workdir)['n_warned'] == 2
+    assert all(words in ' '.join(row['warnings']) for row in rows_of(workdir))
+    assert words in (workdir / 'report.md').read_text()
+    assert '2 with a warning' in capsys.readouterr().out
+
+
+def test_beams_are_asked_for_by_a_flag_and_named(data_dir, tmp_path):
+  found = {}
+  for count in (1, 2):
+    workdir = tmp_path / str(count)
+    asked = settings(data_dir, workdir, preset='strong_v1_16', num_beams=count, limit=2)
+    assert attack.execute(asked) == 0
+    found[count] = summary_of(workdir)
+  assert [one['preset'] for one in found.values()] == ['strong_v1_16', 'strong_v1_16_beams_2']
+  assert found[2]['forward'] > found[1]['forward']
+  assert found[2]['d']['value'] >= found[1]['d']['value']
+
+
 def test_a_batch_that_raises_becomes_failed_rows_and_is_tried_again(
   data_dir, tmp_path, monkeypatch, capsys
 ):
@@ -203,6 +232,8 @@ def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
     ({'batch_size': -1}, '--batch_size=-1: expected at least 0'),
     ({'limit': -1}, '--limit=-1: expected at least 0'),
     ({'seed': -1}, '--seed=-1: expected 0 to'),
+    ({'num_beams': 0}, '--num_beams=0: expected at least 1'),
+    ({'num_beams': 2, 'preset': 'tetris'}, '--num_beams=2: tetris carries no beams'),
     ({'pictures': -2}, '--pictures=-2: expected at least -1'),
     ({'model': 'nothing'}, '--model=nothing is unknown; known models: toy'),
     ({'dataset': 'nothing'}, '--dataset=nothing is unknown; known data sets: berkeley, coco'),

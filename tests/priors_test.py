@@ -64,9 +64,15 @@ def test_levels_leave_out_what_lies_near_the_border():
   assert found[0]['n'] == len(yx) and all(level['max'] > 0.999 for level in found)
   for level in found[1:]:
     assert level['min'] > level['depth'] and level['min'] < level['depth'] + 0.08
-  assert priors.levels(iou[:1], np.zeros(1))[0] == {
-    'depth': 0.0, 'n': 0, 'min': None, 'max': None
-  }
+  # Seven positions do not tell the extremes of a level.
+  few = priors.levels(iou[:9], 0.025 + 0.01 * np.arange(9))
+  assert [level['n'] for level in few] == [9, 6, 1, 0]
+  assert [level['max'] is None for level in few] == [False, True, True, True]
+  # A search that kept to a depth says nothing of what lies above.
+  deep = depth > 0.07
+  found = priors.levels(iou[deep], depth[deep], 0.07)
+  assert [level['depth'] for level in found] == [0.07, 0.1, 0.3]
+  assert found[0]['n'] == deep.sum() and found[0]['min'] > 0.07
 
 
 def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
@@ -76,10 +82,12 @@ def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
   made, all_ = np.array([True, True, False, True]), np.ones(4, bool)
   found = priors.outlook(yx, iou, depth, made, all_, yx[0], 5.0)
   assert [(level['min'], level['n']) for level in found['levels']] == [
-    (0.5, 2), (0.5, 2), (0.5, 2), (0.5, 1)
+    (0.5, 2), (None, 2), (None, 2), (None, 1)
   ]  # fmt: skip
-  assert found['levels'][2]['max'] == pytest.approx(0.9)
-  assert found['levels'][3]['max'] == 0.5
+  assert found['levels'][0]['max'] == pytest.approx(0.9)
+  twice = np.array([0, 1, 1, 1])
+  again = priors.outlook(yx[twice], iou[twice], depth[twice], made[twice], all_, yx[0], 5.0)
+  assert again['levels'] == found['levels']
   uniform = found['quantiles']['uniform']
   assert uniform['q01'] == pytest.approx(0.1) and uniform['mean'] == pytest.approx(0.5)
   weighed = found['quantiles']['distance']['mean']
@@ -90,6 +98,7 @@ def test_an_outlook_trusts_evaluated_clicks_for_levels_and_all_for_quantiles():
   nothing = priors.outlook(yx[3:], iou[3:], depth[3:], all_[3:], all_[3:], yx[0], 5.0)
   assert nothing['quantiles'] is None and nothing['levels'][0]['n'] == 0
   mean = priors.mean_of_rows([found, nothing])
-  assert mean['levels'][3]['d'] == {'value': 0.0, 'n': 1}
+  assert mean['levels'][0]['d'] == {'value': pytest.approx(0.4), 'n': 1}
+  assert mean['levels'][3]['d'] == {'value': None, 'n': 0} and mean['levels'][0]['tried'] == 1
   assert mean['quantiles']['uniform']['mean'] == {'value': pytest.approx(0.5), 'n': 1}
   assert priors.mean_of_rows([]) == {'levels': None, 'quantiles': None}

@@ -336,7 +336,7 @@ def test_the_page_works_in_a_browser(runs, maps, tmp_path, width):
   ranges = [100 * (one['iou']['max'][0] - one['iou']['min'][0]) for one in wide.rows]
   anywhere, deep = f'{np.mean(ranges):.1f}', f'{ranges[0]:.1f}'
   assert found['depths'] == ['mobile_sam', 'strong', '40', anywhere, deep, '2.0']
-  assert found['deepest'].endswith(', n 1)')
+  assert found['deepest'].endswith(', n 1; 2 tried)')
   assert found['priors'] == [
     'uniform; border distance; Gaussian, 2 %; Gaussian, 5 %; Gaussian, 10 %', 13
   ]  # fmt: skip

@@ -83,7 +83,17 @@ def test_a_global_search_tells_of_the_first_click():
   spread = {prior: {'mean': 0.3, 'q50': 0.2} for prior in priors.PRIORS}
   first = report_summary_test.row('a', [0.1, 0.1], [0.3, 0.3], [0.5, 0.5])
   text = report([first | {'levels': levels, 'quantiles': spread, 'hidden': 0.2}])
-  assert cells(text, '30 %') == ['10.0', '50.0', '40.0', '1']
+  assert cells(text, '30 %') == ['10.0', '50.0', '40.0', '1', '2']
   assert cells(text, 'gaussian_0.05') == ['30.0', '20.0', '1']
   assert 'still unfound: 20.0 on average over 1 instances' in text
   assert 'by depth' not in report(report_summary_test.ROWS)
+
+
+@pytest.mark.parametrize('number', [0, 1, 51])
+def test_warnings_are_told_beside_the_numbers(number):
+  odd = report_summary_test.row('odd|one', [0.3, 0.3], [0.3, 0.3], [0.3, 0.3])
+  odd |= {'warnings': ['the range is one point', 'zero']}
+  text = report([*report_summary_test.ROWS, *[odd] * number])
+  assert ('## Warnings' in text) == bool(number)
+  assert text.count('| odd\\|one | the range is one point; zero |') == min(number, 50)
+  assert ('... and 1 more' in text) == (number > 50)

@@ -34,6 +34,7 @@ def test_rows_name_the_modes_and_keep_every_float32():
   row = json.loads(json.dumps(row))
   assert list(row) == [
     'instance', 'status', 'reason', 'size', 'iou', 'biou', 'clicks', 'forward', 'backward',
+    'warnings',
   ]  # fmt: skip
   assert (row['instance'], row['status'], row['reason'], row['size']) == ('a', 'ok', '', [5, 7])
   assert row['iou'] == {'min': [0.1, 0.6], 'base': [0.3, 0.5], 'max': [0.7, 0.7]}
@@ -108,14 +109,21 @@ def test_rows_of_a_global_search_say_more_of_the_first_click():
     even=np.array([[False, False, True, True, True, False]]),
     iou=np.array([[0.3, 0.7, 0.3, 0.7, 0.7, 0.0]], np.float32),
     depth=np.array([[1, 0.2, 1, 0.2, 0.01, 1]], np.float32),
+    searched=np.zeros(1, np.float32),
   )
   tried = np.array([[0.3, 0.7, 0.1]], np.float32)
   found = found._replace(outlook=outlook, tried=tried)
   (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1])
   row = json.loads(json.dumps(row, allow_nan=False))
-  assert list(row)[-3:] == ['levels', 'quantiles', 'hidden']
+  assert list(row)[-4:] == ['warnings', 'levels', 'quantiles', 'hidden']
   assert row['levels'][0] == {'depth': 0.0, 'n': 2, 'min': 0.3, 'max': 0.7}
-  assert row['levels'][3] == {'depth': 0.3, 'n': 1, 'min': 0.3, 'max': 0.3}
+  assert row['levels'][3] == {'depth': 0.3, 'n': 1, 'min': None, 'max': None}
   assert row['quantiles']['uniform']['mean'] == pytest.approx(1.7 / 3, abs=1e-6)
   # Once more the last step at each end, cut to [0, 1]; all of the range tried was found.
-  assert row['hidden'] == pytest.approx(0.1 + 0.3, abs=1e-6)
+  assert row['hidden'] == pytest.approx(0.1 + 0.3 + 0.2, abs=1e-6)
+  # A search that comes back to the robot user's click has tried everything.
+  yx = outlook.yx.copy()
+  yx[0, 1] = yx[0, 0]
+  everything = found._replace(outlook=outlook._replace(yx=yx))
+  (row,) = rows.trajectory_rows(everything, ['a'], SIZES[:1])
+  assert row['hidden'] == 0 and row['levels'][0]['n'] == 1

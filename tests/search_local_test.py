@@ -22,10 +22,12 @@ def search(loss, location, iou, start=0.0, sign=1.0, movable=True, boundary=None
     (_, found), slope = jax.value_and_grad(evaluate, has_aux=True)(position)
     return found, slope
 
-  position, moves = jax.jit(lambda at: local_search(
+  position, moves, norm = jax.jit(lambda at: local_search(
     lambda p: evaluate(p)[1], differentiate, boundary or (lambda m: jnp.float32(0)), at,
     jnp.float32(0.5), jnp.float32(sign), jnp.array(movable), CONFIG,
   ))(jnp.array([0.0, start]))
+  slope = jax.grad(loss)(jnp.float32(start))
+  np.testing.assert_allclose(norm, abs(slope), rtol=1e-6)
   return float(position[1]), int(moves)
 
 

@@ -89,6 +89,11 @@ def attack(
     raise ValueError(
       f'num_clicks is {config.num_clicks} and num_steps {config.num_steps}; both are at least 1'
     )
+  if config.search != 'global' and (config.num_beams != 1 or config.depth):
+    raise ValueError(
+      f'num_beams is {config.num_beams} and depth {config.depth}, but search {config.search!r}; '
+      'they are settings of a global search'
+    )
   _check(batch)
   at_once = _at_once(at_once)
   with full_precision():
@@ -97,7 +102,7 @@ def attack(
       found, tried, outlook = beams.run(segmenter, scene, config, at_once)
       made = _collect(found, beams.evaluations(config), 0)
       return made._replace(tried=tried, outlook=outlook)
-    found = trajectory.run(segmenter, scene, config, at_once)
+    found, norms = trajectory.run(segmenter, scene, config, at_once)
   if config.search == 'none':
     return _collect(found, config.num_clicks, 0)
   # Two searches of num_steps, the last step of each without a gradient; three evaluations that
@@ -105,7 +110,8 @@ def attack(
   forward = config.num_clicks * (2 * config.num_steps + 3)
   if config.num_steps == 1:
     forward = config.num_clicks * 3
-  return _collect(found, forward, config.num_clicks * 2 * (config.num_steps - 1))
+  made = _collect(found, forward, config.num_clicks * 2 * (config.num_steps - 1))
+  return made if norms is None or config.num_steps == 1 else made._replace(gradient=norms[0])
 
 
 def replay(

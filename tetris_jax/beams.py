@@ -2,7 +2,8 @@
 
 The greedy choice of a round is not always the start of the best trajectory, so several may be
 carried: after each round the greedy one and the best of all other continuations, judged by the sum
-that the IoU-AuC takes of a trajectory so far.
+that the IoU-AuC takes of a trajectory so far. No two are the same: a lane for which there is no
+other continuation rests, and may take up one of another lane later.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ def plan(config: AttackConfig) -> tuple[int, int]:
     ValueError: settings out of range, or a budget that is too small for them.
   """
   beams, per_turn = config.num_beams, config.per_turn
+  if not all(isinstance(n, int) for n in (beams, per_turn, config.pool_size, config.budget)):
+    raise ValueError('num_beams, per_turn, pool_size and budget are whole numbers')
   if per_turn < 1 or config.pool_size < 2 or beams < 1 or not 0 <= config.depth < 1:
     raise ValueError(
       f'per_turn is {per_turn}, pool_size {config.pool_size}, num_beams {beams} and depth '
@@ -71,6 +74,7 @@ class _Found(NamedTuple):
 
   yx: jax.Array
   iou: jax.Array
+  new: jax.Array
   tried: jax.Array | None
   outlook: Outlook | None
 
@@ -118,9 +122,10 @@ def _search(
     if base is not None:
       known = wide.Evaluated(base.iou, base.mask[pixel[:, 0], pixel[:, 1]])
     tried = wide.wide_search(evaluate, pool, legal, wanted, turns, config, known)
-    best = wide.extremes(pool, tried, config.num_beams)
+    area = jnp.sum(legal, dtype=jnp.int32)
+    best = wide.extremes(pool, tried, config.num_beams, area)
     if base is None:
-      return _Found(best.yx, best.iou, None, None)
+      return _Found(*best, None, None)
     answer = tried.iou[wide.nearest(pool, tried, config)]
     yx = jnp.concatenate([tried.yx, pool.yx])
     made = jnp.arange(yx.shape[0]) < tried.yx.shape[0]
@@ -131,9 +136,10 @@ def _search(
     even = jnp.concatenate([jnp.zeros_like(tried.iou, bool), even])
     at = yx.astype(jnp.int32)
     answer = jnp.concatenate([tried.iou, answer])
-    outlook = Outlook(yx, made, even, answer, depth[at[:, 0], at[:, 1]])
+    searched = jnp.float32(config.depth)
+    outlook = Outlook(yx, made, even, answer, depth[at[:, 0], at[:, 1]], searched)
     spread = tried.iou[: wide.explored(config, tried.iou.shape[0])]
-    return _Found(best.yx, best.iou, spread, outlook)
+    return _Found(*best, spread, outlook)
 
   found = in_parts(
     lambda each, *args: each(search)(*args),
@@ -169,7 +175,7 @@ def run(
   colour = jax.vmap(smooth_colour)(scene.image, scene.inside)
 
   def one_round(carry, slot, shared=False):
-    walk, total = carry
+    walk, total, distinct = carry
     propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
     clicks = trajectory.put(walk.clicks, slot, yx, label)
@@ -195,22 +201,26 @@ def run(
     found = _search(segmenter, scene, config, rows, slot, turns, at_once, colour, known)
     if shared:
       best, parent = found.yx[:, 0].reshape(batch, -1, 2), None
+      distinct = found.new.reshape(batch, -1)
     else:
-      chosen, parents = [], [jnp.zeros((batch, 1), jnp.int32)]
+      chosen, parents, news = [], [jnp.zeros((batch, 1), jnp.int32)], []
       weight = jnp.where(slot == rounds - 1, 0.5, 1.0)
       for side, sense in ((0, -1.0), (1, 1.0)):
         some = slice(side * beams, (side + 1) * beams)
         promise = total[:, 1:][:, some, None] + weight * found.iou[:, some, side]
         # A model that answers NaN is scored so; what is chosen does not matter then.
-        value = jnp.where(jnp.isfinite(promise), sense * promise, -jnp.inf)
+        usable = jnp.isfinite(promise) & found.new[:, some, side] & distinct[:, some, None]
+        value = jnp.where(usable, sense * promise, -jnp.inf)
         # The greedy trajectory stays, whatever the others promise: no beam ends worse.
         value = value.reshape(batch, -1).at[:, 0].set(-jnp.inf)
-        _, others = lax.top_k(value, beams - 1)
+        value, others = lax.top_k(value, beams - 1)
         top = jnp.concatenate([jnp.zeros((batch, 1), others.dtype), others], axis=1)
+        news += [jnp.ones((batch, 1), bool), value > -jnp.inf]
         parents.append(1 + side * beams + top // beams)
         flat = found.yx[:, some, side].reshape(batch, -1, 2)
         chosen.append(jnp.take_along_axis(flat, top[..., None], axis=1))
       best = jnp.concatenate(chosen, axis=1)
+      distinct = jnp.concatenate(news, axis=1)
       parent = jnp.concatenate(parents, axis=1)
     if parent is not None and beams > 1:
       walk, context, yx, label, total = _take((walk, context, yx, label, total), parent)
@@ -225,9 +235,13 @@ def run(
       kept, after = trajectory.keep_order(*both)
     # The trapezoid rule counts the two ends by half.
     total = total + jnp.where((slot == 0) | (slot == rounds - 1), 0.5, 1.0) * kept.iou
-    return (after, total), (kept, found) if shared else kept
+    return (after, total, distinct), (kept, found) if shared else kept
 
-  start = trajectory.begin(segmenter, scene, lanes, rounds), jnp.zeros((batch, lanes), jnp.float32)
+  start = (
+    trajectory.begin(segmenter, scene, lanes, rounds),
+    jnp.zeros((batch, lanes), jnp.float32),
+    jnp.ones((batch, 2 * beams), bool),
+  )
   slots = jnp.arange(rounds, dtype=jnp.int32)
   carry, (first, found) = one_round(start, slots[0], shared=True)
   tried, outlook = jax.tree.map(lambda x: x[:, 0], (found.tried, found.outlook))
@@ -235,13 +249,17 @@ def run(
   if rounds > 1:
     carry, later = lax.scan(one_round, carry, slots[1:])
     made = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), made, later)
+  walk, total, _ = carry
+  sides = []
+  for side, sense in ((0, -1.0), (1, 1.0)):
+    # The robot user's own trajectory competes, after those that were searched. One in which the
+    # model answered NaN comes first: it is told, not passed over.
+    lane = jnp.append(1 + side * beams + jnp.arange(beams, dtype=jnp.int32), jnp.int32(0))
+    score = jnp.where(jnp.isfinite(total), sense * total, jnp.inf)
+    sides.append(lane[jnp.argmax(score[:, lane], axis=1)])
+  winner = jnp.stack([jnp.zeros_like(sides[0]), *sides], axis=1)
   if beams == 1:
-    return made, tried, outlook
-  walk, total = carry
-  score = jnp.where(jnp.isfinite(total), total, 0.0)
-  lowest = 1 + jnp.argmin(score[:, 1 : 1 + beams], axis=1)
-  highest = 1 + beams + jnp.argmax(score[:, 1 + beams :], axis=1)
-  winner = jnp.stack([jnp.zeros_like(lowest), lowest, highest], axis=1)
+    return jax.vmap(lambda rounds: _take(rounds, winner))(made), tried, outlook
   # Lanes changed parents on the way, so the rounds are told by the clicks alone.
   best = _take(walk.clicks, winner)
   return trajectory.follow(segmenter, scene, best, at_once), tried, outlook

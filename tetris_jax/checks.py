@@ -2,106 +2,66 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from tetris_jax import trajectory
-from tetris_jax.objectives import dice_loss
-from tetris_jax.robot import next_click
-from tetris_jax.scene import each_row, look
-from tetris_jax.types import MODES, Array, Batch, Segmenter, Trajectories
+from tetris_jax.types import MODES, Array, Trajectories
 
-__all__ = ['gradient_norms', 'hidden_range', 'warnings']
+__all__ = ['hidden_range', 'warnings']
 
 # Beyond rounding: masks of 10^7 pixels give IoUs that differ by 1e-7.
 _TOLERANCE = 1e-6
 
 
-def warnings(
-  found: Trajectories, gradient: Array | None = None, names: Sequence[str] | None = None
-) -> list[str]:
-  """What looks wrong about trajectories, one sentence per kind and instance.
+def warnings(found: Trajectories, row: int) -> list[str]:
+  """What looks wrong about the trajectories of one instance.
 
   Args:
     found: of an attack.
-    gradient: (batch,), see `gradient_norms`; without it zero gradients go unnoticed.
-    names: of the instances. Default: their positions.
+    row: which instance of the batch.
 
   Returns:
-    Sentences, in order of the instances; empty where nothing looks wrong.
+    Sentences, empty where nothing looks wrong: the model answered with NaN, in a trajectory or to
+    a click that was tried; MIN <= BASE <= MAX does not hold after click 1, or all three are one;
+    the gradients with which a local search starts are zero or not finite.
   """
-  iou, biou = np.asarray(found.iou), np.asarray(found.biou)
+  iou, biou = np.asarray(found.iou)[row], np.asarray(found.biou)[row]
   said = []
-  for row in range(len(iou)):
-    name = str(row) if names is None else names[row]
-    for mode, curve in enumerate(iou[row]):
-      bad = np.flatnonzero(~(np.isfinite(curve) & np.isfinite(biou[row, mode])))
-      if bad.size:
-        said.append(
-          f'{name}: {MODES[mode].upper()} has no IoU after click {bad[0] + 1}: '
-          'the model answered with NaN or infinity'
-        )
-    if iou.shape[1] == len(MODES) and np.isfinite(iou[row, :, 0]).all():
-      base, low, high = iou[row, :, 0]
-      if low > base + _TOLERANCE or high < base - _TOLERANCE:
-        said.append(
-          f'{name}: MIN {low:.4f}, BASE {base:.4f} and MAX {high:.4f} are out of order after '
-          'click 1'
-        )
-      elif high - low <= _TOLERANCE:
-        said.append(
-          f'{name}: the range after click 1 is one point, IoU {base:.4f}: the model does not '
-          'react to where the click is, or the search did not move it'
-        )
-    if gradient is not None:
-      norm = float(np.asarray(gradient)[row])
-      if not np.isfinite(norm):
-        said.append(f"{name}: the gradient at the robot user's first click is not finite")
-      elif norm == 0:
-        said.append(
-          f"{name}: the gradient at the robot user's first click is zero; a search that follows "
-          'it finds nothing'
-        )
+  for mode, curve in enumerate(iou):
+    bad = np.flatnonzero(~(np.isfinite(curve) & np.isfinite(biou[mode])))
+    if bad.size:
+      said.append(
+        f'{MODES[mode].upper()} has no IoU after click {bad[0] + 1}: the model answered with NaN '
+        'or infinity'
+      )
+  if len(iou) == len(MODES) and np.isfinite(iou[:, 0]).all():
+    base, low, high = iou[:, 0]
+    if low > base + _TOLERANCE or high < base - _TOLERANCE:
+      said.append(
+        f'MIN {low:.4f}, BASE {base:.4f} and MAX {high:.4f} are out of order after click 1'
+      )
+    elif high - low <= _TOLERANCE:
+      said.append(
+        f'the range after click 1 is one point, IoU {base:.4f}: the model does not react to where '
+        'the click is, or the search did not move it'
+      )
+  if found.outlook is not None:
+    answers = np.asarray(found.outlook.iou)[row][np.asarray(found.outlook.evaluated)[row]]
+    silent = int(np.sum(~np.isfinite(answers)))
+    if silent:
+      said.append(
+        f'the model answered with NaN or infinity to {silent} of the {len(answers)} first clicks '
+        'that were tried'
+      )
+  if found.gradient is not None:
+    norm = np.asarray(found.gradient)[row]
+    if not np.isfinite(norm).all():
+      said.append("the gradient at the robot user's first click is not finite")
+    elif not norm.any():
+      said.append(
+        "the gradient at the robot user's first click is zero; a search that follows it finds "
+        'nothing'
+      )
   return said
-
-
-def gradient_norms(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> jax.Array:
-  """Norm of the gradient of the Dice loss at the robot user's first click.
-
-  One value-and-gradient an instance; pure and traceable.
-
-  Args:
-    segmenter: the model.
-    batch: padded instances.
-    at_once: images that are encoded together. Default: all.
-
-  Returns:
-    (batch,) float32, per image pixel; 0 says that the model hides where the click is from a search
-    that follows gradients.
-  """
-  scene = look(segmenter, batch, at_once)
-  walk = trajectory.begin(segmenter, scene, 1, 1)
-  propose = each_row(next_click, None, 0, None, 0, None)
-  robot, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
-  clicks = trajectory.put(walk.clicks, jnp.int32(0), robot, label)
-  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], 1))
-  context = prepare(segmenter.params, scene.features, walk.state)
-
-  def norm(row):
-    context, clicks, mask, inside = row
-
-    def loss(yx):
-      moved = clicks._replace(yx=clicks.yx.at[0].set(yx))
-      logits, _ = segmenter.decode(segmenter.params, context, moved)
-      return dice_loss(logits, mask, inside)
-
-    return jnp.linalg.norm(jax.grad(loss)(clicks.yx[0]))
-
-  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks))
-  return jax.lax.map(norm, (*alone, scene.mask, scene.inside))
 
 
 def hidden_range(tried: Array, found: Array | None = None) -> np.ndarray:

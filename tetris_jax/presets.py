@@ -7,7 +7,7 @@ from typing import Any
 
 from tetris_jax.types import AttackConfig
 
-__all__ = ['PRESETS', 'at_depth', 'get']
+__all__ = ['PRESETS', 'at_depth', 'get', 'with_beams']
 
 PRESETS = {
   # The robot user alone: the standard evaluation (arXiv 2102.06583).
@@ -65,3 +65,24 @@ def at_depth(config: AttackConfig, depth: float) -> AttackConfig:
   if not 0 < depth < 1:
     raise ValueError(f'depth is {depth}; expected a share from 0 to below 1')
   return dataclasses.replace(config, name=f'{config.name}_depth_{depth:g}', depth=depth)
+
+
+def with_beams(config: AttackConfig, num_beams: int) -> AttackConfig:
+  """The same attack, carrying several trajectories of MIN and of MAX, under a name that says so.
+
+  Args:
+    config: of a global search.
+    num_beams: how many; 1 changes nothing.
+
+  Raises:
+    ValueError: the search is not a global one, or there is less than one beam.
+  """
+  if num_beams == 1:
+    return config
+  if config.search != 'global':
+    raise ValueError(f'{config.name} carries no beams; choose a preset of a global search')
+  if num_beams < 1:
+    raise ValueError(f'num_beams is {num_beams}; expected at least 1')
+  return dataclasses.replace(
+    config, name=f'{config.name}_beams_{num_beams}', num_beams=num_beams
+  )

@@ -13,6 +13,7 @@ import numpy as np
 
 __all__ = [
   'DEPTHS',
+  'FEWEST',
   'PRIORS',
   'QUANTILES',
   'levels',
@@ -25,6 +26,9 @@ __all__ = [
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 DEPTHS = (0.0, 0.05, 0.1, 0.3)
 """Shares of the largest inner distance below which a legal pixel is thought implausible."""
+
+FEWEST = 8
+"""Positions from which on the extremes of a level are told."""
 
 PRIORS = ('uniform', 'distance', 'gaussian_0.02', 'gaussian_0.05', 'gaussian_0.1')
 """Click priors: every legal pixel alike; as its distance from the region's border, the best prior
@@ -87,20 +91,24 @@ def quantiles(iou: np.ndarray, weight: np.ndarray) -> dict[str, float]:
   return found
 
 
-def levels(iou: np.ndarray, depth: np.ndarray) -> list[dict[str, Any]]:
+def levels(iou: np.ndarray, depth: np.ndarray, searched: float = 0.0) -> list[dict[str, Any]]:
   """Lowest and highest IoU among the positions deeper than each of `DEPTHS`.
+
+  What few positions show is no extreme: a level with fewer than `FEWEST` has none.
 
   Args:
     iou: (n,) in [0, 1].
     depth: (n,) of each in the legal region, see `tetris_jax.region.inner_depth`.
+    searched: the depth below which no position was chosen. It is the first level, of all positions.
 
   Returns:
-    For each depth: "depth", "n" positions, "min" and "max", None where there is no position.
+    For each depth from `searched` on: "depth", "n" positions, "min" and "max", or None.
   """
   found = []
-  for limit in DEPTHS:
-    kept = iou[depth > limit]
-    low, high = (float(kept.min()), float(kept.max())) if len(kept) else (None, None)
+  for limit in (searched, *(limit for limit in DEPTHS if limit > searched)):
+    kept = iou if limit == searched else iou[depth > limit]
+    known = len(kept) >= (1 if limit == searched else FEWEST)
+    low, high = (float(kept.min()), float(kept.max())) if known else (None, None)
     found.append({'depth': limit, 'n': len(kept), 'min': low, 'max': high})
   return found
 
@@ -113,6 +121,7 @@ def outlook(
   even: np.ndarray,
   robot: np.ndarray,
   diagonal: float,
+  searched: float = 0.0,
 ) -> dict[str, Any]:
   """Extremes by depth and quantiles under every prior, of one instance.
 
@@ -124,15 +133,17 @@ def outlook(
     even: (n,) bool, positions that are spread evenly, so that quantiles may count them.
     robot: (2,) the robot user's click.
     diagonal: of the image, in pixels.
+    searched: the depth to which the search kept.
 
   Returns:
-    "levels" as `levels` gives them, of evaluated positions alone, and "quantiles" by prior as
-    `quantiles` gives them; None where no position is known.
+    "levels" as `levels` gives them, of evaluated positions alone, each counted once, and
+    "quantiles" by prior as `quantiles` gives them; None where no position is known.
   """
   known = np.isfinite(iou)
-  sure = known & evaluated
+  sure = np.flatnonzero(known & evaluated)
+  sure = sure[np.unique(yx[sure], axis=0, return_index=True)[1]]
   found: dict[str, Any] = {
-    'levels': levels(np.asarray(iou[sure], float), depth[sure]),
+    'levels': levels(np.asarray(iou[sure], float), depth[sure], searched),
     'quantiles': None,
   }
   known &= even
@@ -152,8 +163,9 @@ def mean_of_rows(made: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     made: one an instance.
 
   Returns:
-    "levels", by depth: "depth", and "min", "max" and their difference "d", each a "value" and its
-    "n"; and "quantiles", by prior and name, likewise. Both None without an instance.
+    "levels", by depth: "depth", "tried", the mean number of positions, and "min", "max" and their
+    difference "d" over the instances where enough were tried, each a "value" and its "n"; and
+    "quantiles", by prior and name, likewise. Both None without an instance.
   """
   if not made:
     return {'levels': None, 'quantiles': None}
@@ -163,10 +175,15 @@ def mean_of_rows(made: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {'value': round(float(np.mean(known)), 6) if known else None, 'n': len(known)}
 
   by_depth = []
-  for i, depth in enumerate(DEPTHS):
+  for i, level in enumerate(made[0]['levels']):
+    depth = level['depth']
+    if any(row['levels'][i]['depth'] != depth for row in made):
+      raise ValueError('rows of searches at different depths')
+    tried = float(np.mean([row['levels'][i]['n'] for row in made]))
     low, high = ([row['levels'][i][side] for row in made] for side in ('min', 'max'))
     wide = [None if a is None or b is None else b - a for a, b in zip(low, high, strict=True)]
-    by_depth.append({'depth': depth, 'min': mean(low), 'max': mean(high), 'd': mean(wide)})
+    means = {'min': mean(low), 'max': mean(high), 'd': mean(wide)}
+    by_depth.append({'depth': depth, 'tried': round(tried, 3), **means})
   known = [row['quantiles'] for row in made if row['quantiles'] is not None]
   names = known[0][PRIORS[0]] if known else ()
   by_prior = {

@@ -83,11 +83,14 @@ def _first_click(
   """What a global search says of instance `i` beyond its trajectories."""
   assert trajectories.outlook is not None and trajectories.tried is not None
   fields = (np.asarray(leaf)[i] for leaf in trajectories.outlook)
-  yx, evaluated, even, iou, depth = fields
-  _, low, high = np.asarray(trajectories.iou)[i, :, 0]
-  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i], high - low))
+  yx, evaluated, even, iou, depth, searched = fields
+  answers = iou[evaluated & np.isfinite(iou)]
+  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i], np.ptp(answers)))
+  # A search comes back to the robot user's click when nothing else is left to try.
+  if np.any(np.all(yx[1:][evaluated[1:]] == yx[0], axis=-1)):
+    hidden = 0.0
   diagonal = float(np.hypot(*size))
-  found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal)
+  found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal, _float(searched))
   return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}
 
 
@@ -108,9 +111,9 @@ def trajectory_rows(
 
   A trajectory with a NaN, or one that breaks MIN <= BASE <= MAX at the first click, becomes a
   failed row. Numbers are kept as the shortest decimals that restore the float32 exactly, so a row
-  can be replayed. Rows of a global search also hold "levels", "quantiles" (see
-  `tetris_jax.priors.outlook`) and "hidden" (see `tetris_jax.checks.hidden_range`) of the first
-  click.
+  can be replayed. "warnings" are those of `tetris_jax.checks`. Rows of a global search also hold
+  "levels", "quantiles" (see `tetris_jax.priors.outlook`) and "hidden" (see
+  `tetris_jax.checks.hidden_range`) of the first click.
 
   Args:
     trajectories: of the batch; see `types.Trajectories` for shapes.
@@ -139,6 +142,7 @@ def trajectory_rows(
         'clicks': _modes(click, lambda cs: [[_float(y), _float(x), int(s)] for y, x, s in cs]),
         'forward': int(forward[i]),
         'backward': int(backward[i]),
+        'warnings': checks.warnings(trajectories, i),
       }
     )
     if trajectories.outlook is not None:

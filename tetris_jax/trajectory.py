@@ -141,8 +141,12 @@ def _search(
   clicks: Clicks,
   slot: jax.Array,
   at_once: int | None,
-) -> jax.Array:
-  """Moves the newest click of the MIN and MAX rows; returns it, (batch, 2, 2) image pixels."""
+) -> tuple[jax.Array, jax.Array]:
+  """Moves the newest click of the MIN and MAX rows.
+
+  Returns:
+    It, (batch, 2, 2) image pixels, and the gradient's norm at the robot user's click, (batch, 2).
+  """
   params, info = segmenter.params, segmenter.info
   logit = math.log(info.threshold / (1 - info.threshold))
   label = clicks.label[..., slot]
@@ -174,7 +178,7 @@ def _search(
     # 5 pixels for a 400x400 picture (arXiv 2402.06132).
     step = config.step_scale * 5 / (400 * math.sqrt(2)) * jnp.sqrt(jnp.sum(extent**2, axis=-1))
     robot = clicks.yx[..., slot, :]
-    position, moves = local_search(
+    position, moves, norm = local_search(
       lambda at: evaluate(at, *data)[1],
       differentiate,
       lambda mask: each(boundary_score)(mask, target),
@@ -185,11 +189,12 @@ def _search(
       config,
     )
     yx = frame.offset + position * frame.extent / frame.size
-    return jnp.where((moves > 0)[..., None], yx, robot)
+    return jnp.where((moves > 0)[..., None], yx, robot), norm
 
   rows = label.shape
   parts = flat((context, clicks, legal, frame, sign))
-  return in_parts(search, at_once, *parts, repeat_target(scene, rows[1])).reshape(*rows, 2)
+  best, norm = in_parts(search, at_once, *parts, repeat_target(scene, rows[1]))
+  return best.reshape(*rows, 2), norm.reshape(rows)
 
 
 def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
@@ -211,19 +216,25 @@ def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
 
 def run(
   segmenter: Segmenter, scene: Scene, config: AttackConfig, at_once: int | None = None
-) -> Round:
-  """Trajectories of every mode; fields of the `Round` get a leading (num_clicks,) dimension."""
+) -> tuple[Round, jax.Array | None]:
+  """Trajectories of every mode, by the local search or without one.
+
+  Returns:
+    The rounds, whose fields get a leading (num_clicks,) dimension, and of a local search the norms
+    of the gradients at the robot user's clicks, (num_clicks, batch, 2).
+  """
   modes = 1 if config.search == 'none' else len(MODES)
   prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], modes))
 
-  def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Round]:
+  def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, tuple[Round, jax.Array | None]]:
+    norm = None
     propose = each_row(next_click, None, 0, None, 0, None)
     yx, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
     clicks = put(walk.clicks, slot, yx, label)
     context = prepare(segmenter.params, scene.features, walk.state)
     if config.search == 'local':
       mine, around, so_far = jax.tree.map(lambda x: x[:, 1:], (walk, context, clicks))
-      best = _search(segmenter, scene, config, mine, around, so_far, slot, at_once)
+      best, norm = _search(segmenter, scene, config, mine, around, so_far, slot, at_once)
       yx = jnp.concatenate([yx[:, :1], best], axis=1)
       clicks = put(walk.clicks, slot, yx, label)
     found, after = commit(segmenter, scene, context, clicks, slot, at_once)
@@ -231,7 +242,7 @@ def run(
       found, after = lax.cond(
         slot == 0, keep_order, lambda *unchanged: unchanged, found, after
       )
-    return after, found
+    return after, (found, norm)
 
   start = begin(segmenter, scene, modes, config.num_clicks)
   slots = jnp.arange(config.num_clicks, dtype=jnp.int32)

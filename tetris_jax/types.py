@@ -137,9 +137,10 @@ class AttackConfig:
     dice_weight: weight of the Dice loss beside the location loss.
     location_slack: a step whose location loss exceeds this multiple of the best one's is refused.
     radius: of the clicked disk, in network pixels.
-    budget: global search: decoder evaluations of one round, all that are kept included; the first
-      round's search serves MIN and MAX together, a later round's is halved between them, and made
-      for each beam.
+    budget: global search with one beam: decoder evaluations of one round, all that are kept
+      included. The first round's search serves MIN and MAX together, a later round's is halved
+      between them. With more beams each makes a search of that size, and what is kept of each
+      comes on top.
     per_turn: clicks that a global search evaluates before it chooses the next.
     pool_size: legal pixels among which a global search chooses.
     colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
@@ -186,6 +187,7 @@ class Outlook(NamedTuple):
       answer it most likely shares; NaN where the answer was not finite.
     depth: (batch, count) float32 in [0, 1], distance to outside of the legal region as a share of
       the largest.
+    searched: (batch,) float32, the depth to which the search kept, `AttackConfig.depth`.
   """
 
   yx: Array
@@ -193,6 +195,7 @@ class Outlook(NamedTuple):
   even: Array
   iou: Array
   depth: Array
+  searched: Array
 
 
 class Trajectories(NamedTuple):
@@ -210,6 +213,8 @@ class Trajectories(NamedTuple):
     tried: (batch, evaluations) float32, IoUs of the first clicks of the first round's global
       search, in order, which were spread over the region; None for other searches.
     outlook: `Outlook` of the first click; None for other searches.
+    gradient: (batch, 2) float32, norms of the loss's gradients at the robot user's first click, of
+      MIN and MAX, per pixel of the network's frame; None for searches that take none.
   """
 
   clicks: Clicks
@@ -220,6 +225,7 @@ class Trajectories(NamedTuple):
   backward: Array
   tried: Array | None = None
   outlook: Outlook | None = None
+  gradient: Array | None = None
 
 
 MODES = ('base', 'min', 'max')

@@ -84,7 +84,12 @@ def _run(
 ) -> dict[str, Any]:
   flags, devices, versions = (run.config[key] for key in ('flags', 'devices', 'versions'))
   speed = summary['evaluations_per_second']
-  bad = [row for row in run.rows if row['status'] != 'ok']
+  bad = [
+    [row['instance'], row['status'], row['reason']] for row in run.rows if row['status'] != 'ok'
+  ]
+  bad += [
+    [row['instance'], 'warning', said] for row in run.rows for said in row.get('warnings', ())
+  ]
   facts = [
     ['Instances', f'{line["n"]} ok, {line["n_failed"]} failed, {line["n_skipped"]} skipped'],
     *([f'Weights {name}', f'sha256 {sha}'] for name, sha in run.config['model']['sha256'].items()),
@@ -104,9 +109,7 @@ def _run(
       for name, one in scores.items()
     ],
     'pictures': [[_shown(name), source] for name, source in pictures.items()],
-    'reasons': [[_shown(row[key]) for key in ('instance', 'status', 'reason')] for row in bad][
-      :_MOST_REASONS
-    ],
+    'reasons': [[_shown(text) for text in line] for line in bad[:_MOST_REASONS]],
     'facts': [[name, _shown(value)] for name, value in facts],
   }
 

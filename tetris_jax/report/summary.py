@@ -121,8 +121,8 @@ def summarise(
   Every score is in [0, 1] and a mean over the rows that are ok; NoC is in clicks, NoF a count.
   `estimates` holds the same scores with their n and 95 % bootstrap intervals. A mode that was not
   run is None, and so is every mean over no instance; `d` is an object whose values are then None.
-  `levels`, `quantiles` and `hidden` are of the first click, see `tetris_jax.rows`; None where the
-  search was not a global one.
+  `n_warned` of the rows that are ok bear a warning. `levels`, `quantiles` and `hidden` are of the
+  first click, see `tetris_jax.rows`; None where the search was not a global one.
   NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
   compare between runs of equal `num_clicks` only.
 
@@ -151,6 +151,7 @@ def summarise(
     'n_ok': count['ok'],
     'n_failed': count['failed'],
     'n_skipped': count['skipped'],
+    'n_warned': sum(bool(row.get('warnings')) for row in rows),
     'model': model,
     'preset': preset,
     'num_clicks': num_clicks,

@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from tetris_jax import metrics
+from tetris_jax import metrics, priors
 from tetris_jax.report.summary import ORDER
 
 __all__ = ['cell', 'facts', 'interval', 'markdown', 'table', 'troubles', 'x100']
@@ -94,14 +94,16 @@ def _first_click(summary: Mapping[str, Any]) -> str:
   levels, quantiles = summary['levels'], summary['quantiles']
   lines = [
     [f'{100 * level["depth"]:.0f} %', *(x100(level[key]['value']) for key in ('min', 'max', 'd'))]
-    + [str(level['d']['n'])]
+    + [str(level['d']['n']), f'{level["tried"]:.0f}']
     for level in levels
   ]
   parts = [
     '## First click, by depth and by prior',
     'Lowest and highest IoU among the clicks tried that lie deeper in the legal region than a '
-    'share of its largest inner distance.',
-    table(['Deeper than', 'MIN', 'MAX', 'D', 'n'], lines),
+    'share of its largest inner distance. Clicks are spread over the whole region, few of them '
+    'deep inside: below the first line D is at least this. `--depth` searches there. Instances '
+    f'with fewer than {priors.FEWEST} clicks are not counted.',
+    table(['Deeper than', 'MIN', 'MAX', 'D', 'n', 'clicks tried'], lines),
   ]
   names = list(next(iter(quantiles.values()), {}))
   if names:
@@ -157,6 +159,18 @@ def troubles(rows: Sequence[Mapping[str, Any]]) -> str:
   text = '## Instances without numbers\n\n' + table(['Instance', 'Status', 'Reason'], lines, '---')
   if len(bad) > _MOST_LISTED:
     text += f'\n\n... and {len(bad) - _MOST_LISTED} more, see `rows.jsonl`.'
+  return text
+
+
+def _warnings(rows: Sequence[Mapping[str, Any]]) -> str:
+  """The instances that were measured and yet look wrong, as a section."""
+  odd = [row for row in rows if row.get('warnings')]
+  lines = [
+    [cell(row['instance']), cell('; '.join(row['warnings']))] for row in odd[:_MOST_LISTED]
+  ]
+  text = '## Warnings\n\n' + table(['Instance', 'What looks wrong'], lines, '---')
+  if len(odd) > _MOST_LISTED:
+    text += f'\n\n... and {len(odd) - _MOST_LISTED} more, see `rows.jsonl`.'
   return text
 
 
@@ -230,6 +244,8 @@ def markdown(
     parts.append(_instances(rows, picture))
   else:
     parts.append('No instance was measured.')
+  if summary['n_warned']:
+    parts.append(_warnings(rows))
   if summary['n_ok'] < len(rows):
     parts.append(troubles(rows))
   parts.append(facts(summary, config))

@@ -78,7 +78,7 @@ def local_search(
   sign: Array,
   movable: Array,
   config: AttackConfig,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[jax.Array, jax.Array, jax.Array]:
   """Descends the loss with Adam and returns the best position on the way.
 
   `config.num_steps` evaluations, one move fewer; the first evaluation is at `start` and is always
@@ -97,7 +97,8 @@ def local_search(
     config: num_steps and location_slack.
 
   Returns:
-    The best position (rows..., 2) and the number of moves (rows...) after which it was met.
+    The best position (rows..., 2), the number of moves (rows...) after which it was met, and the
+    norm of the gradient at `start` (rows...), 0 where no gradient was taken.
   """
   adam = optax.scale_by_adam()
   start, sign, movable = jnp.asarray(start), jnp.asarray(sign), jnp.asarray(movable)
@@ -115,7 +116,8 @@ def local_search(
     # Adam's own bias correction mixes integer counts with floats.
     with jax.numpy_dtype_promotion('standard'):
       update, state = adam.update(gradient, state)
-    return (position - step_size[..., None] * update, state, best), None
+    norm = jnp.linalg.norm(gradient, axis=-1)
+    return (position - step_size[..., None] * update, state, best), norm
 
   rows = start.shape[:-1]
   shapes = jax.eval_shape(evaluate, start)
@@ -129,7 +131,7 @@ def local_search(
   last = config.num_steps - 1
   carry = (start, adam.init(start), none)
   if last:
-    carry, _ = lax.scan(body, carry, jnp.arange(last, dtype=jnp.int32))
+    carry, norms = lax.scan(body, carry, jnp.arange(last, dtype=jnp.int32))
     position, _, best = carry
     # No move follows the last evaluation, so it needs no gradient.
     best = _accept(
@@ -142,5 +144,5 @@ def local_search(
       boundary_iou,
       jnp.full(rows, last, jnp.int32),
     )
-    return best.position, best.moves
-  return start, none.moves
+    return best.position, best.moves, norms[0]
+  return start, none.moves, jnp.zeros(rows, jnp.float32)

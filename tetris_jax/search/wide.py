@@ -26,6 +26,9 @@ from tetris_jax.types import Array, AttackConfig
 
 __all__ = ['Evaluated', 'Extremes', 'Tried', 'explored', 'extremes', 'nearest', 'wide_search']
 
+# Clicks with the same mask count as two from this share of the root of the legal region's area on.
+_ELSEWHERE = 0.1
+
 
 class Evaluated(NamedTuple):
   """What the decoder says of some clicks.
@@ -61,10 +64,12 @@ class Extremes(NamedTuple):
   Attributes:
     yx: (2, ..., 2) float32, image pixels.
     iou: (2, ...) float32.
+    new: (2, ...) bool, False where the first is repeated for want of another.
   """
 
   yx: jax.Array
   iou: jax.Array
+  new: jax.Array
 
 
 class _Found(NamedTuple):
@@ -222,36 +227,44 @@ def wide_search(
   return lax.fori_loop(0, turns, one_turn, found).tried
 
 
-def extremes(candidates: Candidates, tried: Tried, count: int) -> Extremes:
-  """The clicks of lowest and of highest IoU, and the next ones whose masks differ from theirs.
+def extremes(candidates: Candidates, tried: Tried, count: int, area: Array) -> Extremes:
+  """The clicks of lowest and of highest IoU, and the best ones that are unlike them.
 
-  Two masks differ where at least 2 % of the candidates lie in one and not in the other. Where all
-  others are alike, the first is repeated.
+  The second has another mask than the first: 2 % of the candidates or more lie in one of the two
+  alone. The others have another mask than those before, or lie elsewhere: a tenth of the root of
+  the legal region's area away, or more. Where there is none, the first is repeated.
 
   Args:
     candidates: what was chosen from, the robot user's click first.
     tried: what was found; the robot user's click where all IoUs are NaN.
     count: how many of each side.
+    area: () int32, pixels of the legal region.
 
   Returns:
     Extremes with fields (2, count, ...).
   """
   size = jnp.maximum(jnp.sum(candidates.exists, dtype=jnp.int32), 1).astype(jnp.float32)
   real = candidates.exists.astype(jnp.float32)
-  sides = []
+  reach = _ELSEWHERE**2 * jnp.asarray(area).astype(jnp.float32)
+  sides, new = [], []
   for sense in (-1.0, 1.0):
     value = jnp.where(jnp.isfinite(tried.iou), sense * tried.iou, -jnp.inf)
-    robot = value[0]
     picked: list[jax.Array] = []
-    for _ in range(count):
-      best = jnp.argmax(value)
-      # None of another mask, or none on this side of the robot user's IoU.
-      usable = (value[best] >= robot) & jnp.isfinite(value[best])
+    there: list[jax.Array] = []
+    alike = near = jnp.zeros(value.shape, bool)
+    for number in range(count):
+      free = jnp.where(alike if number == 1 else near, -jnp.inf, value)
+      best = jnp.argmax(free)
+      # None is left, or none on this side of the robot user's IoU.
+      usable = (free[best] >= value[0]) & jnp.isfinite(free[best])
       best = jnp.where(usable, best, picked[0]) if picked else best
       picked.append(best)
+      there.append(usable | (number == 0))
       same = (tried.side * real[None]) @ tried.side[best]
       alike = 0.5 - 0.5 * same / size < 0.02
-      value = jnp.where(alike | (jnp.arange(value.shape[0]) == best), -jnp.inf, value)
+      near |= alike & (_squared(tried.yx, tried.yx[best]) < reach)
+      near |= jnp.arange(value.shape[0]) == best
     sides.append(jnp.stack(picked))
+    new.append(jnp.stack(there))
   at = jnp.stack(sides)
-  return Extremes(tried.yx[at], tried.iou[at])
+  return Extremes(tried.yx[at], tried.iou[at], jnp.stack(new))
