@@ -34,6 +34,7 @@ def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   assert found['share_of_decoder'] == pytest.approx(
     best / attack['seconds_per_instance'], rel=0.05, abs=2e-3
   )
+  assert found['encoder'].keys() >= {'seconds_per_instance', 'cpu_seconds', 'compile_seconds'}
   mapped = found['map']
   legal = batch.mask[0] & ~batch.ignore[0]
   on_lattice = int(legal[4::8, 4::8].sum())
