@@ -164,12 +164,12 @@ def _row(
     own = {key: made[f'{config.name}/{key}'] for key in _ATTACK}
     # A search that keeps to a depth is measured against what lies there.
     there = np.where(depth > config.depth, iou, np.nan) if config.depth else iou
-    _, low, high = own['iou']
-    share = float(grid.share_of_range([low], [high], there[None])[0])
+    _, low, high = own['iou'][:, None]
+    share = float(grid.share_of_range(low, high, there[None])[0])
     hidden = float(own['hidden'])
     found[config.name] = {
-      'min': float(low),
-      'max': float(high),
+      'min': float(low[0]),
+      'max': float(high[0]),
       'forward': int(own['spent'][0]),
       'backward': int(own['spent'][1]),
       'share_of_range': None if np.isnan(share) else share,
@@ -264,7 +264,7 @@ def _instance(
   if complaint := _complaint(made, [config.name for config in configs]):
     return _empty(sample.instance, 'failed', complaint, sample.size)
   row = _row(sample, made, configs)
-  row['picture'] = _draw(sample, made, row, path)
+  row |= {'map': path.with_suffix('.npz').name, 'picture': _draw(sample, made, row, path)}
   shares = ', '.join(
     f'{name} {"-" if found["share_of_range"] is None else format(found["share_of_range"], ".3f")}'
     for name, found in row['presets'].items()

@@ -17,12 +17,13 @@ LEAST_SPAN = 0.02
 """Of the colour scale, so that differences that mean nothing look like nothing."""
 
 _OUTLINE = '#F0E442'
-# Hollow triangles around a small disk: all three are seen where they coincide.
+# Of different sizes and mostly hollow, so that all three are seen where they coincide.
 _MARKERS = {
-  'min': {'marker': 'v', 'markersize': 15, 'hollow': True},
-  'max': {'marker': '^', 'markersize': 15, 'hollow': True},
-  'base': {'marker': 'o', 'markersize': 6, 'hollow': False},
+  'min': {'marker': 'v', 'markersize': 19, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'max': {'marker': '^', 'markersize': 12, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'base': {'marker': 'o', 'markersize': 5, 'markerfacecolor': 'black', 'markeredgewidth': 0.5},
 }
+_HALO = 2.4
 _TITLES = {
   'min': 'MIN, lowest IoU that the preset found',
   'max': 'MAX, highest IoU',
@@ -59,25 +60,23 @@ def colour_limits(iou: np.ndarray) -> tuple[float, float]:
   return start, start + LEAST_SPAN
 
 
-def _mark(mode: str) -> dict[str, Any]:
-  """How the click of a mode is plotted."""
-  import matplotlib.patheffects
+def _mark(mode: str, halo: bool = False) -> dict[str, Any]:
+  """How the click of a mode is plotted, or the white rim below it."""
+  look: dict[str, Any] = {'linestyle': 'none', 'clip_on': False, **_MARKERS[mode]}
+  look['markeredgecolor'] = figures.COLOURS[mode]
+  if halo:
+    look['markeredgecolor'] = 'white'
+    look['markeredgewidth'] = look['markeredgewidth'] + _HALO
+  return look
 
-  look = _MARKERS[mode]
-  colour = figures.COLOURS[mode]
-  halo = matplotlib.patheffects.withStroke(linewidth=4.5, foreground='white')
-  if not look['hollow']:
-    halo = matplotlib.patheffects.withStroke(linewidth=3, foreground='white')
-  return {
-    'linestyle': 'none',
-    'marker': look['marker'],
-    'markersize': look['markersize'],
-    'markerfacecolor': 'none' if look['hollow'] else colour,
-    'markeredgecolor': colour,
-    'markeredgewidth': 2.2 if look['hollow'] else 0.5,
-    'path_effects': [halo],
-    'clip_on': False,
-  }
+
+def _plot(axis: Any, clicks: Mapping[str, np.ndarray]) -> None:
+  """Plots clicks (2,) by mode; every rim below every marker, so that none is cut by another's."""
+  for halo in (True, False):
+    for mode in _MARKERS:
+      if mode in clicks:
+        y, x = clicks[mode]
+        axis.plot(x, y, **_mark(mode, halo))
 
 
 def draw(
@@ -100,6 +99,7 @@ def draw(
   """
   import matplotlib.figure
   import matplotlib.lines
+  import matplotlib.ticker
 
   legal = made['legal']
   rows, columns = np.nonzero(legal)
@@ -120,9 +120,10 @@ def draw(
   low, high = colour_limits(made['iou'])
   painted = field(made)
   grey = image.mean(-1) / 255 * 0.5 + 0.5
+  # A contour needs two rows and two columns, and has no line where all pixels are legal.
+  outlined = min(legal.shape) > 1 and not legal.all()
   for axis in axes:
-    # A contour needs two rows and two columns, and has no line where all pixels are legal.
-    if min(legal.shape) > 1 and not legal.all():
+    if outlined:
       axis.contour(legal, [0.5], colors=_OUTLINE, linewidths=1.2)
     axis.set_xlim(*limits[0])
     axis.set_ylim(*limits[1])
@@ -134,34 +135,29 @@ def draw(
     text = text.encode(errors='replace').decode()
     axis.set_title(text, fontsize=9, parse_math=False)
 
-  robot = made['yx'][0]
   axes[0].imshow(image)
-  axes[0].plot(robot[1], robot[0], **_mark('base'))
+  _plot(axes[0], {'base': made['yx'][0]})
   title(axes[0], f'{instance}\nrobot click {made["iou"][0]:.3f}')
   shown = None
   for axis, (name, share) in zip(axes[1:], shares.items(), strict=True):
     axis.imshow(grey, cmap='gray', vmin=0, vmax=1)
     shown = axis.imshow(painted, cmap='viridis', vmin=low, vmax=high)
-    found = dict(zip(types.MODES, zip(made[f'{name}/yx'], made[f'{name}/iou'], strict=True),
-                     strict=True))  # fmt: skip
-    for mode in _MARKERS:
-      (y, x), _ = found[mode]
-      axis.plot(x, y, **_mark(mode))
-    ends = '  '.join(f'{mode.upper()} {found[mode][1]:.3f}' for mode in ('min', 'max'))
+    _plot(axis, dict(zip(types.MODES, made[f'{name}/yx'], strict=True)))
+    iou = dict(zip(types.MODES, made[f'{name}/iou'], strict=True))
+    ends = f'MIN {iou["min"]:.3f}  MAX {iou["max"]:.3f}'
     of_range = '-' if share is None else f'{share:.2f}'
     title(axis, f'{name}: {ends}\nshare of range {of_range}')
   if shown is not None:
-    bar = figure.colorbar(shown, ax=axes, label='IoU of a click there', shrink=0.85)
-    # An offset would show equal numbers as different ones.
-    bar.formatter.set_useOffset(False)
-    bar.update_ticks()
+    plain = matplotlib.ticker.ScalarFormatter(useOffset=False)
+    figure.colorbar(shown, ax=axes, label='IoU of a click there', shrink=0.85, format=plain)
   handles = [
     matplotlib.lines.Line2D([], [], label=_TITLES[mode], **_mark(mode))
     for mode in (_MARKERS if shares else ('base',))
   ]
-  line = matplotlib.lines.Line2D([], [], label='object', color=_OUTLINE, linewidth=2)
+  if outlined:
+    handles.append(matplotlib.lines.Line2D([], [], label='object', color=_OUTLINE, linewidth=2))
   figure.legend(
-    handles=[*handles, line], loc='outside lower center', ncols=4, frameon=False, fontsize=9
+    handles=handles, loc='outside lower center', ncols=4, frameon=False, fontsize=9
   )
   file = io.BytesIO()
   figure.savefig(file, format='png')
