@@ -204,7 +204,7 @@ def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
     heatmaps.read_heatmaps(shard)
   config['model'] = {'name': 'other'}
   (shard / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(results.WorkdirError, match="do not merge: model.name: 'mobile_sam' th"):
+  with pytest.raises(results.WorkdirError, match=r"do not merge: model\.name: 'mobile_sam' t"):
     heatmaps.read_heatmaps(tmp_path / 'cut')
 
 
@@ -234,7 +234,7 @@ def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
     heatmaps.read_heatmaps(maps)
   config = json.loads((maps / 'config.json').read_text())
   (maps / 'config.json').write_text(json.dumps(config | {'program': 'users'}))
-  with pytest.raises(results.WorkdirError, match='it is of experiments.users'):
+  with pytest.raises(results.WorkdirError, match=r'it is of experiments\.users'):
     heatmaps.read_heatmaps(maps)
   with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
     heatmaps.read_heatmaps(tmp_path)
