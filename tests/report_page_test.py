@@ -145,15 +145,25 @@ def maps(tmp_path):
   """A work folder as experiments.heatmap leaves it: two instances, two presets."""
   folder = tmp_path / 'heat'
   (folder / 'maps').mkdir(parents=True)
-  config = {'model': 'mobile_sam', 'dataset': 'davis_dev', 'shard': {'id': 0, 'count': 1}}
+  config = {
+    'program': 'heatmap',
+    'model': {'name': 'mobile_sam'},
+    'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
+    'instances': {'count': 2},
+    'shard': {'id': 0, 'count': 1},
+  }
   (folder / 'config.json').write_text(json.dumps(config))
   rows = []
   for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
     presets = {
       name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
     }
-    rows.append({'instance': f'p{number}', 'min': 0.1, 'max': 0.1 + truth, 'presets': presets})
-    picture(folder / 'maps' / f'0000{number}_p{number}.png', (900, 500))
+    file = f'0000{number}_p{number}'
+    rows.append({
+      'instance': f'p{number}', 'status': 'ok', 'reason': '', 'left_out': None, 'min': 0.1,
+      'max': 0.1 + truth, 'map': f'{file}.npz', 'picture': f'{file}.png', 'presets': presets,
+    })  # fmt: skip
+    picture(folder / 'maps' / f'{file}.png', (900, 500))
   rows[1]['presets']['wide']['share_of_range'] = 1.1
   (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
   return folder
@@ -187,19 +197,44 @@ def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
     config['shard'] = {'id': number, 'count': 2}
     (shard / 'config.json').write_text(json.dumps(config))
   read = heatmaps.read_heatmaps(tmp_path / 'cut')
-  assert read.rows == whole.rows and list(read.pictures) == list(whole.pictures)
+  assert [row['instance'] for row in read.rows] == ['p0', 'p1']
+  assert list(read.pictures) == list(whole.pictures) == ['p1', 'p0']
   assert heatmaps.shares([read]) == heatmaps.shares([whole])
   with pytest.raises(results.WorkdirError, match=r'expected each of 2 shards, found \[1\]'):
     heatmaps.read_heatmaps(shard)
-  config['model'] = 'other'
+  config['model'] = {'name': 'other'}
   (shard / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(results.WorkdirError, match="do not merge: model: 'mobile_sam' there"):
+  with pytest.raises(results.WorkdirError, match=r"do not merge: model\.name: 'mobile_sam' t"):
     heatmaps.read_heatmaps(tmp_path / 'cut')
+
+
+def test_heat_maps_that_enter_no_mean_are_left_out_of_shares(maps):
+  file = maps / 'shares.json'
+  rows = json.loads(file.read_text())['rows']
+  rows[0] |= {'left_out': '3 positions for 900 legal pixels', 'picture': None}
+  rows.append({'instance': 'p2', 'status': 'failed', 'reason': 'damaged', 'size': None})
+  file.write_text(json.dumps({'rows': rows}))
+  config = json.loads((maps / 'config.json').read_text())
+  (maps / 'config.json').write_text(json.dumps(config | {'instances': {'count': 3}}))
+  read = heatmaps.read_heatmaps(maps)
+  assert list(read.pictures) == ['p1'] and [row['instance'] for row in read.rows] == ['p0', 'p1']
+  tetris, _ = heatmaps.shares([read])
+  assert tetris['share']['value'] == 0.4 and tetris['share']['n'] == 1
+  summary = heatmaps.summarise([])
+  assert summary['n_ok'] == 0 and summary['levels'] is None
 
 
 def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
   (maps / 'maps' / '00001_p1.png').unlink()
-  with pytest.raises(results.WorkdirError, match='has 1 maps for 2 rows'):
+  with pytest.raises(results.WorkdirError, match=r'00001_p1.png is missing'):
+    heatmaps.read_heatmaps(maps)
+  file = maps / 'shares.json'
+  file.write_text(json.dumps({'rows': json.loads(file.read_text())['rows'][:1]}))
+  with pytest.raises(results.WorkdirError, match='has 1 rows for 2 instances'):
+    heatmaps.read_heatmaps(maps)
+  config = json.loads((maps / 'config.json').read_text())
+  (maps / 'config.json').write_text(json.dumps(config | {'program': 'users'}))
+  with pytest.raises(results.WorkdirError, match=r'it is of experiments\.users'):
     heatmaps.read_heatmaps(maps)
   with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
     heatmaps.read_heatmaps(tmp_path)

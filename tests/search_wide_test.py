@@ -215,7 +215,7 @@ def test_the_grid_is_brute_force():
     np.testing.assert_allclose(found.iou[row][found.exists[row]], [expected(*p) for p in yx])
     assert np.isnan(found.iou[row][~found.exists[row]]).all()
     assert np.isfinite(found.biou[row][found.exists[row]]).all()
-  np.testing.assert_allclose(grid.share_of_range([0.5, 0.25], [1.0, 1.0], found), [2 / 3, 1])
+  np.testing.assert_allclose(grid.share_of_range([0.5, 0.25], [1.0, 1.0], found.iou), [2 / 3, 1])
 
 
 def test_the_grid_of_a_later_round_starts_from_frozen_clicks(found):
