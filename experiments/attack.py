@@ -37,6 +37,7 @@ __all__ = [
   'UsageError',
   'configuration',
   'execute',
+  'exit_status',
   'exit_with',
   'join',
   'join_by_flags',
@@ -362,11 +363,25 @@ def execute(settings: Settings) -> int:
     picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
     made = write.write_run(workdir, rows, described, totals, picture)
   print(f'{_headline(made)}\n{settings.folder / "report.md"}')
+  return exit_status(rows, made, 'report.md')
+
+
+def exit_status(rows: Sequence[Any], made: Mapping[str, Any], written: str) -> int:
+  """What a launcher ends with, which it says where it is not plain.
+
+  Args:
+    rows: of this shard.
+    made: its summary, with the counts.
+    written: the file that tells more.
+
+  Returns:
+    0, or 3 when an instance failed, or 1 when there are instances and none was measured.
+  """
   if not rows:
     print('this shard has no instances: there are fewer batches than shards')
     return 0
   if not made['n_ok']:
-    print('error: no instance was measured; see report.md', file=sys.stderr)
+    print(f'error: no instance was measured; see {written}', file=sys.stderr)
     return 1
   return 3 if made['n_failed'] else 0
 

@@ -17,11 +17,8 @@ below it. Ends with 0, 1, 2, 3 or 130 as experiments.attack does.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import importlib.util
-import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -96,22 +93,6 @@ def configuration(
   return described
 
 
-def _begin(folder: pathlib.Path) -> pathlib.Path:
-  """Makes the folder of maps in an open work folder and clears what a kill left."""
-  maps = folder / 'maps'
-  try:
-    maps.mkdir(exist_ok=True)
-    for leftover in maps.glob('.*.tmp'):
-      leftover.unlink()
-  except OSError as error:
-    raise results.WorkdirError(f'cannot use {maps}: {error.strerror}') from error
-  for name in ('results', 'figures'):
-    # A work folder is opened with both; maps need neither. One with files in it is left alone.
-    with contextlib.suppress(OSError):
-      (folder / name).rmdir()
-  return maps
-
-
 def _write(
   workdir: results.Workdir, rows: Sequence[Mapping[str, Any]], names: Sequence[str]
 ) -> dict[str, Any]:
@@ -148,21 +129,15 @@ def execute(settings: Settings) -> int:
   folder = base.folder
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
-  with results.open_workdir(folder, described) as workdir:
-    maps = _begin(workdir.path)
+  with results.open_workdir(folder, described, ('maps',)) as workdir:
+    maps = workdir.path / 'maps'
     mapper = heatmap_runner.Mapper(segmenter, base.seed)
     rows = heatmap_runner.run(dataset, mapper, configs, settings.stride, maps, base.shard)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
   print(f'Instances: {counts}.\n{folder / "shares.md"}')
-  if not rows:
-    print('this shard has no instances: there are fewer instances than shards')
-    return 0
-  if not made['n_ok']:
-    print('error: no instance was measured; see summary.json', file=sys.stderr)
-    return 1
-  return 3 if made['n_failed'] else 0
+  return attack.exit_status(rows, made, 'summary.json')
 
 
 def _settings_of_flags() -> Settings:

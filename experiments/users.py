@@ -199,13 +199,7 @@ def execute(settings: Settings) -> int:
     )
     made = user_report.write_run(workdir, rows, described, totals, scores)
   print(f'{user_report.headline(made)}\n{base.folder / "report.md"}')
-  if not rows:
-    print('this shard has no instances: there are fewer batches than shards')
-    return 0
-  if not made['n_ok']:
-    print('error: no instance was measured; see report.md', file=sys.stderr)
-    return 1
-  return 3 if made['n_failed'] else 0
+  return attack.exit_status(rows, made, 'report.md')
 
 
 def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:

@@ -264,9 +264,9 @@ def _lock(path: pathlib.Path) -> int:
   return file
 
 
-def _start(path: pathlib.Path, config: Mapping[str, Any]) -> None:
+def _start(path: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str]) -> None:
   """Checks the configuration of an earlier run, or begins a new one; clears what a kill left."""
-  for folder in (path, path / 'results', path / 'figures'):
+  for folder in (path, *(path / name for name in folders)):
     for leftover in folder.glob('.*.tmp'):
       leftover.unlink()
   file = path / 'config.json'
@@ -289,12 +289,17 @@ def _start(path: pathlib.Path, config: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def open_workdir(path: pathlib.Path | str, config: Mapping[str, Any]) -> Iterator[Workdir]:
+def open_workdir(
+  path: pathlib.Path | str,
+  config: Mapping[str, Any],
+  folders: Sequence[str] = ('results', 'figures'),
+) -> Iterator[Workdir]:
   """Opens a work folder for writing: makes it, locks it, and begins or resumes its run.
 
   Args:
     path: the folder; made when missing.
     config: JSON-able; see `difference` for what must agree with an earlier run.
+    folders: made in it.
 
   Raises:
     WorkdirError: it cannot be written to, is nearly full, is in use by a living process, or holds
@@ -306,8 +311,8 @@ def open_workdir(path: pathlib.Path | str, config: Mapping[str, Any]) -> Iterato
   lock = None
   try:
     try:
-      for folder in (path / 'results', path / 'figures'):
-        folder.mkdir(parents=True, exist_ok=True)
+      for folder in folders:
+        (path / folder).mkdir(parents=True, exist_ok=True)
       lock = _lock(path)
       free = shutil.disk_usage(path).free
     except OSError as error:
@@ -317,7 +322,7 @@ def open_workdir(path: pathlib.Path | str, config: Mapping[str, Any]) -> Iterato
         f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
       )
     try:
-      _start(path, config)
+      _start(path, config, folders)
     except OSError as error:
       raise _explained('use workdir', path, error) from error
     yield Workdir(path)

@@ -24,8 +24,6 @@ from tetris_jax.search import grid
 
 __all__ = ['HeatMaps', 'read_heatmaps', 'share_table', 'shares', 'summarise']
 
-_MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
-
 
 @dataclasses.dataclass(frozen=True)
 class HeatMaps:
@@ -120,7 +118,7 @@ def read_heatmaps(folder: pathlib.Path) -> HeatMaps:
   pieces = [_read_piece(one) for one in folders]
   first = pieces[0][0]
   for (config, _), one in zip(pieces, folders, strict=True):
-    lines = results.difference(first, config, _MAY_DIFFER)
+    lines = results.difference(first, config, merge.MAY_DIFFER)
     if lines:
       listed = '; '.join(lines)
       raise WorkdirError(f'--heatmaps: {folders[0]} and {one} do not merge: {listed}')

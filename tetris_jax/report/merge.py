@@ -12,11 +12,21 @@ from typing import Any
 from tetris_jax import results
 from tetris_jax.results import WorkdirError
 
-__all__ = ['Piece', 'Run', 'collect', 'dataset_name', 'find_workdirs', 'merge', 'read_piece']
+__all__ = [
+  'MAY_DIFFER',
+  'Piece',
+  'Run',
+  'collect',
+  'dataset_name',
+  'find_workdirs',
+  'merge',
+  'read_piece',
+]
 
-# Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
-# compared as well and tell whether it is the same.
-_MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
+MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
+"""Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
+compared as well and tell whether it is the same."""
+
 _OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 _SHOWN = 5
 
@@ -197,7 +207,7 @@ def merge(pieces: Sequence[Piece]) -> Run:
   """
   first = pieces[0]
   for piece in pieces[1:]:
-    lines = results.difference(first.config, piece.config, _MAY_DIFFER)
+    lines = results.difference(first.config, piece.config, MAY_DIFFER)
     if lines:
       listed = '\n  '.join(lines)
       raise WorkdirError(
