@@ -16,17 +16,16 @@ from __future__ import annotations
 import functools
 import json
 import pathlib
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from absl import app, flags, logging
+from absl import app, flags
 from jax import lax
 
 import tetris_jax
-from experiments import attack, renderer, timing
+from experiments import attack, launch, renderer, timing
 from tetris_jax import data, objectives, overlap, types
 from tetris_jax.search import grid
 
@@ -66,7 +65,7 @@ def _decoder(
 def _batch(dataset: data.Dataset, batch_size: int) -> types.Batch:
   samples = [entry for entry in dataset if isinstance(entry, data.Sample)]
   if not samples:
-    raise attack.UsageError(f'--dataset={dataset.name}: no instance can be read')
+    raise launch.UsageError(f'--dataset={dataset.name}: no instance can be read')
   first = data.canvas_for(samples[0].size)
   fitting = [s for s in samples if data.canvas_for(s.size) == first][:batch_size]
   return data.stack(fitting, first, batch_size)[0]
@@ -184,7 +183,7 @@ def bench(
 
 def _check_repeats(repeats: int) -> None:
   if repeats < 1:
-    raise attack.UsageError(f'--repeats={repeats}: expected at least 1')
+    raise launch.UsageError(f'--repeats={repeats}: expected at least 1')
 
 
 def _check_out(out: str | None) -> None:
@@ -192,14 +191,14 @@ def _check_out(out: str | None) -> None:
     if out:
       pathlib.Path(out).write_text('')
   except OSError as error:
-    raise attack.UsageError(f'--out={out}: {error.strerror}') from error
+    raise launch.UsageError(f'--out={out}: {error.strerror}') from error
 
 
 def measure_renderer(repeats: int, out: str | None) -> dict[str, Any]:
   """Time and memory of drawing clicks, with the device and the versions; flags as for `measure`.
 
   Raises:
-    attack.UsageError: a flag or the file cannot be used.
+    launch.UsageError: a flag or the file cannot be used.
   """
   _check_repeats(repeats)
   _check_out(out)
@@ -218,11 +217,11 @@ def measure(
     out: a file that will be written, checked before anything is timed; or None.
 
   Raises:
-    attack.UsageError: a flag, the data, the weights or the file cannot be used.
+    launch.UsageError: a flag, the data, the weights or the file cannot be used.
   """
   asked = ','.join(batch_sizes)
   if not all(size.isdigit() and int(size) for size in batch_sizes) or not asked:
-    raise attack.UsageError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
+    raise launch.UsageError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
   _check_repeats(repeats)
   config, settings = attack.open_preset(settings)
   dataset = attack.open_dataset(settings)
@@ -240,24 +239,21 @@ def measure(
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with 0, or 2 where a flag, the data or the weights are unusable."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)
-  try:
-    if len(argv) > 1:
-      raise attack.UsageError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    names = ('batch_sizes', 'repeats', 'out')
-    values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
-    if flags.FLAGS['what'].value == 'renderer':
-      report = measure_renderer(values['repeats'], values['out'])
-    else:
-      report = measure(attack.settings_of_flags(), **values)
-  except attack.UsageError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+  launch.exit_with(argv, _run)
+
+
+def _run() -> int:
+  names = ('batch_sizes', 'repeats', 'out')
+  values: dict[str, Any] = {name: flags.FLAGS[name].value for name in names}
+  if flags.FLAGS['what'].value == 'renderer':
+    report = measure_renderer(values['repeats'], values['out'])
+  else:
+    report = measure(attack.settings_of_flags(), **values)
   text = json.dumps(report, indent=2)
   print(text)
   if values['out']:
     pathlib.Path(values['out']).write_text(text + '\n')
+  return 0
 
 
 if __name__ == '__main__':

@@ -24,8 +24,8 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments import attack, heatmap_runner
-from experiments.attack import UsageError
+from experiments import attack, heatmap_runner, launch
+from experiments.launch import UsageError
 from tetris_jax import data, results, types
 from tetris_jax.report import heatmaps
 
@@ -137,7 +137,7 @@ def execute(settings: Settings) -> int:
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
   print(f'Instances: {counts}.\n{folder / "shares.md"}')
-  return attack.exit_status(rows, made, 'summary.json')
+  return launch.exit_status(rows, made, 'summary.json')
 
 
 def _settings_of_flags() -> Settings:
@@ -153,10 +153,10 @@ def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with the status that the module's docstring lists."""
 
   def run() -> int:
-    attack.join_by_flags()
+    launch.join_by_flags()
     return execute(_settings_of_flags())
 
-  attack.exit_with(argv, run)
+  launch.exit_with(argv, run)
 
 
 if __name__ == '__main__':

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import json
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
 import tetris_jax
-from experiments import attack
+from experiments import attack, launch
 from tetris_jax import data, results, types
 
 __all__ = ['Difference', 'compare', 'main']
@@ -120,17 +119,15 @@ def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with the status that the module's docstring lists."""
-  if not flags.FLAGS['verbosity'].present:
-    logging.set_verbosity(logging.WARNING)
-  try:
-    if len(argv) > 1 or not flags.FLAGS.workdir:
-      raise attack.UsageError('expected --workdir=FOLDER of a finished run, and nothing more')
-    settings, rows = _load(pathlib.Path(flags.FLAGS.workdir))
-    segmenter, dataset = attack.open_segmenter(settings), attack.open_dataset(settings)
-    compared, different = compare(segmenter, dataset, rows, settings.batch_size)
-  except (attack.UsageError, results.WorkdirError) as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+  launch.exit_with(argv, _run)
+
+
+def _run() -> int:
+  if not flags.FLAGS.workdir:
+    raise launch.UsageError('--workdir is missing: the folder of a finished run')
+  settings, rows = _load(pathlib.Path(flags.FLAGS.workdir))
+  segmenter, dataset = attack.open_segmenter(settings), attack.open_dataset(settings)
+  compared, different = compare(segmenter, dataset, rows, settings.batch_size)
   sizes = [abs(d.reported - d.replayed) for d in different]
   far = [d for d, size in zip(different, sizes, strict=True) if not size <= flags.FLAGS.tolerance]
   for d in far:
@@ -138,7 +135,7 @@ def main(argv: Sequence[str]) -> None:
           f'{d.replayed:.6f}, reported {d.reported:.6f}')
   largest = f', by at most {max(sizes):.2g}' if different else ''
   print(f'{compared} numbers compared, {len(different)} differ{largest}')
-  sys.exit(1 if far or not compared else 0)
+  return 1 if far or not compared else 0
 
 
 if __name__ == '__main__':

@@ -27,8 +27,8 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments import attack, user_runner
-from experiments.attack import UsageError
+from experiments import attack, launch, user_runner
+from experiments.launch import UsageError
 from tetris_jax import data, priors, results, sampled_user
 from tetris_jax.report import merge, user_report
 
@@ -199,7 +199,7 @@ def execute(settings: Settings) -> int:
     )
     made = user_report.write_run(workdir, rows, described, totals, scores)
   print(f'{user_report.headline(made)}\n{base.folder / "report.md"}')
-  return attack.exit_status(rows, made, 'report.md')
+  return launch.exit_status(rows, made, 'report.md')
 
 
 def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:
@@ -261,10 +261,10 @@ def main(argv: Sequence[str]) -> None:
       _check_comparing()
       compare(asked.compare, asked.workdirs, asked.workdir or 'users')
       return 0
-    attack.join_by_flags()
+    launch.join_by_flags()
     return execute(_settings_of_flags())
 
-  attack.exit_with(argv, run)
+  launch.exit_with(argv, run)
 
 
 if __name__ == '__main__':

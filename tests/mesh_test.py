@@ -12,7 +12,7 @@ import pytest
 import toy
 
 import tetris_jax
-from experiments import attack
+from experiments import launch
 from tetris_jax import mesh, presets, results
 
 
@@ -40,7 +40,7 @@ RUN = """
 import sys
 sys.path.insert(0, {tests!r})
 import toy
-from experiments import attack
+from experiments import attack, launch
 attack.zoo = toy
 attack.jax.config.update('jax_platforms', 'cpu')
 settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
@@ -72,10 +72,10 @@ JOINED = """
 import sys
 sys.path.insert(0, {tests!r})
 import toy
-from experiments import attack
+from experiments import attack, launch
 attack.zoo = toy
 attack.jax.config.update('jax_platforms', 'cpu')
-attack.join('localhost:{port}', 2, {process})
+launch.join('localhost:{port}', 2, {process})
 settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
                            num_clicks=2, batch_size=1, pictures=0)
 print(settings.shard, attack.jax.local_device_count(), attack.jax.device_count())
@@ -128,5 +128,5 @@ def test_two_processes_write_the_rows_of_one(tmp_path):
   (('localhost:1', 2, 2), '--process_id=2 of --num_processes=2'),
 ])
 def test_flags_of_processes_belong_together(asked, said):
-  with pytest.raises(attack.UsageError, match=said):
-    attack.join(*asked)
+  with pytest.raises(launch.UsageError, match=said):
+    launch.join(*asked)
