@@ -3,7 +3,8 @@
 The greedy choice of a round is not always the start of the best trajectory, so several may be
 carried: after each round the greedy one and the best of all other continuations, judged by the sum
 that the IoU-AuC takes of a trajectory so far. No two are the same: a lane for which there is no
-other continuation rests, and may take up one of another lane later.
+other continuation rests, and may take up one of another lane later. At the end the robot user's own
+trajectory competes too, so MIN and MAX are never on the wrong side of BASE in IoU-AuC.
 """
 
 from __future__ import annotations
