@@ -164,7 +164,7 @@ def unsized_rows(
 def resume(
   workdir: results.Workdir, names: Mapping[int, Sequence[str]], beside: int
 ) -> tuple[dict[int, results.Shard], progress_lib.Progress]:
-  """The batches that earlier sessions finished, and the progress from there on.
+  """The batches that earlier calls finished, and the progress from there on.
 
   Args:
     workdir: where shards are; a damaged one, and one that only says why its batch raised, is done
@@ -339,7 +339,7 @@ def run(
     shard: its number, and how many there are.
 
   Returns:
-    The rows in data set order, and the totals of all batches, also of earlier sessions: device
+    The rows in data set order, and the totals of all batches, also of earlier calls: device
     "seconds" aside from "compile_seconds", how many "programs" that compiled, one a canvas, and
     decoder "evaluations".
 
