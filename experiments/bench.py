@@ -112,9 +112,9 @@ def bench(
     and all rows together; seconds per instance of the attack; both rates in evaluations per second;
     the share of the bare decoder's rate that the attack reaches, on a CPU also by the seconds of
     processor time that both take; seconds per instance of the encoder, which an attack runs once;
-    and the seconds per position of a heat map, encoding included,
-    also as a multiple of a bare forward. Compile times and the memory that a program needs beside
-    its arguments stand with each; the peaks are the process's so far.
+    and the seconds per position of a heat map, encoding included, also as a multiple of a bare
+    forward. Compile times and the memory that a program needs beside its arguments stand with each;
+    the peaks are the process's so far.
   """
   size = len(batch.size)
   canvas = batch.mask.shape[1:]
@@ -239,7 +239,7 @@ def measure(
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with 0, or 2 where a flag, the data or the weights are unusable."""
-  launch.exit_with(argv, _run)
+  launch.exit_with(argv, _run, resumes=False)
 
 
 def _run() -> int:

@@ -73,14 +73,12 @@ class Mapper:
         )._replace(mask=None)
       )
     found = jax.device_get(self._attacks[config](self._params, batch, self._key))
-    _, low, high = found.iou[:, :, 0].T
-    hidden = np.nan if found.tried is None else checks.hidden_range(found.tried, high - low)[0]
     return {
       'yx': found.clicks.yx[0, :, 0],
       'iou': found.iou[0, :, 0],
       'biou': found.biou[0, :, 0],
       'spent': np.array([found.forward[0], found.backward[0]]),
-      'hidden': np.float32(hidden),
+      'hidden': np.float32(checks.hidden(found, 0)),
     }
 
 

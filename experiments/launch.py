@@ -66,12 +66,13 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     raise UsageError(f'--coordinator={coordinator}: {error}') from error
 
 
-def exit_with(argv: Sequence[str], run: Callable[[], int]) -> None:
+def exit_with(argv: Sequence[str], run: Callable[[], int], resumes: bool = True) -> None:
   """Exits with what `run` returns, or with 2 or 130 where it raises; for the mains of launchers.
 
   Args:
     argv: the command line behind the flags, which has to be empty.
     run: the program; usage and work folder errors are told and end with 2.
+    resumes: whether the same command goes on where an interrupted one stopped.
   """
   if not flags.FLAGS['verbosity'].present:
     logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
@@ -83,7 +84,8 @@ def exit_with(argv: Sequence[str], run: Callable[[], int]) -> None:
     print(f'error: {error}', file=sys.stderr)
     status = 2
   except KeyboardInterrupt:
-    print('\ninterrupted; the same command resumes the run', file=sys.stderr)
+    ending = '; the same command resumes the run' if resumes else ''
+    print(f'\ninterrupted{ending}', file=sys.stderr)
     status = 130
   sys.exit(status)
 

@@ -119,7 +119,7 @@ def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
 
 def main(argv: Sequence[str]) -> None:
   """Entry point of absl; exits with the status that the module's docstring lists."""
-  launch.exit_with(argv, _run)
+  launch.exit_with(argv, _run, resumes=False)
 
 
 def _run() -> int:

@@ -9,6 +9,7 @@ trajectory competes too, so MIN and MAX are never on the wrong side of BASE in I
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +35,8 @@ def plan(config: AttackConfig) -> tuple[int, int]:
     ValueError: settings out of range, or a budget that is too small for them.
   """
   beams, per_turn = config.num_beams, config.per_turn
-  if not all(isinstance(n, int) for n in (beams, per_turn, config.pool_size, config.budget)):
+  whole = beams, per_turn, config.pool_size, config.budget
+  if not all(isinstance(number, numbers.Integral) for number in whole):
     raise ValueError('num_beams, per_turn, pool_size and budget are whole numbers')
   if per_turn < 1 or config.pool_size < 2 or beams < 1 or not 0 <= config.depth < 1:
     raise ValueError(

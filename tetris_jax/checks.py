@@ -6,7 +6,7 @@ import numpy as np
 
 from tetris_jax.types import MODES, Array, Trajectories
 
-__all__ = ['hidden_range', 'warnings']
+__all__ = ['hidden', 'hidden_range', 'warnings']
 
 # Beyond rounding: masks of 10^7 pixels give IoUs that differ by 1e-7.
 _TOLERANCE = 1e-6
@@ -96,3 +96,26 @@ def hidden_range(tried: Array, found: Array | None = None) -> np.ndarray:
   if found is not None:
     hidden = np.maximum(last - first + hidden - np.asarray(found, np.float64), 0.0)
   return np.where(enough, hidden, np.nan)
+
+
+def hidden(found: Trajectories, row: int) -> float:
+  """`hidden_range` of the first click of one instance after a global search.
+
+  Args:
+    found: of an attack.
+    row: which instance of the batch.
+
+  Returns:
+    In [0, 1]; 0 where every legal pixel was tried, NaN where nothing is known and for other
+    searches.
+  """
+  if found.outlook is None or found.tried is None:
+    return float('nan')
+  made = np.asarray(found.outlook.evaluated)[row]
+  yx, iou = np.asarray(found.outlook.yx)[row][made], np.asarray(found.outlook.iou)[row][made]
+  # A search comes back to the robot user's click when nothing else is left to try.
+  if np.any(np.all(yx[1:] == yx[0], axis=-1)):
+    return 0.0
+  finite = iou[np.isfinite(iou)]
+  wide = np.asarray(np.ptp(finite) if finite.size else 0.0)
+  return float(hidden_range(np.asarray(found.tried)[row], wide))

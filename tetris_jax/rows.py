@@ -81,14 +81,10 @@ def _first_click(
   trajectories: types.Trajectories, i: int, size: tuple[int, int]
 ) -> dict[str, Any]:
   """What a global search says of instance `i` beyond its trajectories."""
-  assert trajectories.outlook is not None and trajectories.tried is not None
+  assert trajectories.outlook is not None
   fields = (np.asarray(leaf)[i] for leaf in trajectories.outlook)
   yx, evaluated, even, iou, depth, searched = fields
-  answers = iou[evaluated & np.isfinite(iou)]
-  hidden = float(checks.hidden_range(np.asarray(trajectories.tried)[i], np.ptp(answers)))
-  # A search comes back to the robot user's click when nothing else is left to try.
-  if np.any(np.all(yx[1:][evaluated[1:]] == yx[0], axis=-1)):
-    hidden = 0.0
+  hidden = checks.hidden(trajectories, i)
   diagonal = float(np.hypot(*size))
   found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal, _float(searched))
   return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}
