@@ -29,9 +29,11 @@ from absl import app, flags
 
 from experiments import launch, runner
 from experiments.launch import UsageError
-from ports import errors, zoo
-from tetris_jax import data, presets, results, types
-from tetris_jax.report import write
+from ports import zoo
+from ports.weights import errors
+from tetris_jax import data, presets, types
+from tetris_jax.report.attack import write
+from tetris_jax.runs import workdirs as results
 
 __all__ = [
   'Settings',

@@ -26,8 +26,9 @@ from jax import lax
 
 import tetris_jax
 from experiments import attack, launch, renderer, timing
-from tetris_jax import data, objectives, overlap, types
-from tetris_jax.search import grid
+from tetris_jax import data, types
+from tetris_jax import truth as grid
+from tetris_jax.geometry import objectives, overlap
 
 __all__ = ['bench', 'main', 'measure', 'measure_renderer']
 

@@ -14,8 +14,9 @@ import sys
 
 from absl import app, flags
 
-from ports import cache, zoo
-from ports.errors import CheckpointError
+from ports import zoo
+from ports.weights import cache
+from ports.weights.errors import CheckpointError
 
 __all__ = ['main']
 

@@ -26,8 +26,9 @@ from absl import app, flags
 
 from experiments import attack, heatmap_runner, launch
 from experiments.launch import UsageError
-from tetris_jax import data, results, types
-from tetris_jax.report import heatmaps
+from tetris_jax import data, types
+from tetris_jax.report.heatmaps import summary as heatmaps
+from tetris_jax.runs import workdirs as results
 
 __all__ = ['Settings', 'configuration', 'execute', 'main']
 

@@ -17,9 +17,12 @@ import numpy as np
 
 import tetris_jax
 from experiments import runner
-from tetris_jax import checks, data, priors, region, results, types
-from tetris_jax.report import heatmap_picture
-from tetris_jax.search import grid
+from tetris_jax import data, types
+from tetris_jax import truth as grid
+from tetris_jax.geometry import region
+from tetris_jax.report.heatmaps import picture as heatmap_picture
+from tetris_jax.runs import workdirs as results
+from tetris_jax.scores import checks, priors
 
 __all__ = ['FEWEST', 'Mapper', 'read_map', 'run']
 

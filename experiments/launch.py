@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from absl import flags, logging
 
-from tetris_jax import results
+from tetris_jax.runs import workdirs as results
 
 __all__ = ['UsageError', 'exit_status', 'exit_with', 'join', 'join_by_flags']
 

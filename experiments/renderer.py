@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments import timing
-from tetris_jax import render, types
+from tetris_jax import types
+from tetris_jax.geometry import render
 
 __all__ = ['bench']
 

@@ -19,7 +19,8 @@ from absl import app, flags
 
 import tetris_jax
 from experiments import attack, launch
-from tetris_jax import data, results, types
+from tetris_jax import data, types
+from tetris_jax.runs import workdirs as results
 
 __all__ = ['Difference', 'compare', 'main']
 

@@ -22,8 +22,12 @@ from typing import Any
 
 from absl import app, flags
 
-from tetris_jax import results
-from tetris_jax.report import compare, heatmaps, merge, overview, page, write
+from tetris_jax.report.attack import write
+from tetris_jax.report.comparison import compare, page
+from tetris_jax.report.comparison import tables as overview
+from tetris_jax.report.heatmaps import summary as heatmaps
+from tetris_jax.runs import merge
+from tetris_jax.runs import workdirs as results
 
 __all__ = ['execute', 'main']
 

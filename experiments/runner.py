@@ -16,8 +16,10 @@ import numpy as np
 
 import tetris_jax
 from experiments import progress as progress_lib
-from tetris_jax import data, mesh, results, rows, types
-from tetris_jax.report import overlay
+from tetris_jax import data, mesh, types
+from tetris_jax.report.attack import overlay
+from tetris_jax.runs import rows
+from tetris_jax.runs import workdirs as results
 
 __all__ = ['Attacker', 'fingerprint', 'listed', 'picture_name', 'reason_of', 'run']
 
@@ -149,7 +151,7 @@ def unsized_rows(
   Args:
     dataset: the instances.
     indices: of these.
-    empty_row: makes a row without numbers, as `tetris_jax.rows.empty_row`.
+    empty_row: makes a row without numbers, as `tetris_jax.runs.rows.empty_row`.
   """
   out = []
   for index in indices:

@@ -16,19 +16,14 @@ import numpy as np
 
 from experiments import runner
 from experiments.runner import listed
-from tetris_jax import (
-  data,
-  mesh,
-  priors,
-  region,
-  results,
-  robot,
-  rows,
-  sampled_user,
-  types,
-)
-from tetris_jax.report.users import FILE
-from tetris_jax.search import grid
+from tetris_jax import data, mesh, types
+from tetris_jax import truth as grid
+from tetris_jax import users as sampled_user
+from tetris_jax.geometry import region, robot
+from tetris_jax.report.users.summary import FILE
+from tetris_jax.runs import rows
+from tetris_jax.runs import workdirs as results
+from tetris_jax.scores import priors
 
 __all__ = ['BY_DEPTH', 'Evaluator', 'Plan', 'listed', 'run', 'sample_first']
 
@@ -68,7 +63,7 @@ def sample_first(
   """First clicks drawn from a prior.
 
   Args:
-    prior: see `tetris_jax.priors.weights`.
+    prior: see `tetris_jax.scores.priors.weights`.
     count: how many.
     legal: (height, width) bool, with a pixel at least.
     depth: (height, width) of `region.inner_depth`; None is enough for a prior not of `BY_DEPTH`.

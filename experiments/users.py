@@ -29,8 +29,12 @@ from absl import app, flags
 
 from experiments import attack, launch, user_runner
 from experiments.launch import UsageError
-from tetris_jax import data, priors, results, sampled_user
-from tetris_jax.report import merge, user_report
+from tetris_jax import data
+from tetris_jax import users as sampled_user
+from tetris_jax.report.users import write as user_report
+from tetris_jax.runs import merge
+from tetris_jax.runs import workdirs as results
+from tetris_jax.scores import priors
 
 __all__ = ['Settings', 'compare', 'execute', 'main']
 

@@ -9,11 +9,11 @@ import importlib
 import os
 from collections.abc import Mapping
 
-from ports import models
-from ports.cache import cache_dir
-from ports.errors import CheckpointError
-from ports.models import Model, Params, States
-from ports.sources import Download, Packaged
+from ports.weights import models
+from ports.weights.cache import cache_dir
+from ports.weights.errors import CheckpointError
+from ports.weights.models import Model, Params, States
+from ports.weights.sources import Download, Packaged
 from tetris_jax.types import Segmenter
 
 __all__ = ['MODELS', 'Model', 'cache_dir', 'load', 'options', 'segmenter', 'table']

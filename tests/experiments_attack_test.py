@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from experiments import attack, progress, runner
-from tetris_jax import results
+from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
 

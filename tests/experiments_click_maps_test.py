@@ -11,10 +11,10 @@ import toy
 
 from experiments import attack, replay
 from ports import zoo
-from ports.errors import CheckpointError
+from ports.clicks.zoom import Zoom
 from ports.ritm import segmenter
-from ports.zoom import Zoom
-from tetris_jax import results
+from ports.weights.errors import CheckpointError
+from tetris_jax.runs import workdirs as results
 
 
 @pytest.fixture(scope='module')

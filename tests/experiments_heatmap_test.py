@@ -14,8 +14,11 @@ import toy
 from PIL import Image
 
 from experiments import attack, heatmap, heatmap_runner
-from tetris_jax import data, presets, region, results
-from tetris_jax.report import heatmap_picture, heatmaps
+from tetris_jax import data, presets
+from tetris_jax.geometry import region
+from tetris_jax.report.heatmaps import picture as heatmap_picture
+from tetris_jax.report.heatmaps import summary as heatmaps
+from tetris_jax.runs import workdirs as results
 
 
 @pytest.fixture(autouse=True)

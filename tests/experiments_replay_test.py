@@ -7,7 +7,7 @@ import pytest
 import toy
 
 from experiments import attack, replay
-from tetris_jax import results
+from tetris_jax.runs import workdirs as results
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 import toy
 
 from experiments import attack, report
-from tetris_jax import results
+from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (140, 40), (40, 60), (50, 50), (150, 30), (44, 44))
 

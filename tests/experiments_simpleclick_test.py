@@ -13,9 +13,9 @@ import toy
 
 from experiments import attack, replay
 from ports import zoo
+from ports.clicks.zoom import Zoom
 from ports.simpleclick import network, segmenter, weights
-from ports.zoom import Zoom
-from tetris_jax import results
+from tetris_jax.runs import workdirs as results
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 MODEL = 'simpleclick_vit_xt_sbd'

@@ -15,7 +15,10 @@ import toy
 
 import tetris_jax
 from experiments import attack, report, user_runner, users
-from tetris_jax import data, priors, region, results, types
+from tetris_jax import data, types
+from tetris_jax.geometry import region
+from tetris_jax.runs import workdirs as results
+from tetris_jax.scores import priors
 
 SIZES = ((40, 56), (48, 48), (64, 40))
 
@@ -301,7 +304,7 @@ def test_models_are_ranked(made, data_dir, clicks, tmp_path, monkeypatch):
   lines = [line for line in found['runs'] if line['source'] == 'file']
   assert [line['model'] for line in lines] == ['narrow', 'toy', 'wide']
   one = next(one for one in found['correlations'] if one['source'] == 'file')
-  expected = tetris_jax.metrics.spearman(
+  expected = tetris_jax.scores.metrics.spearman(
     [line['attack_d1'] for line in lines], [line['user_d'] for line in lines]
   )
   assert one['models'] == 3 and one['d1'] == expected and -1 <= expected <= 1

@@ -13,7 +13,8 @@ import toy
 
 import tetris_jax
 from experiments import launch
-from tetris_jax import mesh, presets, results
+from tetris_jax import mesh, presets
+from tetris_jax.runs import workdirs as results
 
 
 def test_two_devices_find_what_one_finds():

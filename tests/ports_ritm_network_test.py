@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import ritm_golden
 
-from ports.resize import aligned, resize
+from ports.nn.resize import aligned, resize
 from ports.ritm import network, weights
 from ports.ritm.segmenter import VARIANTS
-from tetris_jax.render import hard_disks
+from tetris_jax.geometry.render import hard_disks
 
 LEVELS = {'maps_transform': 1, 'stage4.b3': 5}
 

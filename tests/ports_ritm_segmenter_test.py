@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import ritm_golden
 
-from ports import click_maps
+from ports.clicks import maps as click_maps
+from ports.clicks.zoom import Zoom
 from ports.ritm import network
 from ports.ritm.segmenter import VARIANTS, ZOOMS, ritm
-from ports.zoom import Zoom
 from tetris_jax.types import ModelInfo
 
 

@@ -7,10 +7,10 @@ import pytest
 import ritm_golden
 import torch_pickles as tp
 
-from ports import checkpoints
-from ports.errors import CheckpointError
 from ports.ritm import network, weights
 from ports.ritm.segmenter import VARIANTS
+from ports.weights import checkpoints
+from ports.weights.errors import CheckpointError
 
 
 @pytest.mark.parametrize('size, count', [

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch_pickles as tp
 
-from ports import checkpoints
-from ports.errors import CheckpointError
 from ports.simpleclick import network, weights
+from ports.weights import checkpoints
+from ports.weights.errors import CheckpointError
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 

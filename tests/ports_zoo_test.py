@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch_pickles as tp
 
-from ports import models, sources, zoo
-from ports.errors import CheckpointError
+from ports import zoo
+from ports.weights import models, sources
+from ports.weights.errors import CheckpointError
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tetris_jax.report import summary
-from tetris_jax.report.merge import Run
+from tetris_jax.report.attack import summary
+from tetris_jax.runs.merge import Run
 
 
 def row(instance, low, base, high):

@@ -9,7 +9,8 @@ import pytest
 
 import tetris_jax
 from tetris_jax import beams, presets, types
-from tetris_jax.search import candidates, grid, wide
+from tetris_jax import truth as grid
+from tetris_jax.search import candidates, wide
 
 SIDE = 24
 NEEDLE = (16, 17)
@@ -301,7 +302,7 @@ def test_more_beams_find_no_less_than_the_greedy_trajectory():
       'few', search='global', num_clicks=4, budget=9, pool_size=300, num_beams=count
     )
     run = jax.jit(lambda b, c=config: tetris_jax.attack(rough(), b, c))
-    score = tetris_jax.metrics.iou_auc(jax.device_get(run(batch_of()).iou[0]))
+    score = tetris_jax.scores.metrics.iou_auc(jax.device_get(run(batch_of()).iou[0]))
     assert score[1] <= score[0] <= score[2]
     found[count] = score
   assert found[2][1] < found[1][1] and found[2][2] > found[1][2]

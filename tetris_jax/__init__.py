@@ -5,8 +5,10 @@ A model is handed in as pure functions (`Segmenter`); `attack` searches, for eve
 the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
 """
 
-from tetris_jax import checks, metrics, presets, render
+from tetris_jax import presets
 from tetris_jax.attack import attack, replay
+from tetris_jax.geometry import render
+from tetris_jax.scores import checks, metrics
 from tetris_jax.types import (
   EMPTY,
   MODES,

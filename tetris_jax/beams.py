@@ -17,8 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax import trajectory
-from tetris_jax.region import inner_depth, legal_region
-from tetris_jax.robot import next_click
+from tetris_jax.geometry.region import inner_depth, legal_region
+from tetris_jax.geometry.robot import next_click
 from tetris_jax.scene import Scene, each_row, hard_score, in_parts, repeat_target
 from tetris_jax.search import wide
 from tetris_jax.search.candidates import choose, smooth_colour

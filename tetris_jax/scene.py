@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax.overlap import boundary_band, inside_image, iou
+from tetris_jax.geometry.overlap import boundary_band, inside_image, iou
 from tetris_jax.types import Array, Batch, Segmenter
 
 __all__ = [

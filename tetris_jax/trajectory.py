@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax.distance import column_distance
-from tetris_jax.objectives import dice_loss
-from tetris_jax.overlap import iou
-from tetris_jax.region import legal_region, location_loss
-from tetris_jax.robot import next_click
+from tetris_jax.geometry.distance import column_distance
+from tetris_jax.geometry.objectives import dice_loss
+from tetris_jax.geometry.overlap import iou
+from tetris_jax.geometry.region import legal_region, location_loss
+from tetris_jax.geometry.robot import next_click
 from tetris_jax.scene import (
   Scene,
   boundary_score,

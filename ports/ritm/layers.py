@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ports.convolution import convolve
-from ports.resize import aligned, resize
+from ports.nn.convolution import convolve
+from ports.nn.resize import aligned, resize
 from tetris_jax.types import Array
 
 __all__ = ['LEVEL', 'Bottleneck', 'Conv', 'Exchange', 'Levels', 'point', 'repeat']

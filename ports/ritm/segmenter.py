@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports import click_maps
+from ports.clicks import maps as click_maps
+from ports.clicks.zoom import Zoom
 from ports.ritm import network
-from ports.zoom import Zoom
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
 
 __all__ = ['VARIANTS', 'ZOOMS', 'ritm']

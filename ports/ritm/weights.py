@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ports.convert import Arrays, Move, as_is, conv_kernel, convert, fold_batch_norm
 from ports.ritm.network import Variant, shapes
+from ports.weights.convert import Arrays, Move, as_is, conv_kernel, convert, fold_batch_norm
 
 __all__ = ['tree']
 

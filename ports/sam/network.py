@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ports.layers import Conv1x1, gelu, layer_norm, norm
+from ports.nn.layers import Conv1x1, gelu, layer_norm, norm
 
 EMBED = 256
 HEADS = 8

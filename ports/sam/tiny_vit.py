@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ports.layers import Conv1x1, DepthwiseConv3x3, gelu, layer_norm
+from ports.nn.layers import Conv1x1, DepthwiseConv3x3, gelu, layer_norm
 from tetris_jax.types import Array, Params
 
 __all__ = ['TinyViT', 'apply', 'bind', 'shapes']

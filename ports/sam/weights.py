@@ -23,8 +23,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports.convert import Arrays, Move, as_is, convert, fold_batch_norm, moves
 from ports.sam import tiny_vit
+from ports.weights.convert import Arrays, Move, as_is, convert, fold_batch_norm, moves
 
 __all__ = ['decoder_shapes', 'decoder_tree', 'mobile_sam_tree', 'onnx_encoder_tree']
 
@@ -199,7 +199,7 @@ def onnx_encoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """MobileSAM's image encoder from the exported network's parameters, float32.
 
   Args:
-    state: what `ports.checkpoints.read` returns for the ONNX encoder.
+    state: what `ports.weights.checkpoints.read` returns for the ONNX encoder.
 
   Raises:
     CheckpointError: listing every entry that is missing, unknown or misshapen.

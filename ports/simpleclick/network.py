@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ports.layers import Conv1x1, ImageNorm, PatchConv, UpConv2x2, gelu, layer_norm, norm
-from ports.resize import cubic, linear, resize
+from ports.nn.layers import Conv1x1, ImageNorm, PatchConv, UpConv2x2, gelu, layer_norm, norm
+from ports.nn.resize import cubic, linear, resize
 from tetris_jax.types import Array, Params
 
 __all__ = ['CONFIGS', 'Config', 'SimpleClick', 'apply', 'bind', 'decode', 'prepare', 'shapes']

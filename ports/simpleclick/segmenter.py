@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from ports import click_maps
+from ports.clicks import maps as click_maps
+from ports.clicks.zoom import Zoom
 from ports.simpleclick import network
-from ports.zoom import Zoom
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
 
 __all__ = ['ZOOMS', 'simpleclick']

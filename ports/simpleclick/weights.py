@@ -20,9 +20,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports.convert import Arrays, Move, convert, moves
-from ports.errors import CheckpointError
 from ports.simpleclick.network import Config, shapes
+from ports.weights.convert import Arrays, Move, convert, moves
+from ports.weights.errors import CheckpointError
 
 __all__ = ['config_of', 'tree', 'unused']
 
@@ -142,7 +142,7 @@ def tree(state: Mapping[str, np.ndarray], config: Config | None = None) -> dict[
   """The network's parameters from a published checkpoint of any size and training set, float32.
 
   Args:
-    state: what `ports.checkpoints.read` returns for a checkpoint with torch's names under
+    state: what `ports.weights.checkpoints.read` returns for a checkpoint with torch's names under
       "state_dict.", as published, or without that prefix.
     config: sizes; None to read them off the shapes with `config_of`.
 

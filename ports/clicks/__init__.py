@@ -1,0 +1,1 @@
+"""Models that read rendered clicks: click maps and zoom-in."""

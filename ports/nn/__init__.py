@@ -1,0 +1,1 @@
+"""Layers and resizes that match PyTorch's."""

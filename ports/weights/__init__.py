@@ -1,0 +1,1 @@
+"""Checkpoints: fetched, read, checked, converted, kept."""

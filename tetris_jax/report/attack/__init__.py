@@ -1,0 +1,1 @@
+"""The report of one attack: summary, tables, curves, pictures."""

@@ -1,0 +1,1 @@
+"""Runs beside each other: scores and ranks, tables, the page."""

@@ -1,0 +1,168 @@
+"""One HTML file with everything to look at: no network, no other file, readable on a phone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tetris_jax.report.comparison import compare
+from tetris_jax.report.heatmaps.summary import HeatMaps, shares
+from tetris_jax.runs.merge import Run
+
+__all__ = ['MAX_PICTURE_BYTES', 'render']
+
+# Of all pictures on the page, encoded; with the numbers of 100 instances it stays below 10 MB.
+MAX_PICTURE_BYTES = 7_000_000
+
+_WIDTH = 1000
+_QUALITY = 80
+_MOST_REASONS = 50
+_TEMPLATE = pathlib.Path(__file__).parent / 'page.html'
+
+
+def render(
+  runs: Sequence[Run],
+  summaries: Sequence[Mapping[str, Any]],
+  lines: Sequence[Mapping[str, Any]],
+  orders: Sequence[Mapping[str, Any]],
+  pairs: Sequence[Mapping[str, Any]],
+  pictures_per_run: int = 12,
+  maps: Sequence[HeatMaps] = (),
+) -> str:
+  """The page.
+
+  The most fragile instances of each run, those of the largest D, are shown as pictures where the
+  run has drawn them and until `MAX_PICTURE_BYTES` are spent; the runs take turns.
+
+  Args:
+    runs: whole runs.
+    summaries: of each.
+    lines: of `tetris_jax.report.comparison.compare.overview`, one a run.
+    orders: of `compare.orders`.
+    pairs: of `compare.pairs`.
+    pictures_per_run: at most, and at most as many heat maps of each of `maps`.
+    maps: heat maps, which take what the pictures leave, and at least a quarter.
+  """
+  scores = [compare.instance_scores(run) for run in runs]
+  fragile = [
+    _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
+  ]
+  widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
+  _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4)
+  drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept)
+  mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
+  held = {
+    'runs': [
+      _run(run, summaries[index], lines[index], scores[index], drawn[index])
+      for index, run in enumerate(runs)
+    ],
+    'orders': list(orders),
+    'pairs': list(pairs),
+    'shares': shares(maps),
+    'maps': [
+      {'model': one.model, 'dataset': one.dataset, 'name': _shown(name), 'picture': source}
+      for one, sources in zip(maps, mapped, strict=True)
+      for name, source in sources.items()
+    ],
+    'quality': compare.QUALITY,
+  }
+  # No text of a file name or a reason may end the script element.
+  text = json.dumps(held, allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
+  return _TEMPLATE.read_text('utf-8').replace('{{DATA}}', text)
+
+
+def _run(
+  run: Run,
+  summary: Mapping[str, Any],
+  line: Mapping[str, Any],
+  scores: Mapping[str, Mapping[str, float | None]],
+  pictures: Mapping[str, str],
+) -> dict[str, Any]:
+  flags, devices, versions = (run.config[key] for key in ('flags', 'devices', 'versions'))
+  speed = summary['evaluations_per_second']
+  bad = [
+    [row['instance'], row['status'], row['reason']] for row in run.rows if row['status'] != 'ok'
+  ]
+  bad += [
+    [row['instance'], 'warning', said] for row in run.rows for said in row.get('warnings', ())
+  ]
+  facts = [
+    ['Instances', f'{line["n"]} ok, {line["n_failed"]} failed, {line["n_skipped"]} skipped'],
+    *([f'Weights {name}', f'sha256 {sha}'] for name, sha in run.config['model']['sha256'].items()),
+    ['Flags', ', '.join(f'{key} {value}' for key, value in flags.items() if value)],
+    ['Preset', ', '.join(f'{key} {value}' for key, value in run.config['preset'].items())],
+    ['Evaluations', f'{summary["forward"]} forward, {summary["backward"]} with gradient'],
+    ['Speed', 'unknown' if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
+    ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
+    ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
+  ]
+  return {
+    **line,
+    'curves': summary['per_click'],
+    'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
+    'instances': [
+      [_shown(name), *(_short(one[key]) for key in ('d', 'auc', 'min', 'base', 'max'))]
+      for name, one in scores.items()
+    ],
+    'pictures': [[_shown(name), source] for name, source in pictures.items()],
+    'reasons': [[_shown(text) for text in line] for line in bad[:_MOST_REASONS]],
+    'facts': [[name, _shown(value)] for name, value in facts],
+  }
+
+
+def _shown(text: str) -> str:
+  """Text that UTF-8 can hold; file names need not."""
+  return str(text).encode(errors='replace').decode()
+
+
+def _short(value: float | None) -> float | None:
+  return None if value is None else round(value, 4)
+
+
+def _fragile(
+  run: Run, found: Mapping[str, Mapping[str, float | None]], most: int
+) -> dict[str, pathlib.Path]:
+  """Pictures of a run's most fragile instances, by name; without a search of the worst ones."""
+
+  def fragility(name: str) -> float:
+    difference, auc = found[name]['d'], found[name]['auc']
+    return -(auc or 0.0) if difference is None else difference
+
+  known = [name for name in found if name in run.pictures]
+  return {name: run.pictures[name] for name in sorted(known, key=fragility, reverse=True)[:most]}
+
+
+def _encoded(
+  files: Sequence[Mapping[str, pathlib.Path]], budget: int
+) -> tuple[list[dict[str, str]], int]:
+  """Data URLs of pictures until `budget` bytes are spent, group after group in turns."""
+  out: list[dict[str, str]] = [{} for _ in files]
+  spent = 0
+  for turn in range(max(map(len, files), default=0)):
+    for group, sources in zip(files, out, strict=True):
+      if turn >= len(group):
+        continue
+      name = list(group)[turn]
+      source = _data_url(group[name])
+      if spent + len(source) > budget:
+        return out, spent
+      spent += len(source)
+      sources[name] = source
+  return out, spent
+
+
+def _data_url(file: pathlib.Path) -> str:
+  from PIL import Image
+
+  with Image.open(file) as image:
+    rgb = image.convert('RGB')
+    if rgb.width > _WIDTH:
+      height = max(1, round(rgb.height * _WIDTH / rgb.width))
+      rgb = rgb.resize((_WIDTH, height), Image.Resampling.LANCZOS)
+    encoded = io.BytesIO()
+    rgb.save(encoded, 'JPEG', quality=_QUALITY, optimize=True)
+  return 'data:image/jpeg;base64,' + base64.b64encode(encoded.getvalue()).decode()

@@ -1,0 +1,164 @@
+"""A heat map to look at: IoU of a click over where it is made, and the clicks that were found."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tetris_jax import types
+from tetris_jax.report.attack import figures
+
+__all__ = ['LEAST_SPAN', 'colour_limits', 'draw', 'field']
+
+LEAST_SPAN = 0.02
+"""Of the colour scale, so that differences that mean nothing look like nothing."""
+
+_OUTLINE = '#F0E442'
+# Of different sizes and mostly hollow, so that all three are seen where they coincide.
+_MARKERS = {
+  'min': {'marker': 'v', 'markersize': 19, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'max': {'marker': '^', 'markersize': 12, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'base': {'marker': 'o', 'markersize': 5, 'markerfacecolor': 'black', 'markeredgewidth': 0.5},
+}
+_HALO = 2.4
+_TITLES = {
+  'min': 'MIN, lowest IoU that the preset found',
+  'max': 'MAX, highest IoU',
+  'base': "robot user's click",
+}
+
+
+def field(made: Mapping[str, np.ndarray]) -> np.ndarray:
+  """IoU painted over the legal pixels, each position as the square of its stride.
+
+  Args:
+    made: "yx" (n, 2), the robot user's click first; "iou" (n,); "stride" (); "legal" (height,
+      width) bool.
+
+  Returns:
+    (height, width) float64; NaN outside of the legal region and where no square reaches.
+  """
+  stride, legal = int(made['stride']), made['legal']
+  out = np.full(legal.shape, np.nan)
+  yx = made['yx'].astype(int)
+  # The robot user's click, the first, is painted only where it is on the lattice itself.
+  for (y, x), value in zip(yx[1:], made['iou'][1:], strict=True):
+    top, left = y - stride // 2, x - stride // 2
+    out[max(top, 0) : top + stride, max(left, 0) : left + stride] = value
+  return np.where(legal, out, np.nan)
+
+
+def colour_limits(iou: np.ndarray) -> tuple[float, float]:
+  """The ends of the colour scale: the extremes of `iou`, or `LEAST_SPAN` around them in [0, 1]."""
+  low, high = float(np.min(iou)), float(np.max(iou))
+  if high - low >= LEAST_SPAN:
+    return low, high
+  start = min(max((low + high - LEAST_SPAN) / 2, 0.0), 1.0 - LEAST_SPAN)
+  return start, start + LEAST_SPAN
+
+
+def _mark(mode: str, halo: bool = False) -> dict[str, Any]:
+  """How the click of a mode is plotted, or the white rim below it."""
+  look: dict[str, Any] = {'linestyle': 'none', 'clip_on': False, **_MARKERS[mode]}
+  look['markeredgecolor'] = figures.COLOURS[mode]
+  if halo:
+    look['markeredgecolor'] = 'white'
+    look['markeredgewidth'] = look['markeredgewidth'] + _HALO
+  return look
+
+
+def _plot(axis: Any, clicks: Mapping[str, np.ndarray]) -> None:
+  """Plots clicks (2,) by mode; every rim below every marker, so that none is cut by another's."""
+  for halo in (True, False):
+    for mode in _MARKERS:
+      if mode in clicks:
+        y, x = clicks[mode]
+        axis.plot(x, y, **_mark(mode, halo))
+
+
+def draw(
+  instance: str,
+  image: np.ndarray,
+  made: Mapping[str, np.ndarray],
+  shares: Mapping[str, float | None],
+) -> bytes:
+  """Photograph with outline and robot click, then the map once per preset with its clicks.
+
+  Args:
+    instance: its name.
+    image: (height, width, 3) uint8.
+    made: as for `field`, and for each preset "<preset>/yx" (3, 2) and "<preset>/iou" (3,) in the
+      order of `tetris_jax.types.MODES`. All IoUs are finite and a pixel is legal.
+    shares: of the true range that each preset found, by its name; None where there is hardly one.
+
+  Returns:
+    A PNG file.
+  """
+  import matplotlib.figure
+  import matplotlib.lines
+  import matplotlib.ticker
+
+  legal = made['legal']
+  rows, columns = np.nonzero(legal)
+  margin = 0.06 * max(np.ptp(rows), np.ptp(columns)) + 4
+  limits = (
+    (max(columns.min() - margin, -0.5), min(columns.max() + margin, legal.shape[1] - 0.5)),
+    (min(rows.max() + margin, legal.shape[0] - 0.5), max(rows.min() - margin, -0.5)),
+  )
+  aspect = (limits[1][0] - limits[1][1]) / (limits[0][1] - limits[0][0])
+  panels = 1 + len(shares)
+  figure = matplotlib.figure.Figure(
+    # No narrower than the legend.
+    figsize=(max(4.2 * panels + 0.8, 8.5), float(np.clip(4.2 * aspect, 2, 8)) + 1.5),
+    dpi=100,
+    layout='constrained',
+  )
+  axes = figure.subplots(1, panels, squeeze=False)[0]
+  low, high = colour_limits(made['iou'])
+  painted = field(made)
+  grey = image.mean(-1) / 255 * 0.5 + 0.5
+  # A contour needs two rows and two columns, and has no line where all pixels are legal.
+  outlined = min(legal.shape) > 1 and not legal.all()
+  for axis in axes:
+    if outlined:
+      axis.contour(legal, [0.5], colors=_OUTLINE, linewidths=1.2)
+    axis.set_xlim(*limits[0])
+    axis.set_ylim(*limits[1])
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+  def title(axis: Any, text: str) -> None:
+    # A name is no formula, and need not be valid UTF-8.
+    text = text.encode(errors='replace').decode()
+    axis.set_title(text, fontsize=9, parse_math=False)
+
+  axes[0].imshow(image)
+  _plot(axes[0], {'base': made['yx'][0]})
+  title(axes[0], f'{instance}\nrobot click {made["iou"][0]:.3f}')
+  shown = None
+  for axis, (name, share) in zip(axes[1:], shares.items(), strict=True):
+    axis.imshow(grey, cmap='gray', vmin=0, vmax=1)
+    shown = axis.imshow(painted, cmap='viridis', vmin=low, vmax=high)
+    _plot(axis, dict(zip(types.MODES, made[f'{name}/yx'], strict=True)))
+    iou = dict(zip(types.MODES, made[f'{name}/iou'], strict=True))
+    ends = f'MIN {iou["min"]:.3f}  MAX {iou["max"]:.3f}'
+    of_range = '-' if share is None else f'{share:.2f}'
+    title(axis, f'{name}: {ends}\nshare of range {of_range}')
+  if shown is not None:
+    plain = matplotlib.ticker.ScalarFormatter(useOffset=False)
+    figure.colorbar(shown, ax=axes, label='IoU of a click there', shrink=0.85, format=plain)
+  handles = [
+    matplotlib.lines.Line2D([], [], label=_TITLES[mode], **_mark(mode))
+    for mode in (_MARKERS if shares else ('base',))
+  ]
+  if outlined:
+    handles.append(matplotlib.lines.Line2D([], [], label='object', color=_OUTLINE, linewidth=2))
+  figure.legend(
+    handles=handles, loc='outside lower center', ncols=4, frameon=False, fontsize=9
+  )
+  file = io.BytesIO()
+  figure.savefig(file, format='png')
+  return file.getvalue()

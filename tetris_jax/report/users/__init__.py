@@ -1,0 +1,1 @@
+"""The report of users' clicks: summary, figures, and models beside each other."""

@@ -1,0 +1,279 @@
+"""Finished work folders to runs: shards of one configuration become one, or are refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tetris_jax.runs import workdirs as results
+from tetris_jax.runs.workdirs import WorkdirError
+
+__all__ = [
+  'MAY_DIFFER',
+  'Piece',
+  'Run',
+  'collect',
+  'dataset_name',
+  'find_workdirs',
+  'merge',
+  'read_piece',
+]
+
+MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
+"""Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
+compared as well and tell whether it is the same."""
+
+_OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
+_SHOWN = 5
+
+
+def dataset_name(dataset: str, data_dir: str | None) -> str:
+  """How a data set is called; one's own is named by the folder it lies in."""
+  own = dataset in _OWN and data_dir
+  return pathlib.PurePath(data_dir).name if own and data_dir else dataset
+
+
+@dataclasses.dataclass(frozen=True)
+class Piece:
+  """A finished work folder: a whole run, or one shard of it.
+
+  Attributes:
+    folder: where it lies.
+    config: of its `config.json`.
+    instances: [name, [height, width] or None] of every instance of the whole run, in order.
+    rows: its own.
+    summary: of its `summary.json`, and of its `speed.json` where speed is kept apart.
+  """
+
+  folder: pathlib.Path
+  config: Mapping[str, Any]
+  instances: Sequence[Any]
+  rows: Sequence[Mapping[str, Any]]
+  summary: Mapping[str, Any]
+
+  @property
+  def shard(self) -> tuple[int, int]:
+    """Its number and how many there are."""
+    return self.config['shard']['id'], self.config['shard']['count']
+
+  @property
+  def name(self) -> tuple[str, str, str]:
+    """Model, data set and preset; one's own data set is named by the folder it lies in."""
+    flags = self.config['flags']
+    dataset = dataset_name(flags['dataset'], flags['data_dir'])
+    return self.config['model']['name'], dataset, self.config['preset']['name']
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """A whole run.
+
+  Attributes:
+    model: its name.
+    dataset: its name.
+    preset: its name.
+    config: that of its first shard, as if it had been run in one piece.
+    instances: as in `Piece`.
+    rows: of all instances in data set order.
+    totals: "seconds", "compile_seconds", "programs" and "evaluations" of all shards.
+    pictures: path of an instance's picture, by name, where it was drawn.
+  """
+
+  model: str
+  dataset: str
+  preset: str
+  config: Mapping[str, Any]
+  instances: Sequence[Any]
+  rows: Sequence[Mapping[str, Any]]
+  totals: Mapping[str, float]
+  pictures: Mapping[str, pathlib.Path]
+
+  @property
+  def name(self) -> str:
+    """As work folders are named."""
+    return f'{self.model}-{self.dataset}-{self.preset}'
+
+
+def find_workdirs(paths: Sequence[str], flag: str = '--workdirs') -> list[pathlib.Path]:
+  """The work folders that are meant: each path one, or a folder of shards, or a pattern of them.
+
+  Args:
+    paths: as the flag has them.
+    flag: its name, for errors.
+
+  Raises:
+    WorkdirError: a path leads to none, or to one that another path has led to.
+  """
+  found: list[pathlib.Path] = []
+  for path in paths:
+    places = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    here = []
+    for place in map(pathlib.Path, places):
+      here += [place] if (place / 'config.json').is_file() else []
+      here += sorted(config.parent for config in place.glob('shard-*/config.json'))
+    if not here:
+      raise WorkdirError(
+        f'{flag}: {path} is no work folder and holds no shards (neither config.json nor '
+        'shard-*/config.json is there)'
+      )
+    found += here
+  seen: set[pathlib.Path] = set()
+  for folder in found:
+    if folder.resolve() in seen:
+      raise WorkdirError(f'{flag} names {folder} twice')
+    seen.add(folder.resolve())
+  return found
+
+
+def read_piece(folder: pathlib.Path) -> Piece:
+  """Reads a work folder.
+
+  Raises:
+    WorkdirError: it has not finished, or a file of it is damaged.
+  """
+  if not (folder / 'summary.json').is_file():
+    raise WorkdirError(f'{folder} has not finished; give its command again, then merge')
+  try:
+    held = [
+      json.loads((folder / name).read_text())
+      for name in ('config.json', 'instances.json', 'summary.json')
+    ]
+    config, instances, summary = held[0], held[1]['instances'], held[2]
+    if (folder / 'speed.json').is_file():
+      summary |= json.loads((folder / 'speed.json').read_text())
+    piece = Piece(folder, config, instances, results.read_rows(folder / 'rows.jsonl'), summary)
+    piece.shard, piece.name  # noqa: B018  Raises where a key is missing.
+    expected = config['instances']
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise WorkdirError(
+      f'{folder} is no work folder of experiments.attack, or is damaged: '
+      f'{type(error).__name__}: {error}'
+    ) from error
+  if results.fingerprint(instances) != expected:
+    raise WorkdirError(f'{folder}: instances.json is not that of its config.json')
+  return piece
+
+
+def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Run]:
+  """Whole runs of the work folders, ordered by data set, model and preset.
+
+  Args:
+    folders: of one program of experiments.
+    program: its name.
+
+  Raises:
+    WorkdirError: see `read_piece` and `merge`; or a folder of another program; or one preset's name
+      stands for different attacks.
+  """
+  groups: dict[tuple[str, str, str], list[Piece]] = {}
+  for folder in folders:
+    piece = read_piece(folder)
+    found = piece.config.get('program', 'attack')
+    if found != program:
+      raise WorkdirError(
+        f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
+      )
+    groups.setdefault(piece.name, []).append(piece)
+  _check_presets([pieces[0] for pieces in groups.values()])
+  runs = [merge(pieces) for pieces in groups.values()]
+  return sorted(runs, key=lambda run: (run.dataset, run.model, run.preset))
+
+
+def _check_presets(pieces: Sequence[Piece]) -> None:
+  """Numbers of one name must compare, whatever the model and the data set."""
+  first: dict[str, Piece] = {}
+  for piece in pieces:
+    preset = piece.config['preset']
+    other = first.setdefault(preset['name'], piece)
+    lines = results.difference(other.config['preset'], preset, ('num_clicks',))
+    if lines:
+      listed = '\n  '.join(lines)
+      raise WorkdirError(
+        f'{other.folder} and {piece.folder} mean different attacks by {preset["name"]!r}; run one '
+        f'of them again ("there" is the former, "now" the latter):\n  {listed}'
+      )
+
+
+def merge(pieces: Sequence[Piece]) -> Run:
+  """One run of all its shards.
+
+  Raises:
+    WorkdirError: they are of several configurations, a shard is missing or there twice, or an
+      instance has no row or two; the message names what and in which folders.
+  """
+  first = pieces[0]
+  for piece in pieces[1:]:
+    lines = results.difference(first.config, piece.config, MAY_DIFFER)
+    if lines:
+      listed = '\n  '.join(lines)
+      raise WorkdirError(
+        f'{first.folder} and {piece.folder} are of different configurations and do not merge '
+        f'("there" is the former, "now" the latter):\n  {listed}'
+      )
+  by_shard: dict[int, Piece] = {}
+  for piece in pieces:
+    number, count = piece.shard
+    if number in by_shard:
+      what = 'the whole run' if count == 1 else f'shard {number} of {count}'
+      raise WorkdirError(f'{what} is in both {by_shard[number].folder} and {piece.folder}')
+    by_shard[number] = piece
+  count = first.shard[1]
+  missing = [str(number) for number in range(count) if number not in by_shard]
+  if missing:
+    plural = 's' if len(missing) > 1 else ''
+    raise WorkdirError(
+      f'{"-".join(first.name)}: shard{plural} {", ".join(missing)} of {count} missing; found '
+      + ', '.join(str(by_shard[number].folder) for number in sorted(by_shard))
+    )
+  ordered = [by_shard[number] for number in range(count)]
+  model, dataset, preset = first.name
+  config = {**ordered[0].config, 'shard': {'id': 0, 'count': 1}}
+  totals = {
+    'seconds': sum(piece.summary['device_seconds'] for piece in ordered),
+    'compile_seconds': sum(piece.summary['compile_seconds'] for piece in ordered),
+    'programs': sum(piece.summary.get('programs', 0) for piece in ordered),
+    'evaluations': sum(
+      (piece.summary['evaluations_per_second'] or 0) * piece.summary['device_seconds']
+      for piece in ordered
+    ),
+  }
+  rows, pictures = _in_order(ordered), _pictures(ordered)
+  return Run(model, dataset, preset, config, first.instances, rows, totals, pictures)
+
+
+def _in_order(pieces: Sequence[Piece]) -> list[Mapping[str, Any]]:
+  """The rows of all shards in data set order, each instance exactly once."""
+  owner: dict[str, Piece] = {}
+  rows: dict[str, Mapping[str, Any]] = {}
+  for piece in pieces:
+    for row in piece.rows:
+      name = row['instance']
+      if name in rows:
+        raise WorkdirError(f'{name} has a row in {owner[name].folder} and one in {piece.folder}')
+      owner[name], rows[name] = piece, row
+  order = [name for name, _ in pieces[0].instances]
+  for what, names in (
+    ('has no row in', [name for name in order if name not in rows]),
+    ('is no instance of the run but has a row in', sorted(set(rows) - set(order))),
+  ):
+    if names:
+      folders = ', '.join(str(piece.folder) for piece in pieces)
+      more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+      raise WorkdirError(f'{", ".join(names[:_SHOWN])}{more} {what} {folders}')
+  return [rows[name] for name in order]
+
+
+def _pictures(pieces: Sequence[Piece]) -> dict[str, pathlib.Path]:
+  """Pictures by instance; their file names begin with the instance's position."""
+  order = [name for name, _ in pieces[0].instances]
+  found = {}
+  for piece in pieces:
+    for file in sorted((piece.folder / 'figures').glob('[0-9][0-9][0-9][0-9][0-9]*_*.png')):
+      position = file.name.partition('_')[0]
+      if position.isdecimal() and int(position) < len(order):
+        found[order[int(position)]] = file
+  return found

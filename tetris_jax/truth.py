@@ -1,0 +1,264 @@
+"""The truth that a search is measured against: every legal pixel of a lattice, exhaustively."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from tetris_jax import trajectory
+from tetris_jax.geometry.region import legal_region
+from tetris_jax.geometry.robot import next_click
+from tetris_jax.scene import (
+  boundary_score,
+  each_row,
+  full_precision,
+  hard_score,
+  look,
+  repeat_target,
+)
+from tetris_jax.types import Array, Batch, Clicks, Segmenter
+
+__all__ = ['LEAST_RANGE', 'Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
+
+LEAST_RANGE = 0.02
+"""A true range of IoU that is no wider has no share worth naming."""
+
+
+class Grid(NamedTuple):
+  """IoU of one more click, by where it is made; leading dimension (batch,).
+
+  Attributes:
+    yx: (batch, count, 2) float32 image pixels, the robot user's click first.
+    exists: (batch, count) bool; the other positions repeat the robot user's.
+    label: (batch,) int32, of the click.
+    iou: (batch, count) float32 at image resolution; NaN where `exists` is False.
+    biou: (batch, count) float32, likewise; NaN if it was not asked for.
+    predicted: (batch, count) float32, IoU that the model itself expects; NaN if it expects none.
+    wanted: (batch,) int32, legal pixels of the lattice, also those that `count` left no room for.
+  """
+
+  yx: jax.Array
+  exists: jax.Array
+  label: jax.Array
+  iou: jax.Array
+  biou: jax.Array
+  predicted: jax.Array
+  wanted: jax.Array
+
+
+def stride_for(legal: np.ndarray, wanted: int = 2500) -> int:
+  """The whole stride, at least 1, at which about `wanted` legal pixels lie on the lattice."""
+  return max(1, round(math.sqrt(np.count_nonzero(legal) / wanted)))
+
+
+def lattice(legal: Array, stride: Array) -> jax.Array:
+  """The legal pixels of every `stride`-th row and column, from row and column stride // 2 on.
+
+  Args:
+    legal: (..., height, width) bool.
+    stride: (...) int32, may be traced; at least 1.
+
+  Returns:
+    (..., height, width) bool.
+  """
+  legal, stride = jnp.asarray(legal), jnp.asarray(stride, jnp.int32)[..., None, None]
+  row = lax.broadcasted_iota(jnp.int32, legal.shape, legal.ndim - 2)
+  column = lax.broadcasted_iota(jnp.int32, legal.shape, legal.ndim - 1)
+  return legal & (row % stride == stride // 2) & (column % stride == stride // 2)
+
+
+def grid(
+  segmenter: Segmenter,
+  batch: Batch,
+  stride: Array,
+  count: int,
+  earlier: Clicks | None = None,
+  at_once: int | None = None,
+  with_boundary: bool = True,
+) -> Grid:
+  """Evaluates the next click at every legal pixel of a lattice, forward only.
+
+  Pure and traceable, as `attack`. An image is encoded once and a round prepared once; memory grows
+  with `at_once`, not with `count`; positions that do not exist cost nothing.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    stride: (batch,) int32, of the lattice in pixels; see `stride_for`.
+    count: room for positions, the robot user's click among them; the first in row-major order are
+      evaluated, and `Grid.wanted` tells how many there are.
+    earlier: clicks made before, yx (batch, num_earlier, 2) and label (batch, num_earlier). Default:
+      none, so that the first round is evaluated.
+    at_once: positions that are decoded together. Default: 1 on a CPU, 64 elsewhere.
+    with_boundary: whether boundary IoU is evaluated as well.
+
+  Returns:
+    Grid.
+
+  Raises:
+    ValueError: `count` or `at_once` is below 1.
+  """
+
+  def choose(robot: jax.Array, legal: jax.Array, stride: jax.Array) -> tuple[jax.Array, ...]:
+    taken = lattice(legal, stride)
+    flat = jnp.nonzero(taken.reshape(-1), size=count - 1, fill_value=-1)[0].astype(jnp.int32)
+    found = jnp.stack([flat // taken.shape[1], flat % taken.shape[1]], -1).astype(jnp.float32)
+    # The robot user's click may lie on the lattice; it is not evaluated twice.
+    other = (flat >= 0) & jnp.any(found != robot[None], axis=-1)
+    order = jnp.argsort(~other, stable=True)
+    return found[order], other[order], jnp.sum(taken, dtype=jnp.int32)
+
+  strides = jnp.asarray(stride)
+  with full_precision():
+    return _evaluate(segmenter, batch, choose, strides, count, earlier, at_once, with_boundary)
+
+
+def at(
+  segmenter: Segmenter,
+  batch: Batch,
+  yx: Array,
+  exists: Array,
+  earlier: Clicks | None = None,
+  at_once: int | None = None,
+  with_boundary: bool = True,
+) -> Grid:
+  """Evaluates the next click at given positions, wherever they are, as `grid` does at a lattice's.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    yx: (batch, positions, 2) float32 image pixels, the same one twice if so wished.
+    exists: (batch, positions) bool, False where a position only fills the array; such ones last.
+    earlier: as for `grid`.
+    at_once: as for `grid`.
+    with_boundary: as for `grid`.
+
+  Returns:
+    Grid with count = positions + 1, the robot user's click first and then `yx` in its order;
+    `wanted` counts the positions that exist.
+
+  Raises:
+    ValueError: `at_once` is below 1.
+  """
+  given = jnp.asarray(yx, jnp.float32), jnp.asarray(exists)
+
+  def choose(robot: jax.Array, legal: jax.Array, mine: Any) -> tuple[jax.Array, ...]:
+    del robot, legal
+    return *mine, jnp.sum(mine[1], dtype=jnp.int32)
+
+  count = given[1].shape[1] + 1
+  with full_precision():
+    return _evaluate(segmenter, batch, choose, given, count, earlier, at_once, with_boundary)
+
+
+def _evaluate(
+  segmenter: Segmenter,
+  batch: Batch,
+  choose: Callable[..., tuple[jax.Array, ...]],
+  given: Any,
+  count: int,
+  earlier: Clicks | None,
+  at_once: int | None,
+  with_boundary: bool,
+) -> Grid:
+  """`Grid` of one round; `choose` says where, one instance at a time.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    choose: (robot user's click (2,), legal region (height, width), an instance's part of `given`)
+      -> yx (count - 1, 2), exists (count - 1,), those that exist first, and `Grid.wanted`.
+    given: tree of arrays with a leading dimension (batch,).
+    count: positions of an instance, the robot user's among them.
+    earlier: as for `grid`.
+    at_once: as for `grid`.
+    with_boundary: as for `grid`.
+  """
+  if at_once is None:
+    at_once = 1 if jax.default_backend() == 'cpu' else 64
+  if count < 1 or at_once < 1:
+    raise ValueError(f'count is {count} and at_once {at_once}; both are at least 1')
+  scene = look(segmenter, batch, at_once)
+  made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
+  walk = trajectory.begin(segmenter, scene, 1, made + 1)
+  if earlier is not None:
+    lanes = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
+    walk, _ = trajectory.advance(segmenter, scene, walk, lanes, at_once)
+  propose = each_row(next_click, None, 0, None, 0, None)
+  robot, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
+  legal = each_row(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], 1))
+  context = prepare(segmenter.params, scene.features, walk.state)
+  clicks = trajectory.put(walk.clicks, jnp.int32(made), robot, label)
+  threshold = segmenter.info.threshold
+  chunks = -(-count // at_once)
+
+  def one(row):
+    context, clicks, legal, mine, target = row
+    robot = clicks.yx[made]
+    found, other, wanted = choose(robot, legal, mine)
+    exists = jnp.append(True, other)
+    yx = jnp.concatenate([robot[None], found])
+    yx = jnp.where(exists[:, None], yx, robot[None])
+    padded = jnp.concatenate([yx, jnp.broadcast_to(robot, (chunks * at_once - count, 2))])
+
+    def score(at):
+      moved = clicks._replace(yx=clicks.yx.at[made].set(at))
+      logits, state = segmenter.decode(segmenter.params, context, moved)
+      found = hard_score(logits, threshold, target)
+      predicted = jnp.asarray(segmenter.predicted_iou(state))
+      if not with_boundary:
+        return found.iou, jnp.float32(jnp.nan), predicted
+      boundary = boundary_score(found.mask, target)
+      return found.iou, jnp.where(found.finite, boundary, jnp.nan), predicted
+
+    def evaluate(number, scores):
+      some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
+      found = jax.vmap(score)(some) if at_once > 1 else jax.tree.map(
+        lambda x: x[None], score(some[0])
+      )
+      return jax.tree.map(
+        lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, number * at_once, 0),
+        scores,
+        found,
+      )
+
+    needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
+    start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
+    found = lax.fori_loop(0, needed, evaluate, (start, start, start))
+    scores = tuple(jnp.where(exists, x[:count], jnp.nan) for x in found)
+    return yx, exists, scores, wanted
+
+  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks, legal))
+  rows = (*alone, given, repeat_target(scene, 1))
+  yx, exists, scores, wanted = lax.map(one, rows)
+  iou, biou, predicted = scores
+  return Grid(yx, exists, label[:, 0], iou, biou, predicted, wanted)
+
+
+def share_of_range(low: Array, high: Array, iou: Array, least: float = LEAST_RANGE) -> np.ndarray:
+  """What part of the true range of IoU a search found, of each instance.
+
+  Args:
+    low: (batch,) the lowest IoU that the search found.
+    high: (batch,) the highest.
+    iou: (batch, count) of the same round, as `Grid.iou`; NaN where a position does not count. An
+      instance without any has no range.
+    least: a true range of no more than this has no share worth naming.
+
+  Returns:
+    (batch,) float64, not cut at 1: a search may step between the lattice's pixels. NaN where the
+    true range is no more than `least`.
+  """
+  iou = np.asarray(iou, np.float64)
+  known = np.isfinite(iou)
+  ends = [np.max(np.where(known, sign * iou, -np.inf), axis=1) for sign in (1, -1)]
+  true = np.where(known.any(axis=1), ends[0] + ends[1], 0.0)
+  found = np.asarray(high, np.float64) - np.asarray(low, np.float64)
+  return np.where(true > least, found / np.where(true > least, true, 1.0), np.nan)
