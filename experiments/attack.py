@@ -204,7 +204,7 @@ def open_dataset(settings: Settings) -> data.Dataset:
   return dataset
 
 
-def _preset(settings: Settings) -> types.AttackConfig:
+def _preset(settings: Settings) -> presets.AttackConfig:
   try:
     config = presets.get(settings.preset, num_clicks=settings.num_clicks)
   except ValueError as error:
@@ -227,7 +227,7 @@ def _options(settings: Settings) -> Mapping[str, tuple[str, ...]]:
   return zoo.options(settings.model)
 
 
-def _completed(settings: Settings, config: types.AttackConfig) -> Settings:
+def _completed(settings: Settings, config: presets.AttackConfig) -> Settings:
   """Puts in what was left open, so that `config.json` says it."""
   changes: dict[str, Any] = {}
   if not settings.batch_size:
@@ -238,11 +238,11 @@ def _completed(settings: Settings, config: types.AttackConfig) -> Settings:
     changes['zoom'] = options['zoom'][0]
   if 'disks' in options and settings.disks is None:
     # The standard evaluation is defined with hard disks; through them no gradient passes.
-    changes['disks'] = 'hard' if config.search == 'none' else 'soft'
+    changes['disks'] = 'hard' if config.search is None else 'soft'
   return dataclasses.replace(settings, **changes)
 
 
-def open_preset(settings: Settings) -> tuple[types.AttackConfig, Settings]:
+def open_preset(settings: Settings) -> tuple[presets.AttackConfig, Settings]:
   """The preset, and the settings with what was left open; raises UsageError for unknown names."""
   config = _preset(settings)
   return config, _completed(settings, config)
@@ -266,7 +266,7 @@ def open_segmenter(settings: Settings) -> types.Segmenter:
 
 def configuration(
   settings: Settings,
-  config: types.AttackConfig,
+  config: presets.AttackConfig,
   info: types.ModelInfo,
   dataset: data.Dataset,
 ) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def configuration(
   device = jax.devices()[0]
   return {
     'flags': asked,
-    'preset': dataclasses.asdict(config),
+    'preset': presets.describe(config),
     'model': {
       'name': info.name,
       'threshold': info.threshold,

@@ -26,7 +26,7 @@ from jax import lax
 
 import tetris_jax
 from experiments import attack, launch, renderer, timing
-from tetris_jax import data, types
+from tetris_jax import data, presets, types
 from tetris_jax import truth as grid
 from tetris_jax.geometry import objectives, overlap
 
@@ -82,7 +82,7 @@ def _map(
   count = int(jnp.sum(grid.lattice(legal, stride[0]))) + 1
 
   def whole(params, batch):
-    return grid.grid(segmenter._replace(params=params), batch, stride, count)
+    return grid.grid(segmenter.with_params(params), batch, stride, count)
 
   seconds, facts, result = timing.timed(whole, (params, one), repeats)
   positions = int(jnp.sum(result.exists))
@@ -96,7 +96,7 @@ def _map(
 
 def bench(
   segmenter: types.Segmenter,
-  config: types.AttackConfig,
+  config: presets.AttackConfig,
   batch: types.Batch,
   repeats: int,
 ) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def bench(
   params = jax.device_put(dict(segmenter.params))
 
   def whole(params, batch):
-    return tetris_jax.attack(segmenter._replace(params=params), batch, config)._replace(mask=None)
+    return tetris_jax.attack(segmenter.with_params(params), batch, config)._replace(mask=None)
 
   seconds, facts, result = timing.timed(whole, (params, batch), repeats)
   forward, backward = int(result.forward[0]), int(result.backward[0])

@@ -26,7 +26,7 @@ from absl import app, flags
 
 from experiments import attack, heatmap_runner, launch
 from experiments.launch import UsageError
-from tetris_jax import data, types
+from tetris_jax import data, presets, types
 from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import workdirs as results
 
@@ -62,14 +62,14 @@ class Settings:
       raise UsageError('--preset names no attack')
 
 
-def _open_presets(settings: Settings) -> tuple[list[types.AttackConfig], attack.Settings]:
+def _open_presets(settings: Settings) -> tuple[list[presets.AttackConfig], attack.Settings]:
   """The attacks, each once, and the base with what was left open."""
   # One instance at a time is mapped, by its first click.
   base = dataclasses.replace(settings.base, num_clicks=1, batch_size=1)
-  configs: dict[str, types.AttackConfig] = {}
+  configs: dict[str, presets.AttackConfig] = {}
   for name in settings.presets:
     config, completed = attack.open_preset(dataclasses.replace(base, preset=name))
-    if config.search == 'none':
+    if config.search is None:
       raise UsageError(f'--preset={name} searches nothing; choose one that does')
     configs[config.name] = config
   # What is completed depends on whether there is a search, which all of them have.
@@ -79,7 +79,7 @@ def _open_presets(settings: Settings) -> tuple[list[types.AttackConfig], attack.
 def configuration(
   settings: Settings,
   base: attack.Settings,
-  configs: Sequence[types.AttackConfig],
+  configs: Sequence[presets.AttackConfig],
   info: types.ModelInfo,
   dataset: data.Dataset,
 ) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def configuration(
     del described['flags'][name]
   described['flags'] |= {'stride': settings.stride, 'every': settings.every}
   described['program'] = 'heatmap'
-  described['presets'] = {config.name: dataclasses.asdict(config) for config in configs}
+  described['presets'] = {config.name: presets.describe(config) for config in configs}
   return described
 
 

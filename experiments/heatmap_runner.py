@@ -17,7 +17,7 @@ import numpy as np
 
 import tetris_jax
 from experiments import runner
-from tetris_jax import data, types
+from tetris_jax import data, presets, types
 from tetris_jax import truth as grid
 from tetris_jax.geometry import region
 from tetris_jax.report.heatmaps import picture as heatmap_picture
@@ -33,6 +33,11 @@ _TRUTH = ('yx', 'iou', 'biou', 'predicted', 'stride')
 _ATTACK = ('yx', 'iou', 'biou', 'spent', 'hidden')
 
 
+def depth_of(config: presets.AttackConfig) -> float:
+  """The depth that a search keeps to; 0 for one that has none."""
+  return getattr(config.search, 'depth', 0.0)
+
+
 class Mapper:
   """Grid and presets of one model, compiled once per canvas."""
 
@@ -42,10 +47,10 @@ class Mapper:
     self._params = jax.device_put(dict(segmenter.params))
     self._key = jax.random.key(seed)
     self._grid = jax.jit(self._evaluate, static_argnums=3)
-    self._attacks: dict[types.AttackConfig, Any] = {}
+    self._attacks: dict[presets.AttackConfig, Any] = {}
 
   def _evaluate(self, params: Any, batch: types.Batch, stride: Any, count: int) -> grid.Grid:
-    return grid.grid(self._segmenter._replace(params=params), batch, stride, count)
+    return grid.grid(self._segmenter.with_params(params), batch, stride, count)
 
   def truth(self, batch: types.Batch, stride: int) -> dict[str, np.ndarray]:
     """The map of one instance (a batch of one): yx (n, 2); iou, biou, predicted (n,); stride ()."""
@@ -67,12 +72,12 @@ class Mapper:
       'stride': np.int32(stride),
     }
 
-  def attack(self, batch: types.Batch, config: types.AttackConfig) -> dict[str, np.ndarray]:
+  def attack(self, batch: types.Batch, config: presets.AttackConfig) -> dict[str, np.ndarray]:
     """A preset's first clicks: yx (3, 2), iou and biou (3,), spent (2,), hidden ()."""
     if config not in self._attacks:
       self._attacks[config] = jax.jit(
         lambda params, batch, key: tetris_jax.attack(
-          self._segmenter._replace(params=params), batch, config, key
+          self._segmenter.with_params(params), batch, config
         )._replace(mask=None)
       )
     found = jax.device_get(self._attacks[config](self._params, batch, self._key))
@@ -149,7 +154,7 @@ def _sparse(positions: int, legal_pixels: int, stride: int) -> str | None:
 
 
 def _row(
-  sample: data.Sample, made: Mapping[str, np.ndarray], configs: Sequence[types.AttackConfig]
+  sample: data.Sample, made: Mapping[str, np.ndarray], configs: Sequence[presets.AttackConfig]
 ) -> dict[str, Any]:
   """What `shares.json` says of a map whose numbers are all finite."""
   yx, iou, legal = made['yx'], made['iou'], made['legal']
@@ -164,7 +169,7 @@ def _row(
   for config in configs:
     own = {key: made[f'{config.name}/{key}'] for key in _ATTACK}
     # A search that keeps to a depth is measured against what lies there.
-    there = np.where(depth > config.depth, iou, np.nan) if config.depth else iou
+    there = np.where(depth > depth_of(config), iou, np.nan) if depth_of(config) else iou
     _, low, high = own['iou'][:, None]
     share = float(grid.share_of_range(low, high, there[None])[0])
     hidden = float(own['hidden'])
@@ -207,7 +212,7 @@ def _map(
   sample: data.Sample,
   canvas: tuple[int, int],
   mapper: Mapper,
-  configs: Sequence[types.AttackConfig],
+  configs: Sequence[presets.AttackConfig],
   stride: int,
   path: pathlib.Path,
 ) -> dict[str, np.ndarray]:
@@ -250,7 +255,7 @@ def _instance(
   sample: data.Sample | data.Rejected,
   canvas: tuple[int, int],
   mapper: Mapper,
-  configs: Sequence[types.AttackConfig],
+  configs: Sequence[presets.AttackConfig],
   stride: int,
   path: pathlib.Path,
 ) -> dict[str, Any]:
@@ -280,7 +285,7 @@ def _instance(
 def run(
   dataset: data.Dataset,
   mapper: Mapper,
-  configs: Sequence[types.AttackConfig],
+  configs: Sequence[presets.AttackConfig],
   stride: int,
   maps: pathlib.Path,
   shard: tuple[int, int] = (0, 1),

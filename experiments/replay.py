@@ -79,7 +79,7 @@ def compare(
   params = jax.device_put(dict(segmenter.params))
   replay = jax.jit(
     lambda params, batch, clicks: tetris_jax.replay(
-      segmenter._replace(params=params), batch, clicks
+      segmenter.with_params(params), batch, clicks
     )._replace(mask=None)
   )
   left = set(ok)

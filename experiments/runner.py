@@ -16,7 +16,7 @@ import numpy as np
 
 import tetris_jax
 from experiments import progress as progress_lib
-from tetris_jax import data, mesh, types
+from tetris_jax import data, mesh, presets, types
 from tetris_jax.report.attack import overlay
 from tetris_jax.runs import rows
 from tetris_jax.runs import workdirs as results
@@ -35,7 +35,7 @@ class Attacker:
   """
 
   def __init__(
-    self, segmenter: types.Segmenter, config: types.AttackConfig, seed: int, with_masks: bool
+    self, segmenter: types.Segmenter, config: presets.AttackConfig, seed: int, with_masks: bool
   ):
     """Puts the parameters on the device.
 
@@ -52,7 +52,7 @@ class Attacker:
     self.compile_seconds = 0.0
 
     def attack(params: types.Params, batch: types.Batch, key: jax.Array) -> types.Trajectories:
-      found = tetris_jax.attack(segmenter._replace(params=params), batch, config, key)
+      found = tetris_jax.attack(segmenter.with_params(params), batch, config)
       kept = found.mask
       if kept is not None:
         kept = kept[:, :, np.array(overlay.rounds(config.num_clicks))] if with_masks else None

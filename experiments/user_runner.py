@@ -104,11 +104,11 @@ class Evaluator:
 
     def first(params: types.Params, given: Any, key: jax.Array) -> grid.Grid:
       del key
-      return grid.at(segmenter._replace(params=params), *given)
+      return grid.at(segmenter.with_params(params), *given)
 
     def walk(params: types.Params, batch: types.Batch, key: jax.Array) -> sampled_user.Walked:
-      used = segmenter._replace(params=params)
-      return sampled_user.walk(used, batch, users, plan.num_clicks, key)
+      used = segmenter.with_params(params)
+      return sampled_user.walk(key, used, batch, users, plan.num_clicks)
 
     self._first, self._walk = (
       jax.jit(mesh.over_devices(one, self._devices)) for one in (first, walk)

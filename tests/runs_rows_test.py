@@ -113,7 +113,7 @@ def test_rows_of_a_global_search_say_more_of_the_first_click():
     searched=np.zeros(1, np.float32),
   )
   tried = np.array([[0.3, 0.7, 0.1]], np.float32)
-  found = found._replace(outlook=outlook, tried=tried)
+  found = found._replace(byproducts=types.Byproducts(tried, outlook))
   (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1])
   row = json.loads(json.dumps(row, allow_nan=False))
   assert list(row)[-4:] == ['warnings', 'levels', 'quantiles', 'hidden']
@@ -125,6 +125,6 @@ def test_rows_of_a_global_search_say_more_of_the_first_click():
   # A search that comes back to the robot user's click has tried everything.
   yx = outlook.yx.copy()
   yx[0, 1] = yx[0, 0]
-  everything = found._replace(outlook=outlook._replace(yx=yx))
+  everything = found._replace(byproducts=types.Byproducts(tried, outlook._replace(yx=yx)))
   (row,) = rows.trajectory_rows(everything, ['a'], SIZES[:1])
   assert row['hidden'] == 0 and row['levels'][0]['n'] == 1

@@ -1,5 +1,7 @@
 """Each warning, on trajectories that deserve it and on ones that do not."""
 
+import dataclasses
+
 import attack_test
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ def trajectories(iou, gradient=None, outlook=None):
   count = np.ones(1, np.int32)
   gradient = None if gradient is None else np.float32([gradient])
   return types.Trajectories(
-    clicks, iou, iou, None, count, count, outlook=outlook, gradient=gradient
+    clicks, iou, iou, None, count, count, types.Byproducts(None, outlook, gradient)
   )
 
 
@@ -58,10 +60,10 @@ def test_a_local_search_tells_the_gradient_that_it_starts_from():
 
   x = float(found.clicks.yx[0, 0, 0, 1])
   expected = 1e-3 * abs(loss(x + 1e-4) - loss(x - 1e-4)) / 2e-4
-  np.testing.assert_allclose(found.gradient[0], expected, rtol=1e-3)
-  still = model._replace(decode=lambda p, c, k: (jnp.where(c[0], 1.0, -1.0), c[1]))
+  np.testing.assert_allclose(found.byproducts.gradient[0], expected, rtol=1e-3)
+  still = dataclasses.replace(model, decode=lambda p, c, k: (jnp.where(c[0], 1.0, -1.0), c[1]))
   found = attack_test.run(still, attack_test.batch_of())
-  assert not np.any(found.gradient)
+  assert not np.any(found.byproducts.gradient)
   said = checks.warnings(jax.device_get(found), 0)
   assert ['is one point' in said[0], 'is zero' in said[1]] == [True, True]
 

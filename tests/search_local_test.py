@@ -4,10 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tetris_jax.search.local import Evaluation, local_search
-from tetris_jax.types import AttackConfig
+from tetris_jax.search.local import Descent, Evaluation, Local, local_search
 
-CONFIG = AttackConfig('test', num_steps=11, location_slack=1.05)
+SETTINGS = Local(num_steps=11, location_slack=1.05)
 
 
 def search(loss, location, iou, start=0.0, sign=1.0, movable=True, boundary=None, mask=None):
@@ -22,10 +21,13 @@ def search(loss, location, iou, start=0.0, sign=1.0, movable=True, boundary=None
     (_, found), slope = jax.value_and_grad(evaluate, has_aux=True)(position)
     return found, slope
 
-  position, moves, norm = jax.jit(lambda at: local_search(
-    lambda p: evaluate(p)[1], differentiate, boundary or (lambda m: jnp.float32(0)), at,
-    jnp.float32(0.5), jnp.float32(sign), jnp.array(movable), CONFIG,
-  ))(jnp.array([0.0, start]))
+  descent = Descent(
+    lambda p: evaluate(p)[1], differentiate, boundary or (lambda m: jnp.float32(0)),
+    jnp.float32(0.5), jnp.float32(sign), jnp.array(movable),
+  )
+  position, moves, norm = jax.jit(lambda at: local_search(descent, at, SETTINGS))(
+    jnp.array([0.0, start])
+  )
   slope = jax.grad(loss)(jnp.float32(start))
   np.testing.assert_allclose(norm, abs(slope), rtol=1e-6)
   return float(position[1]), int(moves)

@@ -1,13 +1,15 @@
 """Seams between answers: neighbours against brute force, and a strip one pixel wide."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from search_wide_test import batch_of, needle
+from landscapes import batch_of, needle
 
 import tetris_jax
-from tetris_jax import types
+from tetris_jax import AttackConfig, Wide
 from tetris_jax.search import seams
 
 
@@ -91,21 +93,21 @@ def strip():
     marked = inside & jnp.where(x < 13, left, jnp.where(x > 13, right, True))
     return jnp.where(marked, 3.0, -3.0), rounds
 
-  return needle()._replace(decode=decode)
+  return dataclasses.replace(needle(), decode=decode)
 
 
 @pytest.mark.parametrize('per_turn', [1, 2])
 def test_a_strip_one_pixel_wide_between_two_answers_is_found(per_turn):
   """Among few candidates, none of them in the strip."""
   batch = batch_of()._replace(image=np.zeros((1, 24, 24, 3), np.float32))
-  config = types.AttackConfig(
-    'seams', search='global', num_clicks=1, budget=19, pool_size=12, per_turn=per_turn
+  config = AttackConfig(
+    'seams', Wide(budget=19, pool_size=12, per_turn=per_turn), num_clicks=1
   )
   run = lambda config: jax.device_get(
     jax.jit(lambda b: tetris_jax.attack(strip(), b, config))(batch)
   )
   found = run(config)
-  outlook = jax.tree.map(lambda x: x[0], found.outlook)
+  outlook = jax.tree.map(lambda x: x[0], found.byproducts.outlook)
   assert 13 not in outlook.yx[outlook.even][:, 1]
   assert found.clicks.yx[0, 2, 0, 1] == 13
   np.testing.assert_allclose(found.iou[0, 1:, 0], [6 / 16, 1])

@@ -76,7 +76,7 @@ def run(samples, users, num_clicks=3, canvas=(56, 60), at_once=None, seed=0):
   batch, _ = data.stack(samples, canvas, len(samples))
   walk = jax.jit(
     lambda batch: sampled_user.walk(
-      segmenter, batch, users, num_clicks, jax.random.key(seed), at_once
+      jax.random.key(seed), segmenter, batch, users, num_clicks, at_once=at_once
     )
   )
   return jax.device_get(walk(batch))

@@ -8,17 +8,22 @@ the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
 from tetris_jax import presets
 from tetris_jax.attack import attack, replay
 from tetris_jax.geometry import render
+from tetris_jax.presets import AttackConfig
 from tetris_jax.scores import checks, metrics
+from tetris_jax.search.base import Search
+from tetris_jax.search.local import Local
+from tetris_jax.search.wide import Wide
 from tetris_jax.types import (
   EMPTY,
   MODES,
   NEGATIVE,
   POSITIVE,
-  AttackConfig,
   Batch,
+  Byproducts,
   Clicks,
   Frame,
   ModelInfo,
+  Outlook,
   Segmenter,
   Trajectories,
 )
@@ -30,11 +35,16 @@ __all__ = [
   'POSITIVE',
   'AttackConfig',
   'Batch',
+  'Byproducts',
   'Clicks',
   'Frame',
+  'Local',
   'ModelInfo',
+  'Outlook',
+  'Search',
   'Segmenter',
   'Trajectories',
+  'Wide',
   'attack',
   'checks',
   'metrics',

@@ -3,26 +3,70 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from tetris_jax.types import AttackConfig
+from tetris_jax.search.base import Search
+from tetris_jax.search.local import Local
+from tetris_jax.search.wide import Wide
 
-__all__ = ['PRESETS', 'at_depth', 'get', 'with_beams']
+__all__ = ['PRESETS', 'AttackConfig', 'at_depth', 'describe', 'get', 'register', 'with_beams']
 
-PRESETS = {
+
+@dataclasses.dataclass(frozen=True)
+class AttackConfig:
+  """An attack; `PRESETS` holds the ones whose numbers compare.
+
+  Attributes:
+    name: written beside every number that it made.
+    search: how a click is found, such as `Local()` or `Wide()`; None for the robot user alone.
+    num_clicks: rounds of a trajectory.
+  """
+
+  name: str
+  search: Search | None = None
+  num_clicks: int = 10
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for settings out of range, TypeError for what is no search."""
+    if not self.name:
+      raise ValueError('name is empty; numbers go by it')
+    if not isinstance(self.num_clicks, numbers.Integral) or self.num_clicks < 1:
+      raise ValueError(f'num_clicks is {self.num_clicks}; expected a whole number of at least 1')
+    if self.search is None:
+      return
+    if not isinstance(self.search, Search):
+      raise TypeError(f'search is {self.search!r}; expected a Search such as Local() or Wide()')
+    self.search.check()
+
+
+_PRESETS = {
   # The robot user alone: the standard evaluation (arXiv 2102.06583).
-  'baseline': AttackConfig(name='baseline', search='none'),
+  'baseline': AttackConfig('baseline'),
   # The published attack (arXiv 2402.06132) as its released optimiser sets it.
-  'tetris': AttackConfig(name='tetris', search='local'),
+  'tetris': AttackConfig('tetris', Local()),
   # Ours: forward passes over the whole legal region, at the cost of "tetris", a quarter of it, and
   # four times as much. One click a turn, for several at once find less; how many clicks spread and
-  # how many follow seams was measured for each budget (BUILD.md).
-  'strong_v1': AttackConfig(name='strong_v1', search='global', budget=64),
-  'strong_v1_16': AttackConfig(name='strong_v1_16', search='global', budget=16, explore=1.0),
-  'strong_v1_256': AttackConfig(
-    name='strong_v1_256', search='global', budget=256, explore=0.24, follow=0.25
-  ),
+  # how many follow seams was measured for each budget (docs/measurements.md).
+  'strong_v1': AttackConfig('strong_v1', Wide(budget=64)),
+  'strong_v1_16': AttackConfig('strong_v1_16', Wide(budget=16, explore=1.0)),
+  'strong_v1_256': AttackConfig('strong_v1_256', Wide(budget=256, explore=0.24, follow=0.25)),
 }
+
+PRESETS: Mapping[str, AttackConfig] = MappingProxyType(_PRESETS)
+"""The named attacks, one's own that were registered among them."""
+
+
+def register(config: AttackConfig) -> None:
+  """Makes an attack of one's own known by its name.
+
+  Raises:
+    ValueError: the name means another attack.
+  """
+  if _PRESETS.setdefault(config.name, config) != config:
+    raise ValueError(f'{config.name!r} is the name of another attack; choose a new one')
 
 
 def get(name: str, **changes: Any) -> AttackConfig:
@@ -42,47 +86,54 @@ def get(name: str, **changes: Any) -> AttackConfig:
       f'{", ".join(foreign)} cannot be changed under the name {name!r}: numbers of one name must '
       'compare; make an AttackConfig of another name'
     )
-  config = dataclasses.replace(PRESETS[name], **changes)
-  if config.num_clicks < 1:
-    raise ValueError(f'num_clicks is {config.num_clicks}; at least 1 is needed')
-  return config
+  return dataclasses.replace(PRESETS[name], **changes)
+
+
+def describe(config: AttackConfig) -> dict[str, Any]:
+  """The attack as JSON-able settings: name, num_clicks, and search with its kind, or None."""
+  search: Any = config.search
+  settings = None
+  if search is not None:
+    settings = {'kind': type(search).__name__.lower(), **dataclasses.asdict(search)}
+  return {'name': config.name, 'num_clicks': config.num_clicks, 'search': settings}
+
+
+def _changed(config: AttackConfig, suffix: str, what: str, **changes: Any) -> AttackConfig:
+  """The attack with other settings of its search, under a name that says so."""
+  search: Any = config.search
+  known = {field.name for field in dataclasses.fields(search)} if search is not None else set()
+  if not set(changes) <= known:
+    raise ValueError(f'{config.name} {what}; choose a preset of a global search')
+  return dataclasses.replace(
+    config, name=f'{config.name}_{suffix}', search=dataclasses.replace(search, **changes)
+  )
 
 
 def at_depth(config: AttackConfig, depth: float) -> AttackConfig:
   """The same attack, clicking only deeper in the legal region, under a name that says so.
 
   Args:
-    config: of a global search.
+    config: of a search with a `depth`, as the global one.
     depth: share of the region's largest inner distance; 0 changes nothing.
 
   Raises:
-    ValueError: the search is not a global one, or the depth is not in [0, 1).
+    ValueError: the search has none, or the depth is not in [0, 1).
   """
   if not depth:
     return config
-  if config.search != 'global':
-    raise ValueError(f'{config.name} has no depth to keep to; choose a preset of a global search')
-  if not 0 < depth < 1:
-    raise ValueError(f'depth is {depth}; expected a share from 0 to below 1')
-  return dataclasses.replace(config, name=f'{config.name}_depth_{depth:g}', depth=depth)
+  return _changed(config, f'depth_{depth:g}', 'has no depth to keep to', depth=depth)
 
 
 def with_beams(config: AttackConfig, num_beams: int) -> AttackConfig:
   """The same attack, carrying several trajectories of MIN and of MAX, under a name that says so.
 
   Args:
-    config: of a global search.
+    config: of a search with `num_beams`, as the global one.
     num_beams: how many; 1 changes nothing.
 
   Raises:
-    ValueError: the search is not a global one, or there is less than one beam.
+    ValueError: the search carries none, or there is less than one beam.
   """
   if num_beams == 1:
     return config
-  if config.search != 'global':
-    raise ValueError(f'{config.name} carries no beams; choose a preset of a global search')
-  if num_beams < 1:
-    raise ValueError(f'num_beams is {num_beams}; expected at least 1')
-  return dataclasses.replace(
-    config, name=f'{config.name}_beams_{num_beams}', num_beams=num_beams
-  )
+  return _changed(config, f'beams_{num_beams}', 'carries no beams', num_beams=num_beams)

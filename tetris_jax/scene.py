@@ -12,9 +12,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax.geometry.overlap import boundary_band, inside_image, iou
-from tetris_jax.types import Array, Batch, Segmenter
+from tetris_jax.types import LARGEST_SIDE, Array, Batch, Segmenter
 
 __all__ = [
+  'AT_ONCE',
   'Scene',
   'Score',
   'Target',
@@ -25,7 +26,12 @@ __all__ = [
   'in_parts',
   'look',
   'repeat_target',
+  'rows_at_once',
 ]
+
+
+AT_ONCE = 64
+"""Rows that go through the decoder together on accelerators where there are many."""
 
 
 class Scene(NamedTuple):
@@ -73,8 +79,36 @@ def full_precision() -> contextlib.AbstractContextManager[Any]:
   return jax.default_matmul_precision('highest')
 
 
+def rows_at_once(given: int | None, elsewhere: int | None = None) -> int | None:
+  """How many rows go through the decoder together.
+
+  Args:
+    given: what the caller wants; None for one on a CPU, which is fastest with a single row that
+      stays in its caches, and `elsewhere` on accelerators.
+    elsewhere: how many; None for all.
+
+  Raises:
+    ValueError: less than one row.
+  """
+  if given is None:
+    return 1 if jax.default_backend() == 'cpu' else elsewhere
+  if given < 1:
+    raise ValueError(f'at_once is {given}; at least 1 row is evaluated at a time')
+  return given
+
+
 def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scene:
-  """Encodes the images, once, and prepares what the metrics need."""
+  """Encodes the images, once, and prepares what the metrics need.
+
+  Raises:
+    ValueError: a canvas with a side above `LARGEST_SIDE`.
+  """
+  height, width = batch.mask.shape[1:]
+  if max(height, width) > LARGEST_SIDE:
+    raise ValueError(
+      f'a canvas of {height} x {width} pixels; sides up to {LARGEST_SIDE} are exact, so larger '
+      'images have to be shrunk'
+    )
   size = jnp.asarray(batch.size)
   mask = jnp.asarray(batch.mask)
   inside = inside_image(size, mask.shape)

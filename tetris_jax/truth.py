@@ -11,17 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tetris_jax import trajectory
-from tetris_jax.geometry.region import legal_region
-from tetris_jax.geometry.robot import next_click
+from tetris_jax import rounds
 from tetris_jax.scene import (
+  AT_ONCE,
   boundary_score,
-  each_row,
   full_precision,
   hard_score,
-  look,
   repeat_target,
+  rows_at_once,
 )
+from tetris_jax.search.base import Asked, Rows, decode_at
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
 __all__ = ['LEAST_RANGE', 'Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
@@ -78,6 +77,7 @@ def grid(
   batch: Batch,
   stride: Array,
   count: int,
+  *,
   earlier: Clicks | None = None,
   at_once: int | None = None,
   with_boundary: bool = True,
@@ -114,9 +114,8 @@ def grid(
     order = jnp.argsort(~other, stable=True)
     return found[order], other[order], jnp.sum(taken, dtype=jnp.int32)
 
-  strides = jnp.asarray(stride)
-  with full_precision():
-    return _evaluate(segmenter, batch, choose, strides, count, earlier, at_once, with_boundary)
+  places = _Places(choose, jnp.asarray(stride), count)
+  return _evaluate(segmenter, batch, places, earlier, at_once, with_boundary)
 
 
 def at(
@@ -124,6 +123,7 @@ def at(
   batch: Batch,
   yx: Array,
   exists: Array,
+  *,
   earlier: Clicks | None = None,
   at_once: int | None = None,
   with_boundary: bool = True,
@@ -152,94 +152,98 @@ def at(
     del robot, legal
     return *mine, jnp.sum(mine[1], dtype=jnp.int32)
 
-  count = given[1].shape[1] + 1
-  with full_precision():
-    return _evaluate(segmenter, batch, choose, given, count, earlier, at_once, with_boundary)
+  places = _Places(choose, given, given[1].shape[1] + 1)
+  return _evaluate(segmenter, batch, places, earlier, at_once, with_boundary)
+
+
+class _Places(NamedTuple):
+  """Where the next click is evaluated.
+
+  Attributes:
+    choose: (robot user's click (2,), legal region (height, width), an instance's part of `given`)
+      -> yx (room - 1, 2), exists (room - 1,), those that exist first, and `Grid.wanted`.
+    given: tree of arrays with a leading dimension (batch,).
+    room: for positions of an instance, the robot user's among them; static.
+  """
+
+  choose: Callable[..., tuple[jax.Array, ...]]
+  given: Any
+  room: int
 
 
 def _evaluate(
   segmenter: Segmenter,
   batch: Batch,
-  choose: Callable[..., tuple[jax.Array, ...]],
-  given: Any,
-  count: int,
+  places: _Places,
   earlier: Clicks | None,
   at_once: int | None,
   with_boundary: bool,
 ) -> Grid:
-  """`Grid` of one round; `choose` says where, one instance at a time.
+  """`Grid` of one round, an instance after the other; arguments as for `grid`."""
+  if places.room < 1:
+    raise ValueError(f'count is {places.room}; at least 1')
+  at_once = rows_at_once(at_once, AT_ONCE)
+  assert at_once is not None
+  with full_precision():
+    stage = rounds.set_stage(segmenter, batch, at_once)
+    made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
+    walk, slot = rounds.begin(stage, 1, made + 1), jnp.int32(made)
+    if earlier is not None:
+      lane = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
+      walk, _ = rounds.play(stage, walk, made, rounds.given(lane))
+    turn = rounds.open_round(stage, walk, slot, rounds.robot_user)
+    legal = rounds.legal_regions(stage, walk, turn.label)
+    asked = Asked(segmenter, slot, at_once, lambda f: f)
+    alone = jax.tree.map(lambda x: x[:, 0], (turn.context, turn.clicks, legal))
+    rows = (*alone, repeat_target(stage.scene, 1), places.given)
 
-  Args:
-    segmenter: the model.
-    batch: padded instances.
-    choose: (robot user's click (2,), legal region (height, width), an instance's part of `given`)
-      -> yx (count - 1, 2), exists (count - 1,), those that exist first, and `Grid.wanted`.
-    given: tree of arrays with a leading dimension (batch,).
-    count: positions of an instance, the robot user's among them.
-    earlier: as for `grid`.
-    at_once: as for `grid`.
-    with_boundary: as for `grid`.
-  """
-  if at_once is None:
-    at_once = 1 if jax.default_backend() == 'cpu' else 64
-  if count < 1 or at_once < 1:
-    raise ValueError(f'count is {count} and at_once {at_once}; both are at least 1')
-  scene = look(segmenter, batch, at_once)
-  made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
-  walk = trajectory.begin(segmenter, scene, 1, made + 1)
-  if earlier is not None:
-    lanes = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
-    walk, _ = trajectory.advance(segmenter, scene, walk, lanes, at_once)
-  propose = each_row(next_click, None, 0, None, 0, None)
-  robot, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
-  legal = each_row(legal_region, None, 0, None, 0)(scene.mask, walk.half, scene.valid, label)
-  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(scene.mask.shape[0], 1))
-  context = prepare(segmenter.params, scene.features, walk.state)
-  clicks = trajectory.put(walk.clicks, jnp.int32(made), robot, label)
-  threshold = segmenter.info.threshold
+    def one(row: tuple[Any, ...]) -> tuple[Any, ...]:
+      context, clicks, legal, target, mine = row
+      seen = Rows(context, clicks, legal, jnp.ones(2, jnp.float32), target)
+      return _one(asked, seen, places, mine, with_boundary)
+
+    yx, exists, (iou, biou, predicted), wanted = lax.map(one, rows)
+  return Grid(yx, exists, turn.label[:, 0], iou, biou, predicted, wanted)
+
+
+def _one(
+  asked: Asked, row: Rows, places: _Places, mine: Any, with_boundary: bool
+) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...], jax.Array]:
+  """Positions, which exist, their three scores, and `Grid.wanted` of one instance."""
+  count, at_once = places.room, asked.at_once
+  assert at_once is not None
   chunks = -(-count // at_once)
+  robot = row.clicks.yx[asked.slot]
+  found, other, wanted = places.choose(robot, row.legal, mine)
+  exists = jnp.append(True, other)
+  yx = jnp.concatenate([robot[None], found])
+  yx = jnp.where(exists[:, None], yx, robot[None])
+  padded = jnp.concatenate([yx, jnp.broadcast_to(robot, (chunks * at_once - count, 2))])
 
-  def one(row):
-    context, clicks, legal, mine, target = row
-    robot = clicks.yx[made]
-    found, other, wanted = choose(robot, legal, mine)
-    exists = jnp.append(True, other)
-    yx = jnp.concatenate([robot[None], found])
-    yx = jnp.where(exists[:, None], yx, robot[None])
-    padded = jnp.concatenate([yx, jnp.broadcast_to(robot, (chunks * at_once - count, 2))])
+  def score(at: jax.Array) -> tuple[jax.Array, ...]:
+    logits, state = decode_at(asked, row, at)
+    found = hard_score(logits, asked.segmenter.info.threshold, row.target)
+    predicted = jnp.asarray(asked.segmenter.predicted_iou(state))
+    if not with_boundary:
+      return found.iou, jnp.float32(jnp.nan), predicted
+    boundary = boundary_score(found.mask, row.target)
+    return found.iou, jnp.where(found.finite, boundary, jnp.nan), predicted
 
-    def score(at):
-      moved = clicks._replace(yx=clicks.yx.at[made].set(at))
-      logits, state = segmenter.decode(segmenter.params, context, moved)
-      found = hard_score(logits, threshold, target)
-      predicted = jnp.asarray(segmenter.predicted_iou(state))
-      if not with_boundary:
-        return found.iou, jnp.float32(jnp.nan), predicted
-      boundary = boundary_score(found.mask, target)
-      return found.iou, jnp.where(found.finite, boundary, jnp.nan), predicted
+  def evaluate(number: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
+    found = jax.vmap(score)(some) if at_once > 1 else jax.tree.map(
+      lambda x: x[None], score(some[0])
+    )
+    return jax.tree.map(
+      lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, number * at_once, 0),
+      scores,
+      found,
+    )
 
-    def evaluate(number, scores):
-      some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
-      found = jax.vmap(score)(some) if at_once > 1 else jax.tree.map(
-        lambda x: x[None], score(some[0])
-      )
-      return jax.tree.map(
-        lambda all_, new: lax.dynamic_update_slice_in_dim(all_, new, number * at_once, 0),
-        scores,
-        found,
-      )
-
-    needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
-    start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
-    found = lax.fori_loop(0, needed, evaluate, (start, start, start))
-    scores = tuple(jnp.where(exists, x[:count], jnp.nan) for x in found)
-    return yx, exists, scores, wanted
-
-  alone = jax.tree.map(lambda x: x[:, 0], (context, clicks, legal))
-  rows = (*alone, given, repeat_target(scene, 1))
-  yx, exists, scores, wanted = lax.map(one, rows)
-  iou, biou, predicted = scores
-  return Grid(yx, exists, label[:, 0], iou, biou, predicted, wanted)
+  needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
+  start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
+  scores = lax.fori_loop(0, needed, evaluate, (start, start, start))
+  return yx, exists, tuple(jnp.where(exists, x[:count], jnp.nan) for x in scores), wanted
 
 
 def share_of_range(low: Array, high: Array, iou: Array, least: float = LEAST_RANGE) -> np.ndarray:

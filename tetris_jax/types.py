@@ -1,10 +1,12 @@
-"""The boundary: clicks, segmenters, batches, attack settings and what an attack returns."""
+"""The boundary: clicks, segmenters, batches and what an attack returns."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -13,6 +15,13 @@ Array = jax.Array | np.ndarray
 Params = Mapping[str, Array]
 
 POSITIVE, NEGATIVE, EMPTY = 1, 0, -1
+
+MODES = ('base', 'min', 'max')
+
+STEP_DIAGONALS = ('image', 'frame')
+
+# Counts and squared distances of larger canvases would leave what is exact in 32 bits.
+LARGEST_SIDE = 4096
 
 
 class Clicks(NamedTuple):
@@ -63,20 +72,99 @@ class Frame(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ModelInfo:
-  """What the kernel and the reports need to know of a model.
+  """What the kernel and the reports need to know of a model; hashable.
 
   Attributes:
     name: as the field writes it, such as "mobile_sam".
-    threshold: the probability above which a pixel belongs to the predicted mask.
+    threshold: the probability above which a pixel belongs to the predicted mask, in (0, 1).
     step_diagonal: whose diagonal sets the published attack's step: "image" (SAM family) or
       "frame" (models that read rendered click maps).
-    sha256: of the source files that the parameters came from, by file name.
+    sha256: of the source files that the parameters came from, by file name; cannot be changed.
   """
 
   name: str
   threshold: float = 0.5
   step_diagonal: str = 'image'
   sha256: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for what cannot be."""
+    if not self.name:
+      raise ValueError('name is empty')
+    if not 0 < self.threshold < 1:
+      raise ValueError(f'threshold is {self.threshold}; expected a probability between 0 and 1')
+    if self.step_diagonal not in STEP_DIAGONALS:
+      known = ', '.join(map(repr, STEP_DIAGONALS))
+      raise ValueError(f'step_diagonal is {self.step_diagonal!r}; known: {known}')
+    object.__setattr__(self, 'sha256', MappingProxyType(dict(self.sha256)))
+
+  def __hash__(self) -> int:
+    known = tuple(sorted(self.sha256.items()))
+    return hash((self.name, self.threshold, self.step_diagonal, known))
+
+  def __reduce__(self) -> tuple[Any, ...]:
+    # A read-only view of a dict does not pickle.
+    return ModelInfo, (self.name, self.threshold, self.step_diagonal, dict(self.sha256))
+
+
+class Encode(Protocol):
+  """All of a model that no click touches; once per image."""
+
+  def __call__(self, params: Params, image: jax.Array, size: jax.Array, /) -> Any:
+    """Features of an image.
+
+    Args:
+      params: flat dict of arrays.
+      image: (height, width, 3) float32 in [0, 1], 0 in the padding.
+      size: (2,) int32, the true (height, width) inside of the canvas.
+    """
+
+
+class Init(Protocol):
+  """What a model remembers before the first click."""
+
+  def __call__(self, params: Params, features: Any, /) -> Any:
+    """The state; its shapes and dtypes are those that `Decode` returns."""
+
+
+class Prepare(Protocol):
+  """All of a round that its click does not touch; once per round."""
+
+  def __call__(self, params: Params, features: Any, state: Any, /) -> Any:
+    """The context of the round."""
+
+
+class Decode(Protocol):
+  """A mask from clicks; at every evaluation."""
+
+  def __call__(self, params: Params, context: Any, clicks: Clicks, /) -> tuple[Array, Any]:
+    """Logits and the new state.
+
+    Args:
+      params: flat dict of arrays.
+      context: of the round.
+      clicks: yx (num_slots, 2), in which it is differentiable, and label (num_slots,); an empty
+        slot changes nothing.
+
+    Returns:
+      (height, width) float32 logits in image pixels, anything finite in the padding; and the state.
+    """
+
+
+class FrameOf(Protocol):
+  """The rectangle in which a search moves the newest click."""
+
+  def __call__(
+    self, params: Params, context: Any, clicks: Clicks, size: Array, /
+  ) -> Frame:
+    """The frame, with fields of shape (2,); size (2,) int32 is the image's."""
+
+
+class PredictedIou(Protocol):
+  """What a model itself expects of its mask."""
+
+  def __call__(self, state: Any, /) -> Array:
+    """() float32 in [0, 1], or NaN; of a state that `Decode` returned."""
 
 
 def _whole_image(params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
@@ -95,8 +183,16 @@ def _pair(params: Params, features: Any, state: Any) -> tuple[Any, Any]:
   return features, state
 
 
-class Segmenter(NamedTuple):
+@functools.partial(
+  jax.tree_util.register_dataclass,
+  data_fields=('params',),
+  meta_fields=('encode', 'init', 'decode', 'info', 'prepare', 'frame', 'predicted_iou'),
+)
+@dataclasses.dataclass(frozen=True)
+class Segmenter:
   """A click model as pure functions of ONE instance; the kernel maps them over batches.
+
+  It may be an argument of a jitted function: its parameters are leaves, the rest is static.
 
   Attributes:
     encode: (params, image (H, W, 3), size (2,)) -> features. No click in it; once per image.
@@ -113,65 +209,18 @@ class Segmenter(NamedTuple):
       expects of its mask. Default: NaN, it expects nothing.
   """
 
-  encode: Callable[..., Any]
-  init: Callable[..., Any]
-  decode: Callable[..., tuple[Array, Any]]
+  encode: Encode
+  init: Init
+  decode: Decode
   params: Params
   info: ModelInfo
-  prepare: Callable[..., Any] = _pair
-  frame: Callable[..., Frame] = _whole_image
-  predicted_iou: Callable[[Any], Array] = _unpredicted
+  prepare: Prepare = _pair
+  frame: FrameOf = _whole_image
+  predicted_iou: PredictedIou = _unpredicted
 
-
-@dataclasses.dataclass(frozen=True)
-class AttackConfig:
-  """A named attack; `tetris_jax.presets` holds the ones whose numbers compare.
-
-  Attributes:
-    name: the preset's name, written beside every number that it made.
-    search: "none" (the robot user alone), "local" (Adam from the robot user's click) or "global"
-      (forward passes over the whole legal region).
-    num_clicks: rounds of a trajectory.
-    num_steps: evaluations of one local search; one fewer moves.
-    step_scale: multiplies the published step of 5 network pixels per 400x400 diagonal.
-    dice_weight: weight of the Dice loss beside the location loss.
-    location_slack: a step whose location loss exceeds this multiple of the best one's is refused.
-    radius: of the clicked disk, in network pixels.
-    budget: global search with one beam: decoder evaluations of one round, all that are kept
-      included. The first round's search serves MIN and MAX together, a later round's is halved
-      between them. With more beams each makes a search of that size, and what is kept of each
-      comes on top.
-    per_turn: clicks that a global search evaluates before it chooses the next.
-    pool_size: legal pixels among which a global search chooses.
-    colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
-      1 is the root of the legal region's area.
-    mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
-    explore: the share of a global search, its first clicks, that goes to the candidate farthest
-      from all tried ones.
-    follow: of the rest, the share that closes in on seams between two answers.
-    num_beams: trajectories of MIN, and of MAX, that a global search carries through the rounds. The
-      first is that of a search with one beam, so that more of them find no less.
-    depth: a global search clicks only deeper than this share of the largest inner distance of the
-      legal region; the robot user's click is always a candidate.
-  """
-
-  name: str
-  search: str = 'local'
-  num_clicks: int = 10
-  num_steps: int = 11
-  step_scale: float = 1.0
-  dice_weight: float = 1e-3
-  location_slack: float = 1.05
-  radius: float = 5.0
-  budget: int = 64
-  per_turn: int = 1
-  pool_size: int = 2048
-  colour_weight: float = 1.0
-  mask_weight: float = 1.0
-  explore: float = 0.6
-  follow: float = 1.0
-  num_beams: int = 1
-  depth: float = 0.0
+  def with_params(self, params: Params) -> Segmenter:
+    """The same model with other parameters, such as those that a jitted function was given."""
+    return dataclasses.replace(self, params=params)
 
 
 class Outlook(NamedTuple):
@@ -181,13 +230,13 @@ class Outlook(NamedTuple):
     yx: (batch, count, 2) float32 image pixels: the clicks that the search made, the robot user's
       first, and then candidates.
     evaluated: (batch, count) bool, those clicks.
-    even: (batch, count) bool, candidates that are spread evenly over the region; none with
-      `AttackConfig.depth`, for then they leave out a part of it.
+    even: (batch, count) bool, candidates that are spread evenly over the region; none where the
+      search keeps to a depth, for then they leave out a part of it.
     iou: (batch, count) float32: of the clicks the IoU found, of a candidate that of the click whose
       answer it most likely shares; NaN where the answer was not finite.
     depth: (batch, count) float32 in [0, 1], distance to outside of the legal region as a share of
       the largest.
-    searched: (batch,) float32, the depth to which the search kept, `AttackConfig.depth`.
+    searched: (batch,) float32, the depth to which the search kept.
   """
 
   yx: Array
@@ -196,6 +245,22 @@ class Outlook(NamedTuple):
   iou: Array
   depth: Array
   searched: Array
+
+
+class Byproducts(NamedTuple):
+  """What a search of the first click says beyond the clicks; None where it does not say it.
+
+  Attributes:
+    tried: (batch, evaluations) float32, IoUs of the clicks of the first round's search that were
+      spread over the region, in order.
+    outlook: `Outlook` on the whole legal region.
+    gradient: (batch, 2) float32, norms of the loss's gradients at the robot user's click, of MIN
+      and MAX, per pixel of the network's frame.
+  """
+
+  tried: Array | None = None
+  outlook: Outlook | None = None
+  gradient: Array | None = None
 
 
 class Trajectories(NamedTuple):
@@ -210,11 +275,7 @@ class Trajectories(NamedTuple):
     mask: (batch, modes, num_clicks, height, width) bool, the predicted masks, or None.
     forward: (batch,) int32, decoder evaluations spent on the instance.
     backward: (batch,) int32, gradients among them.
-    tried: (batch, evaluations) float32, IoUs of the first clicks of the first round's global
-      search, in order, which were spread over the region; None for other searches.
-    outlook: `Outlook` of the first click; None for other searches.
-    gradient: (batch, 2) float32, norms of the loss's gradients at the robot user's first click, of
-      MIN and MAX, per pixel of the network's frame; None for searches that take none.
+    byproducts: what the search says of the first click besides.
   """
 
   clicks: Clicks
@@ -223,9 +284,4 @@ class Trajectories(NamedTuple):
   mask: Array | None
   forward: Array
   backward: Array
-  tried: Array | None = None
-  outlook: Outlook | None = None
-  gradient: Array | None = None
-
-
-MODES = ('base', 'min', 'max')
+  byproducts: Byproducts = Byproducts()

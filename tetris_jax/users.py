@@ -13,16 +13,16 @@ import itertools
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax import trajectory
+from tetris_jax import rounds
 from tetris_jax.geometry.distance import error_distance
-from tetris_jax.geometry.robot import clicked_pixels, error_regions, next_click
-from tetris_jax.scene import each_row, full_precision, in_parts, look
+from tetris_jax.geometry.robot import clicked_pixels, error_regions
+from tetris_jax.scene import AT_ONCE, each_row, full_precision, in_parts, rows_at_once
 from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
   'draw',
   'groups',
   'mass_slice',
+  'sampled',
   'walk',
 ]
 
@@ -176,12 +177,26 @@ def draw(weight: Array, uniform: Array) -> jax.Array:
   return jnp.where(jnp.any(weight > 0), found, 0.0)
 
 
-def _propose(robot, label, positive, negative, clicked, size, rule, uniform):
+class _Place(NamedTuple):
+  """What a trajectory's next click is drawn from, (rows...) each."""
+
+  robot: jax.Array
+  label: jax.Array
+  positive: jax.Array
+  negative: jax.Array
+  clicked: Clicks
+  size: jax.Array
+  rule: _Rule
+  uniform: jax.Array
+
+
+def _drawn(place: _Place) -> jax.Array:
   """The next click of one trajectory (2,)."""
-  signed = error_distance(positive, negative)
-  region = jnp.where(label == POSITIVE, positive, negative)
+  robot, rule, size = place.robot, place.rule, place.size
+  signed = error_distance(place.positive, place.negative)
+  region = jnp.where(place.label == POSITIVE, place.positive, place.negative)
   height, width = region.shape
-  pixel = clicked_pixels(clicked, size)
+  pixel = clicked_pixels(place.clicked, size)
   row = jnp.where(pixel[:, 0] < 0, height, pixel[:, 0])
   free = region.at[row, pixel[:, 1]].set(False, mode='drop')
   y = lax.broadcasted_iota(jnp.float32, (height, width), 0) - robot[0]
@@ -191,44 +206,18 @@ def _propose(robot, label, positive, negative, clicked, size, rule, uniform):
   weight = jnp.where(rule.by_distance, jnp.sqrt(jnp.abs(signed)), near)
   weight = mass_slice(jnp.where(free, weight, 0.0), rule.low, rule.high)
   sampled = ~rule.robot & jnp.any(weight > 0)
-  return jnp.where(sampled, draw(weight, uniform), robot)
+  return jnp.where(sampled, draw(weight, place.uniform), robot)
 
 
-def walk(
-  segmenter: Segmenter,
-  batch: Batch,
-  users: Sequence[User],
-  num_clicks: int,
-  key: jax.Array,
-  at_once: int | None = None,
-) -> Walked:
-  """Rounds of clicks of several users, every one on the mask of its own trajectory.
-
-  Pure and traceable, as `tetris_jax.attack`. Every image is encoded once for all users. Where no
-  pixel is left to sample the robot user's click is made, as in RClicks.
-
-  Args:
-    segmenter: the model.
-    batch: padded instances.
-    users: of the trajectories, in order.
-    num_clicks: rounds.
-    key: folded with each instance's id, the user's fields and the round, so that a draw depends
-      neither on the batch nor on the other users.
-    at_once: trajectories that go through the decoder together, at most. Default: 1 on a CPU, 64
-      elsewhere.
-
-  Raises:
-    ValueError: no user, no click, a slice outside of [0, 1], or an unknown prior.
-  """
-  if not users or num_clicks < 1:
-    raise ValueError(f'{len(users)} users and {num_clicks} clicks; both are at least 1')
+def _rule(users: Sequence[User]) -> _Rule:
+  """Raises ValueError: no user, a slice outside of [0, 1], or an unknown prior."""
+  if not users:
+    raise ValueError('no user; at least 1 is needed')
   for user in users:
     if not 0 <= user.low < user.high <= 1:
       raise ValueError(f'{user}: expected 0 <= low < high <= 1')
-  if at_once is None:
-    at_once = 1 if jax.default_backend() == 'cpu' else 64
   column = lambda values, kind: jnp.array(list(values), kind)
-  rule = _Rule(
+  return _Rule(
     column((user.prior == 'robot' for user in users), bool),
     column((user.prior == 'distance' for user in users), bool),
     column((_sigma(user.prior) for user in users), jnp.float32),
@@ -236,45 +225,81 @@ def walk(
     column((user.high for user in users), jnp.float32),
     column((zlib.crc32(repr(tuple(user)).encode()) for user in users), jnp.uint32),
   )
-  with full_precision():
-    return _walk(segmenter, batch, rule, len(users), num_clicks, key, at_once)
 
 
-def _walk(
+def sampled(users: Sequence[User], key: jax.Array) -> rounds.Proposer:
+  """Proposes clicks of users for the round engine, a lane each.
+
+  The robot user gives the sign, the user's prior times the error region the place; where no pixel
+  is left to sample the robot user's click is made, as in RClicks.
+
+  Args:
+    users: of the lanes, in order.
+    key: folded with each instance's id, the user's fields and the round, so that a draw depends
+      neither on the batch nor on the other users.
+
+  Raises:
+    ValueError: no user, a slice outside of [0, 1], or an unknown prior.
+  """
+  rule = _rule(users)
+
+  def propose(
+    stage: rounds.Stage, walk: rounds.Walk, slot: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    scene, rows = stage.scene, (stage.scene.mask.shape[0], len(users))
+    robot, label = rounds.robot_user(stage, walk, slot)
+    errors = each_row(error_regions, None, 0, None)
+    wrong, excess = errors(scene.mask, walk.mask, scene.valid)
+    size = jnp.broadcast_to(scene.size[:, None], (*rows, *scene.size.shape[1:]))
+    every = jax.tree.map(lambda x: jnp.broadcast_to(x, rows), rule)
+
+    def uniform(instance: jax.Array, user: jax.Array) -> jax.Array:
+      own = jax.random.fold_in(jax.random.fold_in(key, instance), user)
+      return jax.random.uniform(jax.random.fold_in(own, slot), (2,))
+
+    uniforms = each_row(uniform, None, 0)(stage.id, every.name)
+    places = _Place(robot, label, wrong, excess, walk.clicks, size, every, uniforms)
+    yx = in_parts(
+      lambda each, place: each(_drawn)(place), stage.at_once, rounds.flat(places)
+    )
+    return yx.reshape(*rows, 2), label
+
+  return propose
+
+
+def walk(
+  key: jax.Array,
   segmenter: Segmenter,
   batch: Batch,
-  rule: _Rule,
-  users: int,
+  users: Sequence[User],
   num_clicks: int,
-  key: jax.Array,
-  at_once: int,
+  *,
+  at_once: int | None = None,
 ) -> Walked:
-  scene = look(segmenter, batch, at_once)
-  rows = (scene.mask.shape[0], users)
-  prepare = each_row(segmenter.prepare, ..., None, 0, rows=rows)
+  """Rounds of clicks of several users, every one on the mask of its own trajectory.
 
-  def uniforms(slot: jax.Array) -> jax.Array:
-    def one(instance, user):
-      own = jax.random.fold_in(jax.random.fold_in(key, instance), user)
-      own = jax.random.fold_in(own, slot)
-      return jax.random.uniform(own, (2,))
+  Pure and traceable, as `tetris_jax.attack`. Every image is encoded once for all users.
 
-    return each_row(one, None, 0)(jnp.asarray(batch.id), jnp.broadcast_to(rule.name, rows))
+  Args:
+    key: of all draws, see `sampled`.
+    segmenter: the model.
+    batch: padded instances.
+    users: of the trajectories, in order.
+    num_clicks: rounds.
+    at_once: trajectories that go through the decoder together, at most. Default: 1 on a CPU, 64
+      elsewhere.
 
-  def one_round(walk: trajectory.Walk, slot: jax.Array) -> tuple[trajectory.Walk, Any]:
-    propose = each_row(next_click, None, 0, None, 0, None)
-    robot, label = propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
-    regions = each_row(error_regions, None, 0, None)(scene.mask, walk.mask, scene.valid)
-    repeated = lambda x: jnp.broadcast_to(x[:, None], (*rows, *x.shape[1:]))
-    every = jax.tree.map(lambda x: jnp.broadcast_to(x, rows), rule)
-    parts = (robot, label, *regions, walk.clicks, repeated(scene.size), every, uniforms(slot))
-    yx = in_parts(lambda each, *args: each(_propose)(*args), at_once, *trajectory.flat(parts))
-    clicks = trajectory.put(walk.clicks, slot, yx.reshape(*rows, 2), label)
-    context = prepare(segmenter.params, scene.features, walk.state)
-    found, after = trajectory.commit(segmenter, scene, context, clicks, slot, at_once)
-    return after, (found.iou, found.biou)
-
-  start = trajectory.begin(segmenter, scene, users, num_clicks)
-  last, scores = lax.scan(one_round, start, jnp.arange(num_clicks, dtype=jnp.int32))
-  iou, biou = (jnp.moveaxis(x, 0, 2) for x in scores)
+  Raises:
+    ValueError: no user, no click, a slice outside of [0, 1], or an unknown prior.
+  """
+  if num_clicks < 1:
+    raise ValueError(f'num_clicks is {num_clicks}; at least 1')
+  propose = sampled(users, key)
+  with full_precision():
+    stage = rounds.set_stage(segmenter, batch, rows_at_once(at_once, AT_ONCE))
+    start = rounds.begin(stage, len(users), num_clicks)
+    # Masks of all users and rounds are not kept: they would take most of the memory.
+    scores = lambda found: (found.iou, found.biou)
+    last, found = rounds.play(stage, start, num_clicks, propose, scores)
+  iou, biou = (jnp.moveaxis(x, 0, 2) for x in found)
   return Walked(last.clicks, iou, biou)

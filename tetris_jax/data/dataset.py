@@ -6,8 +6,8 @@ import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 
-from tetris_jax.attack import LARGEST_SIDE
 from tetris_jax.data.sample import Rejected, Sample
+from tetris_jax.types import LARGEST_SIDE
 
 __all__ = ['DataError', 'Dataset', 'Entry']
 

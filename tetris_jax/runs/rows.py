@@ -83,8 +83,9 @@ def _first_click(
   trajectories: types.Trajectories, i: int, size: tuple[int, int]
 ) -> dict[str, Any]:
   """What a global search says of instance `i` beyond its trajectories."""
-  assert trajectories.outlook is not None
-  fields = (np.asarray(leaf)[i] for leaf in trajectories.outlook)
+  outlook = trajectories.byproducts.outlook
+  assert outlook is not None
+  fields = (np.asarray(leaf)[i] for leaf in outlook)
   yx, evaluated, even, iou, depth, searched = fields
   hidden = checks.hidden(trajectories, i)
   diagonal = float(np.hypot(*size))
@@ -143,6 +144,6 @@ def trajectory_rows(
         'warnings': checks.warnings(trajectories, i),
       }
     )
-    if trajectories.outlook is not None:
+    if trajectories.byproducts.outlook is not None:
       rows[-1] |= _first_click(trajectories, i, size)
   return rows

@@ -44,16 +44,17 @@ def warnings(found: Trajectories, row: int) -> list[str]:
         f'the range after click 1 is one point, IoU {base:.4f}: the model does not react to where '
         'the click is, or the search did not move it'
       )
-  if found.outlook is not None:
-    answers = np.asarray(found.outlook.iou)[row][np.asarray(found.outlook.evaluated)[row]]
+  outlook, gradient = found.byproducts.outlook, found.byproducts.gradient
+  if outlook is not None:
+    answers = np.asarray(outlook.iou)[row][np.asarray(outlook.evaluated)[row]]
     silent = int(np.sum(~np.isfinite(answers)))
     if silent:
       said.append(
         f'the model answered with NaN or infinity to {silent} of the {len(answers)} first clicks '
         'that were tried'
       )
-  if found.gradient is not None:
-    norm = np.asarray(found.gradient)[row]
+  if gradient is not None:
+    norm = np.asarray(gradient)[row]
     if not np.isfinite(norm).all():
       said.append("the gradient at the robot user's first click is not finite")
     elif not norm.any():
@@ -109,13 +110,14 @@ def hidden(found: Trajectories, row: int) -> float:
     In [0, 1]; 0 where every legal pixel was tried, NaN where nothing is known and for other
     searches.
   """
-  if found.outlook is None or found.tried is None:
+  outlook, tried = found.byproducts.outlook, found.byproducts.tried
+  if outlook is None or tried is None:
     return float('nan')
-  made = np.asarray(found.outlook.evaluated)[row]
-  yx, iou = np.asarray(found.outlook.yx)[row][made], np.asarray(found.outlook.iou)[row][made]
+  made = np.asarray(outlook.evaluated)[row]
+  yx, iou = np.asarray(outlook.yx)[row][made], np.asarray(outlook.iou)[row][made]
   # A search comes back to the robot user's click when nothing else is left to try.
   if np.any(np.all(yx[1:] == yx[0], axis=-1)):
     return 0.0
   finite = iou[np.isfinite(iou)]
   wide = np.asarray(np.ptp(finite) if finite.size else 0.0)
-  return float(hidden_range(np.asarray(found.tried)[row], wide))
+  return float(hidden_range(np.asarray(tried)[row], wide))

@@ -1,270 +1,162 @@
-"""The global search of a click: far from all that was tried, then along the seams between answers.
+"""The global search of a click: forward passes over the whole legal region, no gradient.
 
-Forward evaluations only. An answer flips where the click passes from one part of the object to
-another, and parts are told apart by place, by colour, and by which of the masks found so far hold
-them. So the distance between two candidates is that of place and colour plus the share of found
-masks that hold one and not the other, and it is measured anew after every answer. At first the
-next click is the candidate farthest from all tried ones.
-
-The extremes often lie on the seam itself, in a strip a few pixels wide where one answer turns into
-the other. So later clicks bisect the way between two neighbours whose masks differ, again and again
-until they touch (`tetris_jax.search.seams`).
+Where it clicks is told in `tetris_jax.search.spread`; the candidates are those of
+`tetris_jax.search.candidates`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+import dataclasses
+import numbers
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-from tetris_jax.search import seams
-from tetris_jax.search.candidates import Candidates
-from tetris_jax.types import Array, AttackConfig
+from tetris_jax.geometry.region import inner_depth
+from tetris_jax.scene import Scene, in_parts
+from tetris_jax.search.base import Asked, Cost, Found, Rows, Search, score_at
+from tetris_jax.search.candidates import Candidates, choose, smooth_colour
+from tetris_jax.search.spread import (
+  Evaluated,
+  Tried,
+  explored,
+  extremes,
+  nearest,
+  wide_search,
+)
+from tetris_jax.types import MODES, Byproducts, Outlook
 
-__all__ = ['Evaluated', 'Extremes', 'Tried', 'explored', 'extremes', 'nearest', 'wide_search']
+__all__ = ['Wide']
 
-# Clicks with the same mask count as two from this share of the root of the legal region's area on.
-_ELSEWHERE = 0.1
-
-
-class Evaluated(NamedTuple):
-  """What the decoder says of some clicks.
-
-  Attributes:
-    iou: (num_clicks,) float32, NaN where the logits are not finite.
-    mask: (num_clicks, num_pixels) bool, the hard masks at the pixels asked for.
-  """
-
-  iou: jax.Array
-  mask: jax.Array
-
-
-class Tried(NamedTuple):
-  """The clicks of a search, in order.
+@dataclasses.dataclass(frozen=True)
+class Wide(Search):
+  """The global search: forward passes over the whole legal region.
 
   Attributes:
-    yx: (num_tried, 2) float32, whole image pixels; seams are followed between the candidates.
-    picked: (num_tried,) int32, the candidate at that place, or the nearest one.
-    iou: (num_tried,) float32.
-    side: (num_tried, num_candidates) float32, 1 where a candidate lies in the mask, else -1.
+    budget: with one beam: decoder evaluations of one round, all that are kept included. The first
+      round's search serves MIN and MAX together, a later round's is halved between them. With more
+      beams each makes a search of that size, and what is kept of each comes on top.
+    per_turn: clicks that are evaluated before the next is chosen.
+    pool_size: legal pixels among which the search chooses.
+    colour_weight: of a difference in colour, each channel in [0, 1], beside one in position, where
+      1 is the root of the legal region's area.
+    mask_weight: of the root of the share of found masks that tell two pixels apart, likewise.
+    explore: the share of the search, its first clicks, that goes to the candidate farthest from all
+      tried ones.
+    follow: of the rest, the share that closes in on seams between two answers.
+    num_beams: trajectories of MIN, and of MAX, that are carried through the rounds. The first is
+      that of a search with one beam, so that more of them find no less.
+    depth: clicks lie only deeper than this share of the largest inner distance of the legal region;
+      the robot user's click is always a candidate.
   """
 
-  yx: jax.Array
-  picked: jax.Array
-  iou: jax.Array
-  side: jax.Array
+  budget: int = 64
+  per_turn: int = 1
+  pool_size: int = 2048
+  colour_weight: float = 1.0
+  mask_weight: float = 1.0
+  explore: float = 0.6
+  follow: float = 1.0
+  num_beams: int = 1
+  depth: float = 0.0
 
+  shares_first_round = True
+  robot_competes = True
 
-class Extremes(NamedTuple):
-  """The clicks of lowest and highest IoU.
+  def __post_init__(self) -> None:
+    """Raises ValueError for settings out of range."""
+    self.check()
 
-  Attributes:
-    yx: (2, ..., 2) float32, image pixels.
-    iou: (2, ...) float32.
-    new: (2, ...) bool, False where the first is repeated for want of another.
-  """
+  @property
+  def together(self) -> int:  # type: ignore[override]
+    """Evaluations that each row makes at a time."""
+    return self.per_turn
 
-  yx: jax.Array
-  iou: jax.Array
-  new: jax.Array
+  @property
+  def turns(self) -> tuple[int, int]:
+    """Decoder calls of the first round's search, and of each search of a later round."""
+    # The same for every number of beams, so that the first beam is the greedy trajectory.
+    searched = self.budget - len(MODES)
+    return searched // self.per_turn, searched // (2 * self.per_turn)
 
+  def check(self) -> None:
+    """Raises ValueError for settings out of range, or a budget that is too small for them."""
+    for name, least in (('budget', 1), ('per_turn', 1), ('pool_size', 2), ('num_beams', 1)):
+      value = getattr(self, name)
+      if not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f'{name} is {value}; expected a whole number of at least {least}')
+    if not 0 <= self.depth < 1:
+      raise ValueError(f'depth is {self.depth}; expected a share from 0 to below 1')
+    for name in ('explore', 'follow'):
+      value = getattr(self, name)
+      if not 0 <= value <= 1:
+        raise ValueError(f'{name} is {value}; expected a share from 0 to 1')
+    for name in ('colour_weight', 'mask_weight'):
+      value = getattr(self, name)
+      if not 0 <= value < float('inf'):
+        raise ValueError(f'{name} is {value}; expected at least 0')
+    if self.turns[0] < 2:
+      raise ValueError(
+        f'budget is {self.budget}; at least {len(MODES) + 2 * self.per_turn} evaluations a round '
+        f'are needed with per_turn {self.per_turn}'
+      )
 
-class _Found(NamedTuple):
-  """What a search carries from click to click.
+  def cost(self, num_clicks: int) -> Cost:
+    """One search of the first round, one a beam of MIN and of MAX in every later one."""
+    first, later = (turns * self.per_turn for turns in self.turns)
+    return Cost(first + (num_clicks - 1) * 2 * self.num_beams * later, 0)
 
-  Attributes:
-    tried: of fixed length, `side` being 0 for "not tried".
-    place: (num_candidates, num_tried) float32, squared distance in place and colour.
-    agreement: (num_candidates, num_tried) float32, masks that hold both or none, less those that
-      hold one, of the candidate and the click. Sums of whole numbers, exact in any order.
-    seams: neighbours among the clicks.
-  """
+  def look(self, scene: Scene) -> jax.Array:
+    """(batch, height, width, 3), `smooth_colour` of each image."""
+    return jax.vmap(smooth_colour)(scene.image, scene.inside)
 
-  tried: Tried
-  place: jax.Array
-  agreement: jax.Array
-  seams: seams.Seams
+  def __call__(self, asked: Asked, rows: Rows) -> Found:
+    """Searches the newest click of each row over its whole legal region."""
+    return asked.each(lambda row: self._search(asked, row))(rows)
 
+  def _search(self, asked: Asked, row: Rows) -> Found:
+    robot, known = row.clicks.yx[asked.slot], row.known
+    legal = row.legal
+    depth = inner_depth(legal) if self.depth or known is not None else legal
+    if self.depth:
+      legal = legal & (depth > self.depth)
+    pool = choose(legal, row.view, robot, self.pool_size, self.colour_weight)
+    pixel = pool.yx.astype(jnp.int32)
 
-def _squared(feature: jax.Array, other: jax.Array) -> jax.Array:
-  """(n, f), (f,) -> (n,) squared distances, term by term so that equal rows give 0."""
-  terms = (jnp.square(feature[:, k] - other[k]) for k in range(feature.shape[1]))
-  return sum(terms, start=jnp.zeros(feature.shape[0], jnp.float32))
+    def score(yx: jax.Array) -> Evaluated:
+      found = score_at(asked, row, yx)
+      return Evaluated(found.iou, found.mask[pixel[:, 0], pixel[:, 1]])
 
+    def evaluate(yx: jax.Array) -> Evaluated:
+      return in_parts(lambda each, some: each(score)(some), asked.at_once, yx)
 
-def explored(config: AttackConfig, total: int) -> int:
-  """How many of a search's `total` clicks, its first ones, are spread over the candidates."""
-  return max(1, int(config.explore * total))
+    before = None
+    if known is not None:
+      before = Evaluated(known.iou, known.mask[pixel[:, 0], pixel[:, 1]])
+    turns = self.turns[0 if known is not None else 1]
+    tried = wide_search(evaluate, pool, legal, row.wanted, turns, self, before)
+    area = jnp.sum(legal, dtype=jnp.int32)
+    best = extremes(pool, tried, self.num_beams, area)
+    if known is not None:
+      return Found(*best, Byproducts(*self._outlook(pool, tried, depth)))
+    side = (row.wanted[1] > row.wanted[0]).astype(jnp.int32)
+    return Found(*jax.tree.map(lambda x: x[side][None], best))
 
-
-def nearest(candidates: Candidates, tried: Tried, config: AttackConfig) -> jax.Array:
-  """Which click's answer each candidate most likely shares, by the distance of the search.
-
-  Args:
-    candidates: what was chosen from.
-    tried: what was found.
-    config: mask_weight.
-
-  Returns:
-    (num_candidates,) int32, into the clicks; of finite answers, if there are any.
-  """
-  index, number = tried.picked, tried.picked.shape[0]
-  agreement = tried.side.T @ tried.side[:, index]
-  apart = jax.vmap(_squared, (None, 0), 1)(candidates.feature, candidates.feature[index])
-  apart = apart + config.mask_weight**2 * (0.5 - 0.5 * agreement / number)
-  # Between equals, a candidate's own click comes first.
-  own = jnp.all(candidates.yx[:, None] == tried.yx[None], axis=-1)
-  apart = jnp.where(own, -1.0, apart)
-  apart = jnp.where(jnp.isfinite(tried.iou)[None], apart, jnp.inf)
-  return jnp.argmin(apart, axis=1).astype(jnp.int32)
-
-
-def wide_search(
-  evaluate: Callable[[jax.Array], Evaluated],
-  candidates: Candidates,
-  legal: Array,
-  wanted: Array,
-  turns: int,
-  config: AttackConfig,
-  known: Evaluated | None = None,
-) -> Tried:
-  """Tries `turns * config.per_turn` clicks, the first of `candidates` first.
-
-  Args:
-    evaluate: (per_turn, 2) image pixels -> `Evaluated` at the candidates' pixels.
-    candidates: at least one exists.
-    legal: (height, width) bool, where a click may lie.
-    wanted: (2,) float32, the weight of a lower and of a higher IoU.
-    turns: decoder calls.
-    config: per_turn, mask_weight, explore and follow.
-    known: what is known of the first candidate, with iou () and mask (num_candidates,). It is not
-      evaluated again, and comes first among the tried ones.
-
-  Returns:
-    What was tried.
-  """
-  legal, wanted = jnp.asarray(legal), jnp.asarray(wanted)
-  count, per_turn = candidates.exists.shape[0], config.per_turn
-  done = 0 if known is None else 1
-  total = done + turns * per_turn
-  weight = config.mask_weight**2
-  first = explored(config, total)
-  real = candidates.exists.astype(jnp.float32)
-  area = jnp.sum(legal, dtype=jnp.int32)
-
-  def add(found: _Found, number: jax.Array, yx: jax.Array, iou: jax.Array, mask: jax.Array):
-    """Enters one click as the `number`-th."""
-    tried = found.tried
-    at = jnp.argmin(_squared(candidates.yx, yx)).astype(jnp.int32)
-    side = jnp.where(mask, 1.0, -1.0)
-    picked = tried.picked.at[number].set(at)
-    sides = tried.side.at[number].set(side)
-    agreement = found.agreement + side[:, None] * side[picked][None]
-    agreement = agreement.at[:, number].set(sides[:, at] @ sides)
-    place = found.place.at[:, number].set(_squared(candidates.feature, candidates.feature[at]))
-    differs = 0.5 - 0.5 * (sides @ (side * real)) / jnp.sum(real)
-    grown = seams.add(found.seams, number, yx, differs, area)
-    iou = tried.iou.at[number].set(iou)
-    return _Found(Tried(tried.yx.at[number].set(yx), picked, iou, sides), place, agreement, grown)
-
-  def select(found: _Found, before: jax.Array) -> jax.Array:
-    """The next `per_turn` clicks (per_turn, 2), after `before` ones."""
-    tried = jnp.arange(total) < before
-    number = jnp.maximum(before, 1).astype(jnp.float32)
-    apart = found.place + weight * (0.5 - 0.5 * found.agreement / number)
-    apart = jnp.where(tried[None], jnp.maximum(apart, 1e-9), jnp.inf)
-    novel = jnp.min(apart, axis=1, initial=1e3)
-    there = jnp.all(candidates.yx[:, None] == found.tried.yx[None], axis=-1)
-    free = candidates.exists & ~jnp.any(there & tried[None], axis=1)
-    dues = [seams.due(before + k - first, config.follow) for k in range(per_turn)]
-    # It costs more than all else here.
-    promise = lax.cond(
-      jnp.any(jnp.stack(dues)),
-      lambda: seams.promise(found.seams, found.tried.iou, tried, legal, wanted),
-      lambda: jnp.full((total, total), -jnp.inf, jnp.float32),
+  def _outlook(
+    self, pool: Candidates, tried: Tried, depth: jax.Array
+  ) -> tuple[jax.Array, Outlook]:
+    """IoUs of the clicks that were spread evenly, and what they say of the whole region."""
+    answer = tried.iou[nearest(pool, tried, self)]
+    yx = jnp.concatenate([tried.yx, pool.yx])
+    made = jnp.arange(yx.shape[0]) < tried.yx.shape[0]
+    # The robot user's click, the first, lies where it lies. Below a depth there are no candidates,
+    # so none stand for the whole region.
+    alone = jnp.sum(pool.exists, dtype=jnp.int32) == 1
+    even = pool.exists.at[0].set(alone) & (self.depth == 0)
+    even = jnp.concatenate([jnp.zeros_like(tried.iou, bool), even])
+    at = yx.astype(jnp.int32)
+    answer = jnp.concatenate([tried.iou, answer])
+    found = Outlook(
+      yx, made, even, answer, depth[at[:, 0], at[:, 1]], jnp.float32(self.depth)
     )
-    chosen = []
-    for k in range(per_turn):
-      at = before + k
-      pick = jnp.argmax(jnp.where(free, novel, -1.0))
-      pick = jnp.where(at == 0, 0, pick)
-      pair = jnp.argmax(promise)
-      due = dues[k] & (promise.reshape(-1)[pair] > -jnp.inf)
-      middle = seams.middle(found.seams, pair)
-      chosen.append(jnp.where(due, middle, candidates.yx[pick]))
-      if k + 1 < per_turn:
-        promise = jnp.where(
-          due & (jnp.arange(total * total).reshape(total, total) == pair), -jnp.inf, promise
-        )
-        free = free & (due | (jnp.arange(count) != pick))
-        also = _squared(candidates.feature, candidates.feature[pick])
-        side = found.tried.side
-        also += weight * (0.5 - 0.5 * (side.T @ side[:, pick]) / number)
-        novel = jnp.where(due, novel, jnp.minimum(novel, jnp.maximum(also, 1e-9)))
-    return jnp.stack(chosen)
-
-  def one_turn(turn, found):
-    before = done + turn * per_turn
-    yx = select(found, before)
-    answer = evaluate(yx)
-    for k in range(per_turn):
-      found = add(found, before + k, yx[k], answer.iou[k], answer.mask[k])
-    return found
-
-  nothing = Tried(
-    jnp.zeros((total, 2), jnp.float32),
-    jnp.zeros(total, jnp.int32),
-    jnp.zeros(total, jnp.float32),
-    jnp.zeros((total, count), jnp.float32),
-  )
-  empty = jnp.zeros((count, total), jnp.float32)
-  found = _Found(nothing, empty, empty, seams.none(total))
-  if known is not None:
-    found = add(found, jnp.int32(0), candidates.yx[0], known.iou, known.mask)
-  return lax.fori_loop(0, turns, one_turn, found).tried
-
-
-def extremes(candidates: Candidates, tried: Tried, count: int, area: Array) -> Extremes:
-  """The clicks of lowest and of highest IoU, and the best ones that are unlike them.
-
-  The second has another mask than the first: 2 % of the candidates or more lie in one of the two
-  alone. The others have another mask than those before, or lie elsewhere: a tenth of the root of
-  the legal region's area away, or more. Where there is none, the first is repeated.
-
-  Args:
-    candidates: what was chosen from, the robot user's click first.
-    tried: what was found; the robot user's click where all IoUs are NaN.
-    count: how many of each side.
-    area: () int32, pixels of the legal region.
-
-  Returns:
-    Extremes with fields (2, count, ...).
-  """
-  size = jnp.maximum(jnp.sum(candidates.exists, dtype=jnp.int32), 1).astype(jnp.float32)
-  real = candidates.exists.astype(jnp.float32)
-  reach = _ELSEWHERE**2 * jnp.asarray(area).astype(jnp.float32)
-  sides, new = [], []
-  for sense in (-1.0, 1.0):
-    value = jnp.where(jnp.isfinite(tried.iou), sense * tried.iou, -jnp.inf)
-    picked: list[jax.Array] = []
-    there: list[jax.Array] = []
-    alike = near = jnp.zeros(value.shape, bool)
-    for number in range(count):
-      free = jnp.where(alike if number == 1 else near, -jnp.inf, value)
-      best = jnp.argmax(free)
-      # None is left, or none on this side of the robot user's IoU.
-      usable = (free[best] >= value[0]) & jnp.isfinite(free[best])
-      best = jnp.where(usable, best, picked[0]) if picked else best
-      picked.append(best)
-      there.append(usable | (number == 0))
-      same = (tried.side * real[None]) @ tried.side[best]
-      alike = 0.5 - 0.5 * same / size < 0.02
-      near |= alike & (_squared(tried.yx, tried.yx[best]) < reach)
-      near |= jnp.arange(value.shape[0]) == best
-    sides.append(jnp.stack(picked))
-    new.append(jnp.stack(there))
-  at = jnp.stack(sides)
-  return Extremes(tried.yx[at], tried.iou[at], jnp.stack(new))
+    return tried.iou[: explored(self, tried.iou.shape[0])], found

@@ -1,0 +1,75 @@
+"""Lanes: which trajectories go on, what they must reach, and which are reported."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from landscapes import batch_of, rough, trap
+
+import tetris_jax
+from tetris_jax import AttackConfig, Wide, lanes
+from tetris_jax.scores import metrics
+from tetris_jax.search.base import Found
+
+
+@pytest.mark.parametrize('beams_carried', [1, 3])
+def test_beams_avoid_a_trap_that_the_greedy_choice_falls_into(beams_carried):
+  config = AttackConfig(
+    'few', Wide(budget=40, pool_size=300, num_beams=beams_carried), num_clicks=3
+  )
+  found = jax.device_get(jax.jit(lambda b: tetris_jax.attack(trap(), b, config))(batch_of()))
+  base, low = found.iou[0, :2]
+  np.testing.assert_allclose(base, [10 / 16] * 3)
+  np.testing.assert_allclose(low, base if beams_carried == 1 else [4 / 16] * 3)
+  np.testing.assert_allclose(found.iou[0, 2], base)
+  first, later = config.search.turns
+  searched = first + 2 * 2 * beams_carried * later
+  assert found.forward[0] == searched + 3 * (3 if beams_carried == 1 else 1 + 6 + 3)
+  assert found.forward[0] <= 3 * beams_carried * config.search.budget
+
+
+def test_more_beams_find_no_less_than_the_greedy_trajectory():
+  found = {}
+  for count in (1, 2, 4):
+    config = AttackConfig('few', Wide(budget=9, pool_size=300, num_beams=count), num_clicks=4)
+    run = jax.jit(lambda b, c=config: tetris_jax.attack(rough(), b, c))
+    score = metrics.iou_auc(jax.device_get(run(batch_of()).iou[0]))
+    assert score[1] <= score[0] <= score[2]
+    found[count] = score
+  assert found[2][1] < found[1][1] and found[2][2] > found[1][2]
+  # Were beams to become copies of each other, more of them would add nothing.
+  assert found[4][1] <= found[2][1] and found[4][2] > found[2][2]
+
+
+def test_one_beam_goes_on_as_it_is():
+  yx = jnp.arange(8.0).reshape(2, 2, 1, 1, 2)
+  standing = lanes.start(2, 1)
+  choice = lanes.choose(Found(yx), standing, jnp.int32(1), 3, 1)
+  assert choice.parent is None
+  np.testing.assert_array_equal(choice.yx, yx[:, :, 0, 0])
+
+
+def test_the_best_other_continuation_takes_the_second_lane():
+  # Two lanes of MIN, two of MAX, each with two continuations; the greedy one of each side stays.
+  iou = jnp.array([[[[0.3, 0.4]], [[0.1, 0.9]], [[0.8, 0.7]], [[0.6, 0.2]]]])
+  place = jnp.arange(8.0).reshape(1, 4, 1, 2)
+  found = Found(jnp.stack([place, place], -1), iou, jnp.ones_like(iou, bool))
+  standing = lanes.add(lanes.start(1, 2), jnp.float32([[0.5, 0.5, 0.5, 0.5, 0.5]]), jnp.int32(0), 3)
+  choice = lanes.choose(found, standing, jnp.int32(1), 3, 2)
+  # MIN: lane 1 itself, then lane 2's first (0.1). MAX: lane 3 itself, then its second (0.7).
+  np.testing.assert_array_equal(choice.parent, [[0, 1, 2, 3, 3]])
+  np.testing.assert_array_equal(choice.yx[0, :, 0], [0, 2, 4, 5])
+  assert choice.distinct.all()
+
+
+def test_the_trapezoid_rule_decides_and_the_robot_user_competes():
+  standing = lanes.start(1, 1)
+  for slot, iou in enumerate(([0.5, 0.4, 0.6], [0.5, 0.9, 0.2], [0.5, 0.4, 0.6])):
+    standing = lanes.add(standing, jnp.float32([iou]), jnp.int32(slot), 3)
+  np.testing.assert_allclose(standing.total, [[1.0, 1.3, 0.8]])
+  # MIN ends above BASE and MAX below it: the robot user's trajectory is better on both sides.
+  np.testing.assert_array_equal(lanes.winners(standing, 1, True), [[0, 0, 0]])
+  np.testing.assert_array_equal(lanes.winners(standing, 1, False), [[0, 1, 2]])
+  # What is not finite is told.
+  broken = standing._replace(total=standing.total.at[0, 1].set(jnp.nan))
+  np.testing.assert_array_equal(lanes.winners(broken, 1, True), [[0, 1, 0]])

@@ -1,0 +1,437 @@
+"""THE round engine: propose, search, choose lanes, commit. Every trajectory goes through it.
+
+A proposer says what is clicked next on each trajectory's own mask: the robot user, a sampled user,
+or clicks that are given. A search moves that click, the lanes that go on are chosen, and what is
+committed is the evaluation that is reported and carried on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from tetris_jax import lanes
+from tetris_jax.geometry.region import legal_region
+from tetris_jax.geometry.robot import next_click
+from tetris_jax.scene import (
+  Scene,
+  boundary_score,
+  each_row,
+  hard_score,
+  in_parts,
+  look,
+  repeat_target,
+)
+from tetris_jax.search.base import Asked, Cost, Found, Known, Rows, Search
+from tetris_jax.types import EMPTY, MODES, Array, Batch, Byproducts, Clicks, Segmenter
+
+__all__ = [
+  'Played',
+  'Proposer',
+  'Round',
+  'Stage',
+  'Turn',
+  'Walk',
+  'begin',
+  'commit',
+  'cost',
+  'flat',
+  'given',
+  'keep_order',
+  'legal_regions',
+  'open_round',
+  'play',
+  'put',
+  'robot_user',
+  'search_rounds',
+  'set_stage',
+]
+
+
+class Stage(NamedTuple):
+  """What all rounds share.
+
+  Attributes:
+    segmenter: the model.
+    scene: what no click changes.
+    id: (batch,) uint32, of the instances; draws are folded with it.
+    at_once: rows that go through the decoder together, at most; None for all.
+  """
+
+  segmenter: Segmenter
+  scene: Scene
+  id: jax.Array
+  at_once: int | None
+
+
+class Round(NamedTuple):
+  """What one click of each trajectory left behind, leading dimensions (batch, lanes).
+
+  Attributes:
+    yx: (batch, lanes, 2) float32, the click in image pixels.
+    label: (batch, lanes) int32.
+    iou: (batch, lanes) float32; NaN where the model's logits are not finite.
+    biou: (batch, lanes) float32, likewise.
+    mask: (batch, lanes, height, width) bool.
+  """
+
+  yx: jax.Array
+  label: jax.Array
+  iou: jax.Array
+  biou: jax.Array
+  mask: jax.Array
+
+
+class Walk(NamedTuple):
+  """What a trajectory carries from round to round, leading dimensions (batch, lanes).
+
+  Attributes:
+    clicks: `Clicks`, of all rounds.
+    state: what the model remembers.
+    mask: (batch, lanes, height, width) bool, the last mask at the model's threshold.
+    half: likewise, where the probability exceeds 0.5.
+  """
+
+  clicks: Clicks
+  state: Any
+  mask: jax.Array
+  half: jax.Array
+
+
+class Turn(NamedTuple):
+  """An open round, leading dimensions (batch, lanes).
+
+  Attributes:
+    yx: (batch, lanes, 2) float32, the proposed click in image pixels.
+    label: (batch, lanes) int32, of that click.
+    clicks: all slots, the newest among them.
+    context: what the model prepared.
+  """
+
+  yx: jax.Array
+  label: jax.Array
+  clicks: Clicks
+  context: Any
+
+  def moved(self, slot: jax.Array, yx: jax.Array) -> Turn:
+    """The round with its click at yx (batch, lanes, 2)."""
+    return self._replace(yx=yx, clicks=put(self.clicks, slot, yx, self.label))
+
+
+class Played(NamedTuple):
+  """What rounds with a search left behind.
+
+  Attributes:
+    rounds: `Round` with a leading (num_clicks,) dimension; lanes are `MODES`.
+    byproducts: of the first round's search.
+  """
+
+  rounds: Round
+  byproducts: Byproducts
+
+
+Proposer = Callable[[Stage, Walk, jax.Array], tuple[jax.Array, jax.Array]]
+"""(stage, walk, slot) -> yx (batch, lanes, 2) and label (batch, lanes) of the next click."""
+
+
+def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
+  """Encodes the images, once for all trajectories."""
+  scene = look(segmenter, batch, at_once)
+  return Stage(segmenter, scene, jnp.asarray(batch.id), at_once)
+
+
+def begin(stage: Stage, num_lanes: int, slots: int) -> Walk:
+  """Before the first click, with room for `slots` of them."""
+  segmenter, scene = stage.segmenter, stage.scene
+  rows = (scene.mask.shape[0], num_lanes)
+  state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
+  state = jax.tree.map(lambda x: jnp.repeat(x[:, None], num_lanes, axis=1), state)
+  yx = jnp.zeros((*rows, slots, 2), jnp.float32)
+  clicks = Clicks(yx, jnp.full((*rows, slots), EMPTY, jnp.int32))
+  nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
+  return Walk(clicks, state, nothing, nothing)
+
+
+def put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
+  """`clicks` with yx (..., 2) and label (...) in that slot."""
+  return Clicks(
+    jnp.asarray(clicks.yx).at[..., slot, :].set(yx),
+    jnp.asarray(clicks.label).at[..., slot].set(label),
+  )
+
+
+def flat(tree: Any) -> Any:
+  """(batch, lanes, ...) -> (batch * lanes, ...)."""
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+
+
+def robot_user(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """Proposes the centre of the largest error of each trajectory's own mask."""
+  del slot
+  scene = stage.scene
+  propose = each_row(next_click, None, 0, None, 0, None)
+  return propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
+
+
+def given(clicks: Clicks) -> Proposer:
+  """Proposes known clicks: yx (batch, lanes, rounds, 2) and label (batch, lanes, rounds)."""
+  yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
+
+  def propose(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
+    del stage, walk
+    return yx[..., slot, :], label[..., slot]
+
+  return propose
+
+
+def legal_regions(stage: Stage, walk: Walk, label: jax.Array) -> jax.Array:
+  """(batch, lanes, height, width) bool, where clicks of these labels (batch, lanes) are legal."""
+  scene = stage.scene
+  regions = each_row(legal_region, None, 0, None, 0)
+  return regions(scene.mask, walk.half, scene.valid, label)
+
+
+def open_round(stage: Stage, walk: Walk, slot: jax.Array, propose: Proposer) -> Turn:
+  """Makes the proposed clicks and prepares the model for their round."""
+  segmenter = stage.segmenter
+  yx, label = propose(stage, walk, slot)
+  clicks = put(walk.clicks, slot, yx, label)
+  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(label.shape[0], label.shape[1]))
+  context = prepare(segmenter.params, stage.scene.features, walk.state)
+  return Turn(yx, label, clicks, context)
+
+
+def commit(stage: Stage, turn: Turn, slot: jax.Array) -> tuple[Round, Walk]:
+  """Decodes the clicks as they stand: the evaluation that is reported and carried on."""
+  segmenter, clicks = stage.segmenter, turn.clicks
+  threshold = segmenter.info.threshold
+
+  def score(context, clicks, target):
+    logits, state = segmenter.decode(segmenter.params, context, clicks)
+    found = hard_score(logits, threshold, target)
+    half = found.mask if threshold == 0.5 else jnp.asarray(logits) > 0
+    boundary = jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
+    return found.iou, boundary, state, found.mask, half
+
+  rows = clicks.label.shape[:2]
+  found = in_parts(
+    lambda each, *args: each(score)(*args),
+    stage.at_once,
+    *flat((turn.context, clicks)),
+    repeat_target(stage.scene, rows[1]),
+  )
+  found, boundary, state, mask, half = jax.tree.map(
+    lambda x: x.reshape(*rows, *x.shape[1:]), found
+  )
+  yx, label = jnp.asarray(clicks.yx)[..., slot, :], jnp.asarray(clicks.label)[..., slot]
+  return Round(yx, label, found, boundary, mask), Walk(clicks, state, mask, half)
+
+
+def play(
+  stage: Stage,
+  walk: Walk,
+  num_rounds: int,
+  propose: Proposer,
+  keep: Callable[[Round], Any] = lambda found: found,
+) -> tuple[Walk, Any]:
+  """Rounds without a search.
+
+  Args:
+    stage: what they share.
+    walk: where the trajectories stand; the clicks go into their first slots.
+    num_rounds: clicks of each.
+    propose: who clicks.
+    keep: what of each `Round` is returned.
+
+  Returns:
+    The walk after the last round, and what was kept with a leading (num_rounds,) dimension.
+  """
+
+  def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Any]:
+    found, after = commit(stage, open_round(stage, walk, slot, propose), slot)
+    return after, keep(found)
+
+  return lax.scan(one_round, walk, jnp.arange(num_rounds, dtype=jnp.int32))
+
+
+def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
+  """Puts the robot user's click in place of one that is not the extreme it was taken for.
+
+  Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
+  evaluations among themselves, and another program may round a pixel the other way. Lanes are
+  BASE, then as many of MIN as of MAX.
+  """
+  each = found.iou.shape[1] // 2
+  sign = jnp.array([[0.0] + [-1.0] * each + [1.0] * each], jnp.float32)
+  wrong = sign * (found.iou - found.iou[:, :1]) < 0
+
+  def pick(x):
+    return jnp.where(wrong.reshape(wrong.shape + (1,) * (x.ndim - 2)), x[:, :1], x)
+
+  return jax.tree.map(pick, (found, walk))
+
+
+def cost(search: Search | None, num_clicks: int) -> Cost:
+  """Decoder evaluations of an attack on one instance: of its searches, and all that are kept."""
+  if search is None:
+    return Cost(num_clicks, 0)
+  forward, backward = search.cost(num_clicks)
+  # One a lane, and of beams the final replay.
+  kept = lanes.count(search.num_beams) + (len(MODES) if search.num_beams > 1 else 0)
+  return Cost(forward + num_clicks * kept, backward)
+
+
+class _Quest(NamedTuple):
+  """Rounds with a search, as static as `Stage`."""
+
+  stage: Stage
+  search: Search
+  num_clicks: int
+  view: Any
+  key: jax.Array | None
+
+  @property
+  def beams(self) -> int:
+    return self.search.num_beams
+
+
+def _find(
+  quest: _Quest, turn: Turn, walk: Walk, slot: jax.Array, known: Round | None = None
+) -> Found:
+  """The search's answer for the newest click of each lane that is given, (batch, lanes, ...)."""
+  stage, search = quest.stage, quest.search
+  lead = (turn.label.shape[0], turn.label.shape[1])
+  shared = known is not None
+  wanted = (
+    jnp.ones((1, 2), jnp.float32)
+    if shared
+    else jnp.repeat(jnp.eye(2, dtype=jnp.float32), quest.beams, axis=0)
+  )
+  repeated = lambda x: jnp.repeat(x, lead[1], axis=0)
+  context, clicks, legal = flat(
+    (turn.context, turn.clicks, legal_regions(stage, walk, turn.label))
+  )
+  rows = Rows(
+    context,
+    clicks,
+    legal,
+    flat(jnp.broadcast_to(wanted, (*lead, 2))),
+    repeat_target(stage.scene, lead[1]),
+    jax.tree.map(repeated, quest.view),
+    None if known is None else flat(Known(known.iou, known.mask)),
+    None if quest.key is None else flat(_keys(quest.key, stage, lead, slot)),
+  )
+  at_once = stage.at_once
+  found = in_parts(
+    lambda each, rows: search(Asked(stage.segmenter, slot, at_once, each), rows),
+    None if at_once is None else max(1, at_once // search.together),
+    rows,
+  )
+  return jax.tree.map(lambda x: x.reshape(*lead, *x.shape[1:]), found)
+
+
+def _keys(
+  key: jax.Array, stage: Stage, lead: tuple[int, int], slot: jax.Array
+) -> jax.Array:
+  """(batch, lanes) keys, by instance, round and lane."""
+
+  def one(instance: jax.Array, lane: jax.Array) -> jax.Array:
+    own = jax.random.fold_in(key, instance)
+    return jax.random.fold_in(jax.random.fold_in(own, slot), lane)
+
+  lane = jnp.broadcast_to(jnp.arange(lead[1], dtype=jnp.int32), lead)
+  return each_row(one, None, 0)(stage.id, lane)
+
+
+_Carry = tuple[Walk, lanes.Standing]
+
+
+def _after(
+  quest: _Quest, slot: jax.Array, standing: lanes.Standing, kept: Round, after: Walk
+) -> _Carry:
+  return after, lanes.add(standing, kept.iou, slot, quest.num_clicks)
+
+
+def _shared_round(
+  quest: _Quest, carry: _Carry, slot: jax.Array
+) -> tuple[_Carry, tuple[Round, Byproducts]]:
+  """The first round of a search that serves MIN and MAX together: all lanes are still the same."""
+  (walk, standing), stage = carry, quest.stage
+  turn = open_round(stage, walk, slot, robot_user)
+  # What is kept of the robot user's click is what the search knows of it.
+  first, before = jax.tree.map(lambda x: x[:, :1], (turn, walk))
+  done = commit(stage, first, slot)
+  found = _find(quest, first, before, slot, done[0])
+  batch = turn.label.shape[0]
+  yx = jnp.concatenate([turn.yx[:, :1], found.yx[:, 0].reshape(batch, -1, 2)], axis=1)
+  made = commit(stage, jax.tree.map(lambda x: x[:, 1:], turn.moved(slot, yx)), slot)
+  both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), done, made)
+  kept, after = keep_order(*both)
+  if found.new is not None:
+    standing = standing._replace(distinct=found.new.reshape(batch, -1))
+  return _after(quest, slot, standing, kept, after), (kept, found.byproducts)
+
+
+def _own_round(
+  quest: _Quest, carry: _Carry, slot: jax.Array, ordered: bool
+) -> tuple[_Carry, tuple[Round, Byproducts]]:
+  """A round in which each lane of MIN and MAX has its own search.
+
+  `ordered` says that the first round may be among them, after which MIN <= BASE <= MAX must hold.
+  """
+  (walk, standing), stage = carry, quest.stage
+  turn = open_round(stage, walk, slot, robot_user)
+  mine, before = jax.tree.map(lambda x: x[:, 1:], (turn, walk))
+  found = _find(quest, mine, before, slot)
+  choice = lanes.choose(found, standing, slot, quest.num_clicks, quest.beams)
+  if choice.parent is not None:
+    turn, total = lanes.take((turn, standing.total), choice.parent)
+    standing = lanes.Standing(total, choice.distinct)
+  yx = jnp.concatenate([turn.yx[:, :1], choice.yx], axis=1)
+  kept, after = commit(stage, turn.moved(slot, yx), slot)
+  if ordered:
+    kept, after = lax.cond(slot == 0, keep_order, lambda *unchanged: unchanged, kept, after)
+  return _after(quest, slot, standing, kept, after), (kept, found.byproducts)
+
+
+def search_rounds(
+  stage: Stage, search: Search, num_clicks: int, key: jax.Array | None = None
+) -> Played:
+  """Trajectories of BASE, MIN and MAX.
+
+  Args:
+    stage: what the rounds share.
+    search: how a click is found.
+    num_clicks: rounds of a trajectory.
+    key: of a search that draws.
+  """
+  batch, beams = stage.scene.mask.shape[0], search.num_beams
+  quest = _Quest(stage, search, num_clicks, search.look(stage.scene), key)
+  slots = jnp.arange(num_clicks, dtype=jnp.int32)
+  carry = begin(stage, lanes.count(beams), num_clicks), lanes.start(batch, beams)
+  shared = search.shares_first_round
+  one_round = lambda carry, slot: _own_round(quest, carry, slot, not shared)
+  if shared:
+    carry, (first, byproducts) = _shared_round(quest, carry, slots[0])
+    byproducts = jax.tree.map(lambda x: x[:, 0], byproducts)
+    made = jax.tree.map(lambda x: x[None], first)
+    if num_clicks > 1:
+      carry, (later, _) = lax.scan(one_round, carry, slots[1:])
+      made = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), made, later)
+  else:
+    carry, (made, byproducts) = lax.scan(one_round, carry, slots)
+    byproducts = jax.tree.map(lambda x: x[0], byproducts)
+  walk, standing = carry
+  if not search.robot_competes and beams == 1:
+    return Played(made, byproducts)
+  winner = lanes.winners(standing, beams, search.robot_competes)
+  if beams == 1:
+    return Played(jax.vmap(lambda rounds: lanes.take(rounds, winner))(made), byproducts)
+  # Lanes changed parents on the way, so the rounds are told by the clicks alone.
+  best = given(lanes.take(walk.clicks, winner))
+  start = begin(stage, len(MODES), num_clicks)
+  return Played(play(stage, start, num_clicks, best)[1], byproducts)
