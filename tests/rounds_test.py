@@ -3,22 +3,23 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from attack_test import SIDE, WIDTH, batch_of, expected_iou, wall
+from attack_test import batch_of, expected_iou, wall
 
 from tetris_jax import rounds, types
 from tetris_jax.search.local import Local
 from tetris_jax.search.wide import Wide
+from tetris_jax.stage import Round, Walk, begin, given, robot_user, set_stage
 
 
-def stage(count=1, shift=2.0):
-  return rounds.set_stage(wall(shift), batch_of(count=count), None)
+def set_up(count=1, shift=2.0):
+  return set_stage(wall(shift), batch_of(count=count), None)
 
 
 def test_given_clicks_are_played_round_by_round():
   x = np.float32([[3, 7, 5], [4, 8, 6]])
   clicks = types.Clicks(np.stack([np.full_like(x, 16), x], -1)[None], np.ones((1, 2, 3), np.int32))
-  here = stage()
-  walk, found = rounds.play(here, rounds.begin(here, 2, 3), 3, rounds.given(clicks))
+  here = set_up()
+  walk, found = rounds.play(here, begin(here, 2, 3), 3, given(clicks))
   assert found.iou.shape == (3, 1, 2)
   for lane in range(2):
     for slot in range(3):
@@ -30,30 +31,18 @@ def test_given_clicks_are_played_round_by_round():
 
 
 def test_only_what_is_asked_for_is_kept():
-  here = stage(2)
+  here = set_up(2)
   kept = rounds.play(
-    here, rounds.begin(here, 1, 2), 2, rounds.robot_user, lambda found: found.label
+    here, begin(here, 1, 2), 2, robot_user, keep=lambda found: found.label
   )[1]
   assert kept.shape == (2, 2, 1) and kept.dtype == jnp.int32
-
-
-def test_the_robot_user_looks_at_the_masks_own_trajectory():
-  here = stage()
-  walk = rounds.begin(here, 2, 1)
-  done = np.zeros((1, 2, SIDE, SIDE), bool)
-  done[0, 1, :, : WIDTH // 2] = True
-  walk = walk._replace(mask=jnp.asarray(done), half=jnp.asarray(done))
-  yx, label = rounds.robot_user(here, walk, jnp.int32(0))
-  assert yx[0, 0, 1] < WIDTH // 2 + 2 < yx[0, 1, 1] or yx[0, 1, 1] >= WIDTH // 2
-  legal = rounds.legal_regions(here, walk, label)
-  np.testing.assert_array_equal(legal[0, 1], np.asarray(here.scene.mask[0]) & ~done[0, 1])
 
 
 def test_a_click_that_is_no_extreme_gives_way_to_the_robot_users():
   iou = jnp.float32([[0.5, 0.6, 0.4, 0.7, 0.5]])
   number = jnp.arange(5.0)[None]
-  found = rounds.Round(jnp.stack([number, number], -1), jnp.ones((1, 5), jnp.int32), iou, iou, iou)
-  walk = rounds.Walk(types.Clicks(found.yx[:, :, None], found.label[..., None]), number, iou, iou)
+  found = Round(jnp.stack([number, number], -1), jnp.ones((1, 5), jnp.int32), iou, iou, iou)
+  walk = Walk(types.Clicks(found.yx[:, :, None], found.label[..., None]), number, iou, iou)
   kept, after = rounds.keep_order(found, walk)
   # Two lanes of MIN, of which the first is above BASE, and two of MAX, neither of which is below.
   np.testing.assert_allclose(kept.iou, [[0.5, 0.5, 0.4, 0.7, 0.5]])
@@ -72,7 +61,7 @@ def test_cost_counts_searches_and_all_that_is_kept():
 
 def test_the_engine_is_traceable_with_the_rounds_as_one_loop():
   def program(batch):
-    here = rounds.set_stage(wall(), batch, 1)
+    here = set_stage(wall(), batch, 1)
     return rounds.search_rounds(here, Local(num_steps=3), 4).rounds.iou
 
   text = str(jax.make_jaxpr(program)(batch_of()))

@@ -9,13 +9,14 @@ from tetris_jax import rounds
 from tetris_jax.presets import AttackConfig
 from tetris_jax.scene import full_precision, rows_at_once
 from tetris_jax.search.base import Cost
+from tetris_jax.stage import Round, begin, given, robot_user, set_stage
 from tetris_jax.types import Batch, Byproducts, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
 
 
 def _collect(
-  found: rounds.Round, spent: Cost, byproducts: Byproducts
+  found: Round, spent: Cost, byproducts: Byproducts
 ) -> Trajectories:
   def rounds_last(x: jax.Array) -> jax.Array:
     return jnp.moveaxis(x, 0, 2)
@@ -75,12 +76,12 @@ def attack(
   at_once = rows_at_once(at_once)
   spent = rounds.cost(search, num_clicks)
   with full_precision():
-    stage = rounds.set_stage(segmenter, batch, at_once)
+    stage = set_stage(segmenter, batch, at_once)
     if search is None:
-      walk = rounds.begin(stage, 1, num_clicks)
-      found = rounds.play(stage, walk, num_clicks, rounds.robot_user)[1]
+      walk = begin(stage, 1, num_clicks)
+      found = rounds.play(stage, walk, num_clicks, robot_user)[1]
       return _collect(found, spent, Byproducts())
-    played = rounds.search_rounds(stage, search, num_clicks, key)
+    played = rounds.search_rounds(stage, search, num_clicks, key=key)
   return _collect(played.rounds, spent, played.byproducts)
 
 
@@ -104,7 +105,7 @@ def replay(
   at_once = rows_at_once(at_once)
   modes, num_clicks = clicks.label.shape[1:]
   with full_precision():
-    stage = rounds.set_stage(segmenter, batch, at_once)
-    walk = rounds.begin(stage, modes, num_clicks)
-    found = rounds.play(stage, walk, num_clicks, rounds.given(clicks))[1]
+    stage = set_stage(segmenter, batch, at_once)
+    walk = begin(stage, modes, num_clicks)
+    found = rounds.play(stage, walk, num_clicks, given(clicks))[1]
   return _collect(found, Cost(modes * num_clicks, 0), Byproducts())

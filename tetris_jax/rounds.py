@@ -1,8 +1,8 @@
 """THE round engine: propose, search, choose lanes, commit. Every trajectory goes through it.
 
-A proposer says what is clicked next on each trajectory's own mask: the robot user, a sampled user,
-or clicks that are given. A search moves that click, the lanes that go on are chosen, and what is
-committed is the evaluation that is reported and carried on.
+What a round is made of stands in `tetris_jax.stage`. A search (`tetris_jax.search`) moves the click
+that was proposed, `tetris_jax.lanes` says which trajectories go on, and what is committed is the
+evaluation that is reported and carried on.
 """
 
 from __future__ import annotations
@@ -15,111 +15,25 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax import lanes
-from tetris_jax.geometry.region import legal_region
-from tetris_jax.geometry.robot import next_click
-from tetris_jax.scene import (
-  Scene,
-  boundary_score,
-  each_row,
-  hard_score,
-  in_parts,
-  look,
-  repeat_target,
-)
+from tetris_jax.scene import each_row, in_parts, repeat_target
 from tetris_jax.search.base import Asked, Cost, Found, Known, Rows, Search
-from tetris_jax.types import EMPTY, MODES, Array, Batch, Byproducts, Clicks, Segmenter
+from tetris_jax.stage import (
+  Proposer,
+  Round,
+  Stage,
+  Turn,
+  Walk,
+  begin,
+  commit,
+  flat,
+  given,
+  legal_regions,
+  open_round,
+  robot_user,
+)
+from tetris_jax.types import MODES, Byproducts
 
-__all__ = [
-  'Played',
-  'Proposer',
-  'Round',
-  'Stage',
-  'Turn',
-  'Walk',
-  'begin',
-  'commit',
-  'cost',
-  'flat',
-  'given',
-  'keep_order',
-  'legal_regions',
-  'open_round',
-  'play',
-  'put',
-  'robot_user',
-  'search_rounds',
-  'set_stage',
-]
-
-
-class Stage(NamedTuple):
-  """What all rounds share.
-
-  Attributes:
-    segmenter: the model.
-    scene: what no click changes.
-    id: (batch,) uint32, of the instances; draws are folded with it.
-    at_once: rows that go through the decoder together, at most; None for all.
-  """
-
-  segmenter: Segmenter
-  scene: Scene
-  id: jax.Array
-  at_once: int | None
-
-
-class Round(NamedTuple):
-  """What one click of each trajectory left behind, leading dimensions (batch, lanes).
-
-  Attributes:
-    yx: (batch, lanes, 2) float32, the click in image pixels.
-    label: (batch, lanes) int32.
-    iou: (batch, lanes) float32; NaN where the model's logits are not finite.
-    biou: (batch, lanes) float32, likewise.
-    mask: (batch, lanes, height, width) bool.
-  """
-
-  yx: jax.Array
-  label: jax.Array
-  iou: jax.Array
-  biou: jax.Array
-  mask: jax.Array
-
-
-class Walk(NamedTuple):
-  """What a trajectory carries from round to round, leading dimensions (batch, lanes).
-
-  Attributes:
-    clicks: `Clicks`, of all rounds.
-    state: what the model remembers.
-    mask: (batch, lanes, height, width) bool, the last mask at the model's threshold.
-    half: likewise, where the probability exceeds 0.5.
-  """
-
-  clicks: Clicks
-  state: Any
-  mask: jax.Array
-  half: jax.Array
-
-
-class Turn(NamedTuple):
-  """An open round, leading dimensions (batch, lanes).
-
-  Attributes:
-    yx: (batch, lanes, 2) float32, the proposed click in image pixels.
-    label: (batch, lanes) int32, of that click.
-    clicks: all slots, the newest among them.
-    context: what the model prepared.
-  """
-
-  yx: jax.Array
-  label: jax.Array
-  clicks: Clicks
-  context: Any
-
-  def moved(self, slot: jax.Array, yx: jax.Array) -> Turn:
-    """The round with its click at yx (batch, lanes, 2)."""
-    return self._replace(yx=yx, clicks=put(self.clicks, slot, yx, self.label))
+__all__ = ['Played', 'cost', 'keep_order', 'play', 'search_rounds']
 
 
 class Played(NamedTuple):
@@ -134,101 +48,7 @@ class Played(NamedTuple):
   byproducts: Byproducts
 
 
-Proposer = Callable[[Stage, Walk, jax.Array], tuple[jax.Array, jax.Array]]
-"""(stage, walk, slot) -> yx (batch, lanes, 2) and label (batch, lanes) of the next click."""
 
-
-def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
-  """Encodes the images, once for all trajectories."""
-  scene = look(segmenter, batch, at_once)
-  return Stage(segmenter, scene, jnp.asarray(batch.id), at_once)
-
-
-def begin(stage: Stage, num_lanes: int, slots: int) -> Walk:
-  """Before the first click, with room for `slots` of them."""
-  segmenter, scene = stage.segmenter, stage.scene
-  rows = (scene.mask.shape[0], num_lanes)
-  state = jax.vmap(segmenter.init, (None, 0))(segmenter.params, scene.features)
-  state = jax.tree.map(lambda x: jnp.repeat(x[:, None], num_lanes, axis=1), state)
-  yx = jnp.zeros((*rows, slots, 2), jnp.float32)
-  clicks = Clicks(yx, jnp.full((*rows, slots), EMPTY, jnp.int32))
-  nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
-  return Walk(clicks, state, nothing, nothing)
-
-
-def put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:
-  """`clicks` with yx (..., 2) and label (...) in that slot."""
-  return Clicks(
-    jnp.asarray(clicks.yx).at[..., slot, :].set(yx),
-    jnp.asarray(clicks.label).at[..., slot].set(label),
-  )
-
-
-def flat(tree: Any) -> Any:
-  """(batch, lanes, ...) -> (batch * lanes, ...)."""
-  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
-
-
-def robot_user(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-  """Proposes the centre of the largest error of each trajectory's own mask."""
-  del slot
-  scene = stage.scene
-  propose = each_row(next_click, None, 0, None, 0, None)
-  return propose(scene.mask, walk.mask, scene.valid, walk.clicks, scene.size)
-
-
-def given(clicks: Clicks) -> Proposer:
-  """Proposes known clicks: yx (batch, lanes, rounds, 2) and label (batch, lanes, rounds)."""
-  yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
-
-  def propose(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-    del stage, walk
-    return yx[..., slot, :], label[..., slot]
-
-  return propose
-
-
-def legal_regions(stage: Stage, walk: Walk, label: jax.Array) -> jax.Array:
-  """(batch, lanes, height, width) bool, where clicks of these labels (batch, lanes) are legal."""
-  scene = stage.scene
-  regions = each_row(legal_region, None, 0, None, 0)
-  return regions(scene.mask, walk.half, scene.valid, label)
-
-
-def open_round(stage: Stage, walk: Walk, slot: jax.Array, propose: Proposer) -> Turn:
-  """Makes the proposed clicks and prepares the model for their round."""
-  segmenter = stage.segmenter
-  yx, label = propose(stage, walk, slot)
-  clicks = put(walk.clicks, slot, yx, label)
-  prepare = each_row(segmenter.prepare, ..., None, 0, rows=(label.shape[0], label.shape[1]))
-  context = prepare(segmenter.params, stage.scene.features, walk.state)
-  return Turn(yx, label, clicks, context)
-
-
-def commit(stage: Stage, turn: Turn, slot: jax.Array) -> tuple[Round, Walk]:
-  """Decodes the clicks as they stand: the evaluation that is reported and carried on."""
-  segmenter, clicks = stage.segmenter, turn.clicks
-  threshold = segmenter.info.threshold
-
-  def score(context, clicks, target):
-    logits, state = segmenter.decode(segmenter.params, context, clicks)
-    found = hard_score(logits, threshold, target)
-    half = found.mask if threshold == 0.5 else jnp.asarray(logits) > 0
-    boundary = jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
-    return found.iou, boundary, state, found.mask, half
-
-  rows = clicks.label.shape[:2]
-  found = in_parts(
-    lambda each, *args: each(score)(*args),
-    stage.at_once,
-    *flat((turn.context, clicks)),
-    repeat_target(stage.scene, rows[1]),
-  )
-  found, boundary, state, mask, half = jax.tree.map(
-    lambda x: x.reshape(*rows, *x.shape[1:]), found
-  )
-  yx, label = jnp.asarray(clicks.yx)[..., slot, :], jnp.asarray(clicks.label)[..., slot]
-  return Round(yx, label, found, boundary, mask), Walk(clicks, state, mask, half)
 
 
 def play(
@@ -236,6 +56,7 @@ def play(
   walk: Walk,
   num_rounds: int,
   propose: Proposer,
+  *,
   keep: Callable[[Round], Any] = lambda found: found,
 ) -> tuple[Walk, Any]:
   """Rounds without a search.
@@ -399,7 +220,7 @@ def _own_round(
 
 
 def search_rounds(
-  stage: Stage, search: Search, num_clicks: int, key: jax.Array | None = None
+  stage: Stage, search: Search, num_clicks: int, *, key: jax.Array | None = None
 ) -> Played:
   """Trajectories of BASE, MIN and MAX.
 

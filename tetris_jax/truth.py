@@ -21,6 +21,7 @@ from tetris_jax.scene import (
   rows_at_once,
 )
 from tetris_jax.search.base import Asked, Rows, decode_at
+from tetris_jax.stage import begin, given, legal_regions, open_round, robot_user, set_stage
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
 __all__ = ['LEAST_RANGE', 'Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
@@ -185,14 +186,14 @@ def _evaluate(
   at_once = rows_at_once(at_once, AT_ONCE)
   assert at_once is not None
   with full_precision():
-    stage = rounds.set_stage(segmenter, batch, at_once)
+    stage = set_stage(segmenter, batch, at_once)
     made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
-    walk, slot = rounds.begin(stage, 1, made + 1), jnp.int32(made)
+    walk, slot = begin(stage, 1, made + 1), jnp.int32(made)
     if earlier is not None:
       lane = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
-      walk, _ = rounds.play(stage, walk, made, rounds.given(lane))
-    turn = rounds.open_round(stage, walk, slot, rounds.robot_user)
-    legal = rounds.legal_regions(stage, walk, turn.label)
+      walk, _ = rounds.play(stage, walk, made, given(lane))
+    turn = open_round(stage, walk, slot, robot_user)
+    legal = legal_regions(stage, walk, turn.label)
     asked = Asked(segmenter, slot, at_once, lambda f: f)
     alone = jax.tree.map(lambda x: x[:, 0], (turn.context, turn.clicks, legal))
     rows = (*alone, repeat_target(stage.scene, 1), places.given)

@@ -23,6 +23,7 @@ from tetris_jax import rounds
 from tetris_jax.geometry.distance import error_distance
 from tetris_jax.geometry.robot import clicked_pixels, error_regions
 from tetris_jax.scene import AT_ONCE, each_row, full_precision, in_parts, rows_at_once
+from tetris_jax.stage import Proposer, Stage, Walk, begin, flat, robot_user, set_stage
 from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter
 
 __all__ = [
@@ -227,16 +228,16 @@ def _rule(users: Sequence[User]) -> _Rule:
   )
 
 
-def sampled(users: Sequence[User], key: jax.Array) -> rounds.Proposer:
+def sampled(key: jax.Array, users: Sequence[User]) -> Proposer:
   """Proposes clicks of users for the round engine, a lane each.
 
   The robot user gives the sign, the user's prior times the error region the place; where no pixel
   is left to sample the robot user's click is made, as in RClicks.
 
   Args:
-    users: of the lanes, in order.
     key: folded with each instance's id, the user's fields and the round, so that a draw depends
       neither on the batch nor on the other users.
+    users: of the lanes, in order.
 
   Raises:
     ValueError: no user, a slice outside of [0, 1], or an unknown prior.
@@ -244,10 +245,10 @@ def sampled(users: Sequence[User], key: jax.Array) -> rounds.Proposer:
   rule = _rule(users)
 
   def propose(
-    stage: rounds.Stage, walk: rounds.Walk, slot: jax.Array
+    stage: Stage, walk: Walk, slot: jax.Array
   ) -> tuple[jax.Array, jax.Array]:
     scene, rows = stage.scene, (stage.scene.mask.shape[0], len(users))
-    robot, label = rounds.robot_user(stage, walk, slot)
+    robot, label = robot_user(stage, walk, slot)
     errors = each_row(error_regions, None, 0, None)
     wrong, excess = errors(scene.mask, walk.mask, scene.valid)
     size = jnp.broadcast_to(scene.size[:, None], (*rows, *scene.size.shape[1:]))
@@ -260,7 +261,7 @@ def sampled(users: Sequence[User], key: jax.Array) -> rounds.Proposer:
     uniforms = each_row(uniform, None, 0)(stage.id, every.name)
     places = _Place(robot, label, wrong, excess, walk.clicks, size, every, uniforms)
     yx = in_parts(
-      lambda each, place: each(_drawn)(place), stage.at_once, rounds.flat(places)
+      lambda each, place: each(_drawn)(place), stage.at_once, flat(places)
     )
     return yx.reshape(*rows, 2), label
 
@@ -294,12 +295,12 @@ def walk(
   """
   if num_clicks < 1:
     raise ValueError(f'num_clicks is {num_clicks}; at least 1')
-  propose = sampled(users, key)
+  propose = sampled(key, users)
   with full_precision():
-    stage = rounds.set_stage(segmenter, batch, rows_at_once(at_once, AT_ONCE))
-    start = rounds.begin(stage, len(users), num_clicks)
+    stage = set_stage(segmenter, batch, rows_at_once(at_once, AT_ONCE))
+    start = begin(stage, len(users), num_clicks)
     # Masks of all users and rounds are not kept: they would take most of the memory.
     scores = lambda found: (found.iou, found.biou)
-    last, found = rounds.play(stage, start, num_clicks, propose, scores)
+    last, found = rounds.play(stage, start, num_clicks, propose, keep=scores)
   iou, biou = (jnp.moveaxis(x, 0, 2) for x in found)
   return Walked(last.clicks, iou, biou)
