@@ -37,7 +37,7 @@ class AttackConfig:
       raise ValueError(f'num_clicks is {self.num_clicks}; expected a whole number of at least 1')
     if self.search is None:
       return
-    if not isinstance(self.search, Search):
+    if isinstance(self.search, type) or not isinstance(self.search, Search):
       raise TypeError(f'search is {self.search!r}; expected a Search such as Local() or Wide()')
     self.search.check()
 
