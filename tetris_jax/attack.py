@@ -7,14 +7,11 @@ import jax.numpy as jnp
 
 from tetris_jax import beams, trajectory
 from tetris_jax.scene import full_precision
-from tetris_jax.types import AttackConfig, Batch, Clicks, Segmenter, Trajectories
+from tetris_jax.types import LARGEST_SIDE, AttackConfig, Batch, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
 
 SEARCHES = ('none', 'local', 'global')
-
-# Counts and squared distances of larger canvases would leave what is exact in 32 bits.
-LARGEST_SIDE = 4096
 
 
 def _collect(found: trajectory.Round, forward: int, backward: int) -> Trajectories:

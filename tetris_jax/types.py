@@ -14,6 +14,9 @@ Params = Mapping[str, Array]
 
 POSITIVE, NEGATIVE, EMPTY = 1, 0, -1
 
+# Counts and squared distances of larger canvases would leave what is exact in 32 bits.
+LARGEST_SIDE = 4096
+
 
 class Clicks(NamedTuple):
   """Clicks of one trajectory, in click order; a fixed number of slots, the unused ones at the end.

@@ -92,7 +92,7 @@ def read_picture(path: Source) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(_to_rgb(image), np.uint8))
 
 
-def read_mask(path: Source, objects: str = 'binary') -> np.ndarray:
+def read_mask(path: Source, *, objects: str = 'binary') -> np.ndarray:
   """Reads a mask file as (height, width) int32: grey levels 0 to 255, or object ids.
 
   With `objects='binary'` the levels are those a viewer shows. 16-bit grey counts as it is while no
