@@ -23,6 +23,8 @@ from tetris_jax.types import (
   Trajectories,
 )
 
+__version__ = '0.1.0'
+
 __all__ = [
   'EMPTY',
   'MODES',
@@ -35,6 +37,7 @@ __all__ = [
   'ModelInfo',
   'Segmenter',
   'Trajectories',
+  '__version__',
   'attack',
   'checks',
   'metrics',

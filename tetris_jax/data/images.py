@@ -35,6 +35,7 @@ __all__ = [
   'MAX_PIXELS',
   'SUFFIXES',
   'Encoded',
+  'Source',
   'UnreadableImage',
   'picture_size',
   'read_mask',
@@ -75,6 +76,7 @@ class Encoded(NamedTuple):
 
 
 Source = str | os.PathLike[str] | Encoded
+"""Where a picture or a mask comes from: the path of a file, or its bytes."""
 
 
 def read_picture(path: Source) -> np.ndarray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from tetris_jax.data.benchmarks import BENCHMARKS, read_benchmark
@@ -27,7 +28,7 @@ def _read_samples(data_dir: str | os.PathLike[str] | None) -> Dataset:
   return read_samples()
 
 
-_READERS: dict[str, Callable[..., Dataset]] = {
+_readers: dict[str, Callable[..., Dataset]] = {
   **{name: functools.partial(read_benchmark, name) for name in BENCHMARKS},
   'coco': read_coco,
   'coco_panoptic': read_coco_panoptic,
@@ -36,8 +37,8 @@ _READERS: dict[str, Callable[..., Dataset]] = {
   'tfds': read_tfds,
 }
 
-DATASETS = tuple(sorted(_READERS))
-"""The data sets that come with this package; `names` has the registered ones as well."""
+DATASETS: Mapping[str, Callable[..., Dataset]] = MappingProxyType(_readers)
+"""Every data set's reader by name: those of this package, and what `register` has added."""
 
 # Of `read_benchmark`'s options, those that a data set takes.
 _BENCHMARK_OPTIONS = {'sbd': ('split', 'min_box_share'), 'tetris': ('long_side',)}
@@ -45,7 +46,7 @@ _BENCHMARK_OPTIONS = {'sbd': ('split', 'min_box_share'), 'tetris': ('long_side',
 
 def names() -> tuple[str, ...]:
   """The data sets that `open_dataset` knows, sorted."""
-  return tuple(sorted(_READERS))
+  return tuple(sorted(DATASETS))
 
 
 def register(name: str, reader: Callable[..., Dataset]) -> None:
@@ -60,9 +61,9 @@ def register(name: str, reader: Callable[..., Dataset]) -> None:
   Raises:
     ValueError: the name is taken.
   """
-  if name in _READERS:
+  if name in DATASETS:
     raise ValueError(f'a data set named {name!r} is there already; choose another name')
-  _READERS[name] = reader
+  _readers[name] = reader
 
 
 def options_of(dataset: str) -> dict[str, str]:
@@ -71,9 +72,9 @@ def options_of(dataset: str) -> dict[str, str]:
   Args:
     dataset: one of `names()`; another name has no options.
   """
-  if dataset not in _READERS:
+  if dataset not in DATASETS:
     return {}
-  parameters = list(inspect.signature(_READERS[dataset]).parameters.values())[1:]
+  parameters = list(inspect.signature(DATASETS[dataset]).parameters.values())[1:]
   taken = {one.name: _written(one.annotation) for one in parameters}
   if dataset in BENCHMARKS:
     return {name: taken[name] for name in _BENCHMARK_OPTIONS.get(dataset, ())}
@@ -99,13 +100,13 @@ def open_dataset(dataset: str, data_dir: str | None = None, **options: Any) -> D
       the data set itself finds wrong.
     ValueError: an option is out of range.
   """
-  if dataset not in _READERS:
+  if dataset not in DATASETS:
     raise DataError(f'dataset={dataset} is unknown; known data sets: {", ".join(names())}')
   taken = options_of(dataset)
   if foreign := sorted(set(options) - set(taken)):
     raise DataError(f'dataset={dataset} has no option {", ".join(foreign)}; {_known(taken)}')
   try:
-    return _READERS[dataset](data_dir, **options)
+    return DATASETS[dataset](data_dir, **options)
   except OSError as error:
     raise DataError(f'dataset={dataset}, data_dir={data_dir} cannot be read: {error}') from error
 

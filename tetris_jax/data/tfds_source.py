@@ -20,7 +20,7 @@ from tetris_jax.data import images, labels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.sample import Rejected, Sample
 
-__all__ = ['Mapped', 'read_tfds']
+__all__ = ['Mapped', 'encode_png', 'read_tfds']
 
 _LAYOUT = (
   'it must be the folder of a prepared version, with dataset_info.json and .array_record files'
