@@ -66,7 +66,7 @@ flags.DEFINE_string(
   'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
   'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
 )
-flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.DATASETS)}.')
+flags.DEFINE_string('dataset', 'samples', f'One of {", ".join(data.names())}.')
 flags.DEFINE_string(
   'data_dir', None, 'Where the data set lies; --dataset=folder has images/ and masks/ in it.'
 )

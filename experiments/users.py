@@ -117,7 +117,7 @@ def _read_clicks(
     return None
   title = settings.clicks_dataset or data.RCLICKS_NAMES.get(settings.base.dataset)
   try:
-    file = data.read_clicks(settings.clicks, names, chosen, title)
+    file = data.read_clicks(settings.clicks, names, selected=chosen, clicks_dataset=title)
   except data.DataError as error:
     raise UsageError(str(error)) from error
   if file.layout == 'plain' and settings.clicks_dataset is not None:

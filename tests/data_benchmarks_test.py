@@ -1,55 +1,16 @@
 """The field's data sets, each as tiny files in its published layout, odd cases included."""
 
+import dataclasses
 import re
 import shutil
 
 import numpy as np
 import pytest
-import scipy.io
+from layouts import SIZE, make_sbd, make_trimaps, picture, save, tetris_mask, trimap
 from PIL import Image
 
 from tetris_jax import data
-from tetris_jax.data import benchmarks, images, labels, resize, sbd
-
-SIZE = (24, 36)
-
-
-def picture(seed=0, size=SIZE):
-  return np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
-
-
-def trimap(ignore=128, size=SIZE):
-  """An object, a band that is ignored around it, and levels that count as background."""
-  mask = np.zeros((*size, 3), np.uint8)
-  mask[4:16, 6:20] = ignore
-  mask[6:14, 8:18] = 255
-  mask[6, 8:18] = 129
-  mask[20:22] = 64
-  mask[18, :, 0] = 255  # Red is not the first channel of cv2.imread.
-  return mask
-
-
-def save(path, array, mode=None):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  image = Image.fromarray(array)
-  (image.convert(mode) if mode else image).save(path)
-
-
-def save_mat(path, numbers):
-  path.parent.mkdir(parents=True, exist_ok=True)
-  boundaries = np.empty((3, 1), object)
-  boundaries[:] = [[numbers > 0]] * 3
-  held = {'Segmentation': numbers, 'Boundaries': boundaries, 'Categories': np.ones((3, 1))}
-  scipy.io.savemat(path, {'GTinst': held}, do_compression=True)
-
-
-def make_trimaps(root, pictures, masks):
-  # The download mixes JPEG, its suffix in capitals, and BMP.
-  save(root / pictures / 'banana1.bmp', picture(1))
-  save(root / pictures / 'flower.JPG', picture(2))
-  save(root / pictures / 'grave.jpg', picture(3), 'L')
-  for stem in ('banana1', 'flower', 'grave'):
-    save(root / masks / f'{stem}.bmp', trimap())
+from tetris_jax.data import benchmarks, resize
 
 
 @pytest.mark.parametrize(
@@ -126,91 +87,6 @@ def test_what_is_wrong_is_a_row_with_a_reason(tmp_path):
   assert len(found) == 5
 
 
-def sbd_numbers():
-  numbers = np.zeros(SIZE, np.uint8)
-  numbers[2:10, 2:10], numbers[12:20, 4:30] = 1, 3
-  # A frame one pixel wide of 22 x 34 pixels: 108 of 748, 14.4 %.
-  return numbers
-
-
-def thin(size=(40, 60)):
-  """Object 1 is solid; object 2, a diagonal, fills 1 / 36 of its box."""
-  numbers = np.zeros(size, np.uint8)
-  numbers[38:40, 50:60] = 1
-  index = np.arange(36)
-  numbers[index, index] = 2
-  return numbers
-
-
-def make_sbd(root):
-  save(root / 'img' / '2008_000002.jpg', picture(1))
-  save(root / 'img' / '2008_000008.JPG', picture(2, (40, 60)))
-  save_mat(root / 'inst' / '2008_000002.mat', sbd_numbers())
-  save_mat(root / 'inst' / '2008_000008.mat', thin())
-  save(root / 'img' / '2008_000099.jpg', picture(3))  # Of another split.
-  save_mat(root / 'inst' / '2008_000099.mat', sbd_numbers())
-  (root / 'val.txt').write_text('2008_000008\n2008_000002\n\n')
-
-
-def test_sbd_has_an_object_a_number_and_leaves_out_thin_ones(tmp_path):
-  make_sbd(tmp_path)
-  dataset = data.open_dataset('sbd', str(tmp_path))
-  assert dataset.names == ('2008_000002#1', '2008_000002#3', '2008_000008#1')
-  np.testing.assert_array_equal(dataset[1].mask, sbd_numbers() == 3)
-  assert not dataset[1].ignore.any()
-  assert dataset.size(2) == dataset[2].size == (40, 60)
-  assert '1 objects that fill less than 8 % of their boxes are left out' in dataset.notes[0]
-  assert 'published with 2857 pictures and 6671 instances, found 2 and 3' in dataset.notes[1]
-
-  everything = data.open_dataset('sbd', str(tmp_path), min_box_share=0.0)
-  assert everything.names == (*dataset.names, '2008_000008#2')
-  np.testing.assert_array_equal(everything[3].mask, thin() == 2)
-
-
-def test_a_box_share_of_eight_percent_is_kept():
-  mask = np.zeros((10, 10), np.bool_)
-  mask[0, 0] = mask[9, 9] = True
-  mask[0, 1:6] = True
-  assert sbd.box_share(mask) == 0.07
-  mask[9, 0] = True
-  assert sbd.box_share(mask) == 0.08 >= sbd.MIN_BOX_SHARE
-
-
-def test_sbd_says_what_its_split_names_and_lacks(tmp_path):
-  make_sbd(tmp_path)
-  (tmp_path / 'inst' / '2008_000002.mat').unlink()
-  damaged = tmp_path / 'inst' / '2008_000008.mat'
-  damaged.write_bytes(damaged.read_bytes()[:200])
-  (tmp_path / 'train.txt').write_text('2008_000099\n')
-  first, second = data.open_dataset('sbd', str(tmp_path))
-  assert first.reason == 'val.txt names 2008_000002, which has no file in the folder inst'
-  assert second.status == 'failed'
-  assert second.reason.startswith('inst/2008_000008.mat is no MATLAB file or is damaged')
-  train = data.open_dataset('sbd', str(tmp_path), split='train')
-  assert train.names == ('2008_000099#1', '2008_000099#3')
-  assert train.notes == ()
-  with pytest.raises(data.DataError, match=r'has no file test\.txt'):
-    data.open_dataset('sbd', str(tmp_path), split='test')
-
-
-def test_a_mat_without_numbers_is_refused(tmp_path):
-  scipy.io.savemat(tmp_path / 'a.mat', {'GTcls': 1})
-  with pytest.raises(images.UnreadableImage, match=r'has no field GTinst\.Segmentation'):
-    sbd.read_instances(tmp_path / 'a.mat')
-  scipy.io.savemat(tmp_path / 'b.mat', {'GTinst': {'Segmentation': np.ones((2, 2, 2))}})
-  with pytest.raises(images.UnreadableImage, match='no picture of numbers'):
-    sbd.read_instances(tmp_path / 'b.mat')
-
-
-def tetris_mask(size=SIZE):
-  """Objects 5, 300 and 70000 as 24-bit numbers; the last two touch."""
-  mask = np.zeros((*size, 3), np.uint8)
-  mask[2:8, 2:8] = 0, 0, 5
-  mask[10:20, 10:20] = 0, 300 // 256, 300 % 256
-  mask[10:20, 20:30] = 70000 // 65536, 70000 // 256 % 256, 70000 % 256
-  return mask
-
-
 def test_tetris_ids_have_24_bits(tmp_path):
   save(tmp_path / 'images' / 'a.jpg', picture())
   save(tmp_path / 'masks' / 'a.png', tetris_mask())
@@ -247,14 +123,6 @@ def test_a_tetris_object_lost_to_the_size_is_skipped(tmp_path):
   assert isinstance(lost['a#300'], data.Sample)
 
 
-@pytest.mark.parametrize('seed', range(3))
-def test_distinct_numbers_are_those_of_a_sort(seed):
-  rng = np.random.default_rng(seed)
-  numbers = rng.integers(-1, 5, (7, 9), dtype=np.int32) * rng.integers(0, 2, (7, 9), dtype=np.int32)
-  assert labels.distinct(numbers) == [n for n in np.unique(numbers).tolist() if n > 0]
-  assert labels.distinct(np.array([[3]], np.int32)) == [3]
-
-
 def test_a_tetris_mask_that_is_a_jpeg_is_refused(tmp_path):
   save(tmp_path / 'images' / 'a.jpg', picture())
   save(tmp_path / 'masks' / 'a.jpg', tetris_mask())
@@ -267,7 +135,7 @@ def test_missing_data_says_what_to_get_where_and_what_was_found(tmp_path, name):
   about = benchmarks.BENCHMARKS[name]
   with pytest.raises(data.DataError, match=re.escape(about.page)) as error:
     data.open_dataset(name)
-  assert f'--dataset={name} needs --data_dir' in str(error.value)
+  assert f'dataset={name} needs data_dir' in str(error.value)
   (tmp_path / 'holiday').mkdir()
   with pytest.raises(data.DataError, match=r'found holiday') as error:
     data.open_dataset(name, str(tmp_path))
@@ -279,7 +147,7 @@ def test_missing_data_says_what_to_get_where_and_what_was_found(tmp_path, name):
 
 def test_a_folder_too_high_is_pointed_at(tmp_path):
   make_sbd(tmp_path / 'benchmark_RELEASE' / 'dataset')
-  with pytest.raises(data.DataError, match=r'did you mean --data_dir=.*benchmark_RELEASE/dataset'):
+  with pytest.raises(data.DataError, match=r'did you mean data_dir=.*benchmark_RELEASE/dataset'):
     data.open_dataset('sbd', str(tmp_path))
   make_trimaps(tmp_path / 'x', 'data_GT', 'boundary_GT')
   shutil.rmtree(tmp_path / 'x' / 'data_GT')
@@ -288,31 +156,10 @@ def test_a_folder_too_high_is_pointed_at(tmp_path):
     data.open_dataset('grabcut', str(tmp_path / 'x'))
 
 
-def test_a_file_in_the_place_of_a_folder_is_no_folder(tmp_path):
-  make_trimaps(tmp_path, 'data_GT', 'boundary_GT')
-  shutil.rmtree(tmp_path / 'boundary_GT')
-  (tmp_path / 'boundary_GT').write_text('')
-  with pytest.raises(data.DataError, match='has no folder boundary_GT'):
-    data.open_dataset('grabcut', str(tmp_path))
-
-
-def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
-  make_trimaps(tmp_path, 'data_GT', 'boundary_GT')
-
-  def refuse(self):
-    raise PermissionError(13, 'Permission denied', str(self))
-
-  monkeypatch.setattr('pathlib.Path.iterdir', refuse)
-  with pytest.raises(data.DataError, match=r'--data_dir=.* cannot be read: .*Permission denied'):
-    data.open_dataset('grabcut', str(tmp_path))
-
-
 def test_published_counts_are_met_without_a_note(tmp_path, monkeypatch):
   make_trimaps(tmp_path, 'data_GT', 'boundary_GT')
   about = benchmarks.BENCHMARKS['grabcut']
   assert (about.pictures, about.instances) == ((50,), 50)
-  import dataclasses
-
   small = dataclasses.replace(about, pictures=(3,), instances=3)
   monkeypatch.setitem(benchmarks.BENCHMARKS, 'grabcut', small)
   assert data.open_dataset('grabcut', str(tmp_path)).notes == ()
@@ -320,28 +167,8 @@ def test_published_counts_are_met_without_a_note(tmp_path, monkeypatch):
   assert selected.names == ('flower',)
 
 
-def test_options_are_checked(tmp_path):
-  with pytest.raises(data.DataError, match='--dataset=grabcut has no option split; it takes none'):
-    data.open_dataset('grabcut', str(tmp_path), split='val')
+def test_options_out_of_range_are_refused(tmp_path):
   with pytest.raises(ValueError, match='long_side=-1'):
     data.open_dataset('tetris', str(tmp_path), long_side=-1)
   with pytest.raises(ValueError, match='min_box_share=2'):
     data.open_dataset('sbd', str(tmp_path), min_box_share=2)
-
-
-def test_options_are_parsed_by_their_types():
-  parse = data.parse_options
-  assert parse('sbd', ['split=train', 'min_box_share=0.1']) == {
-    'split': 'train', 'min_box_share': 0.1,
-  }  # fmt: skip
-  assert parse('coco_panoptic', ['stuff=True', 'min_area=20']) == {'stuff': True, 'min_area': 20}
-  assert parse('tfds', ['ignore_id=3']) == {'ignore_id': 3}
-  assert parse('samples', []) == {}
-  for written, message in [
-    (['long_side'], 'expected key=value'),
-    (['long_side=1', 'long_side=2'], 'each key once'),
-    (['long_side=big'], "'big' is no int"),
-    (['split=a'], 'has no option split; it takes long_side'),
-  ]:
-    with pytest.raises(data.DataError, match=message):
-      parse('tetris', written)

@@ -120,14 +120,6 @@ def test_groups_share_a_canvas_and_cover_everything_once():
     plan(dataset_of(), 0)
 
 
-def test_a_side_beyond_what_is_exact_is_a_row_with_a_reason():
-  dataset = dataset_of(make('fits', 4096, 2), make('long', 2, 4097))
-  assert isinstance(dataset[0], Sample)
-  for found in (dataset[1], list(dataset)[1]):
-    assert isinstance(found, Rejected) and found.status == 'failed' and found.size == (2, 4097)
-    assert '2 x 4097 pixels; the kernel is exact up to 4096' in found.reason
-
-
 def test_a_rare_canvas_gives_way_to_a_larger_one_that_others_need():
   few = [make('a', 300, 400), make('b', 400, 600), make('c', 100, 100), make('d', 500, 860)]
   groups, _ = plan(dataset_of(*few), 8)

@@ -37,7 +37,7 @@ def test_what_is_not_evaluated_is_counted(tmp_path):
   assert [click.line for click in found.clicks['a']] == [2, 3] and found.repeated == 1
   assert found.left_out == {
     'negative: a first click asks for the object': [4],
-    'on an instance beyond --limit': [5],
+    'on an instance beyond the limit': [5],
   }
 
 
@@ -55,7 +55,7 @@ def test_rclicks_columns(tmp_path):
     '6,GrabCut,gone,first,pc,1,0,20,10,,',
   )
   path = write(tmp_path, RCLICKS + '\n'.join(lines))
-  found = clicks.read_clicks(path, NAMES, dataset='GrabCut')
+  found = clicks.read_clicks(path, NAMES, clicks_dataset='GrabCut')
   assert found.layout == 'rclicks' and set(found.clicks) == {'a', 'many#3', 'many#7', 'one#5'}
   assert found.clicks['a'] == [clicks.UserClick(2, 3, 7, (10, 20), '')]
   assert sorted(found.left_out.items()) == [
@@ -63,11 +63,11 @@ def test_rclicks_columns(tmp_path):
     ('on DAVIS, not GrabCut', [7]),
     ('on an instance that the data set does not have', [8]),
   ]
-  assert 'say which ones are meant by --clicks_dataset' in refused(
+  assert 'say which ones are meant by clicks_dataset' in refused(
     tmp_path, RCLICKS + '\n'.join(lines)
   )
   assert "no click on 'TETRIS'; its column dataset has DAVIS, GrabCut" in refused(
-    tmp_path, RCLICKS + '\n'.join(lines), dataset='TETRIS'
+    tmp_path, RCLICKS + '\n'.join(lines), clicks_dataset='TETRIS'
   )
   only = refused(tmp_path, RCLICKS + lines[-1])
   assert 'no first click on any' in only and '1 on an instance that the data set does not' in only
@@ -116,7 +116,7 @@ def test_bad_files_are_refused_by_line_and_column(tmp_path, text, parts):
 
 
 def test_a_file_that_is_not_there(tmp_path):
-  with pytest.raises(DataError, match='cannot be read: No such file'):
+  with pytest.raises(DataError, match=r'clicks=.*none\.csv cannot be read: No such file'):
     clicks.read_clicks(tmp_path / 'none.csv', NAMES)
 
 

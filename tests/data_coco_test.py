@@ -145,7 +145,7 @@ def test_panoptic_things_have_24_bit_numbers(tmp_path):
 
 
 def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
-  with pytest.raises(data.DataError, match=r'needs --data_dir; .*cocodataset\.org'):
+  with pytest.raises(data.DataError, match=r'needs data_dir; .*cocodataset\.org'):
     data.open_dataset('coco')
   with pytest.raises(data.DataError, match=r'no file annotations/instances_val2017\.json'):
     data.open_dataset('coco', str(tmp_path))

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tetris_jax import data
 from tetris_jax.data import DataError, Rejected, Sample, open_dataset, read_folder
 from tetris_jax.data import images as images_module
 
@@ -291,12 +290,12 @@ def test_names_that_collide_are_an_error(root):
 
 def test_an_unusable_data_dir_is_an_error_that_says_what_to_do(tmp_path):
   for name in (None, ''):
-    with pytest.raises(DataError, match='needs --data_dir; it must hold the folders images and'):
+    with pytest.raises(DataError, match='needs data_dir; it must hold the folders images and'):
       open_dataset('folder', name)
-  with pytest.raises(DataError, match=r'--data_dir=.*gone does not exist'):
+  with pytest.raises(DataError, match=r'data_dir=.*gone does not exist'):
     open_dataset('folder', str(tmp_path / 'gone'))
   (tmp_path / 'file').write_text('')
-  with pytest.raises(DataError, match=r'--data_dir=.*file is a file'):
+  with pytest.raises(DataError, match=r'data_dir=.*file is a file'):
     open_dataset('folder', str(tmp_path / 'file'))
   empty = tmp_path / 'empty'
   empty.mkdir()
@@ -310,19 +309,3 @@ def test_an_unusable_data_dir_is_an_error_that_says_what_to_do(tmp_path):
   (empty / 'masks' / 'a.png').write_bytes(b'x')
   with pytest.raises(DataError, match=r'images has no pictures \(found nothing\)'):
     open_dataset('folder', str(empty))
-
-
-def test_open_dataset_names_what_it_knows(root):
-  put(root, 'a', picture(), levels(value=7))
-  with pytest.raises(DataError, match='--dataset=imagenet is unknown; known data sets: berk'):
-    open_dataset('imagenet')
-  with pytest.raises(DataError, match='takes no --data_dir'):
-    open_dataset('samples', str(root))
-  with pytest.raises(DataError, match=r'has no option objects; it takes none'):
-    open_dataset('samples', objects='ids')
-  assert open_dataset('folder', str(root), objects='ids').names == ('a#7',)
-
-
-def test_public_names_exist_and_are_sorted():
-  assert data.__all__ == sorted(data.__all__, key=lambda name: (not name.isupper(), name))
-  assert all(hasattr(data, name) for name in data.__all__)

@@ -227,7 +227,7 @@ def test_mask_levels_of_grey_files(tmp_path):
 def test_sixteen_bit_mask_keeps_ids_and_scales_levels(tmp_path):
   ids = np.array([[0, 1, 300, 65535]], np.uint16)
   path = save(tmp_path / 'a.png', ids)
-  np.testing.assert_array_equal(read_mask(path, 'ids'), ids)
+  np.testing.assert_array_equal(read_mask(path, objects='ids'), ids)
   np.testing.assert_array_equal(read_mask(path), [[0, 0, 1, 255]])
   small = save(tmp_path / 'b.png', np.array([[0, 128, 255]], np.uint16))
   np.testing.assert_array_equal(read_mask(small), [[0, 128, 255]])
@@ -238,9 +238,9 @@ def test_palette_mask(tmp_path):
   grey = palette_image(index, [(0, 0, 0), (255, 255, 255), (128, 128, 128)])
   path = save(tmp_path / 'grey.png', grey)
   np.testing.assert_array_equal(read_mask(path), [[0, 255, 128]])
-  np.testing.assert_array_equal(read_mask(path, 'ids'), index)
+  np.testing.assert_array_equal(read_mask(path, objects='ids'), index)
   coloured = save(tmp_path / 'voc.png', palette_image(index, [(0, 0, 0), (128, 0, 0), (0, 128, 0)]))
-  np.testing.assert_array_equal(read_mask(coloured, 'ids'), index)
+  np.testing.assert_array_equal(read_mask(coloured, objects='ids'), index)
   with pytest.raises(UnreadableImage, match=r"voc\.png holds a coloured palette.*objects='ids'"):
     read_mask(coloured)
 
@@ -254,11 +254,11 @@ def test_coloured_palette_with_the_three_levels_as_indices(tmp_path):
 
 def test_colour_mask_is_ids_or_refused(tmp_path):
   path = save(tmp_path / 'a.png', np.array([[[0, 0, 0], [1, 2, 3], [255, 0, 0]]], np.uint8))
-  np.testing.assert_array_equal(read_mask(path, 'ids'), [[0, 66051, 16711680]])
+  np.testing.assert_array_equal(read_mask(path, objects='ids'), [[0, 66051, 16711680]])
   with pytest.raises(UnreadableImage, match=r'a\.png holds colours'):
     read_mask(path)
   grey = save(tmp_path / 'b.png', np.array([[[0] * 3, [7] * 3]], np.uint8))
-  np.testing.assert_array_equal(read_mask(grey, 'ids'), [[0, 7]])
+  np.testing.assert_array_equal(read_mask(grey, objects='ids'), [[0, 7]])
 
 
 @pytest.mark.parametrize(('depth', 'packed', 'ids'), [
@@ -268,19 +268,30 @@ def test_colour_mask_is_ids_or_refused(tmp_path):
 ])
 def test_ids_of_few_bits_are_not_stretched(tmp_path, depth, packed, ids):
   path = write_png(tmp_path / 'a.png', depth, 0, [(len(ids), packed)])
-  np.testing.assert_array_equal(read_mask(path, 'ids'), [ids])
+  np.testing.assert_array_equal(read_mask(path, objects='ids'), [ids])
 
 
 def test_ids_are_not_read_where_they_would_be_wrong(tmp_path):
   jpeg = save(tmp_path / 'a.jpg', GREY)
   with pytest.raises(UnreadableImage, match=r'a\.jpg is a JPEG'):
-    read_mask(jpeg, 'ids')
+    read_mask(jpeg, objects='ids')
   deep = write_png(tmp_path / 'a.png', 16, 2, [(1, bytes(6))])
   with pytest.raises(UnreadableImage, match='16 bits in each of several channels'):
-    read_mask(deep, 'ids')
+    read_mask(deep, objects='ids')
   with pytest.raises(ValueError, match="objects='id'"):
-    read_mask(jpeg, 'id')
+    read_mask(jpeg, objects='id')
 
 
 def test_every_reader_suffix_is_lower_case():
   assert all(suffix == suffix.lower() and suffix[0] == '.' for suffix in images.SUFFIXES)
+
+
+def test_a_file_in_memory_is_read_as_one_on_disk(tmp_path):
+  path = save(tmp_path / 'a.jpg', RGB)
+  encoded = images.Encoded('a', path.read_bytes())
+  np.testing.assert_array_equal(read_picture(encoded), read_picture(path))
+  assert picture_size(encoded) == (17, 23)
+  with pytest.raises(UnreadableImage, match='a is damaged'):
+    read_picture(encoded._replace(data=encoded.data[:200]))
+  with pytest.raises(UnreadableImage, match=r'a is empty \(0 bytes\)'):
+    read_picture(encoded._replace(data=b''))

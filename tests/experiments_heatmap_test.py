@@ -353,7 +353,7 @@ def test_shards_part_the_instances_and_merge(tmp_path):
     ({'names': ('nothing',)}, "--preset=nothing: unknown preset 'nothing'"),
     ({'names': ('tetris',), 'depth': 0.1}, r'--depth=0\.1: tetris has no depth'),
     ({'zoom': 'exact'}, '--zoom=exact with --model=toy: it has no such choice'),
-    ({'data_options': ('split=val',)}, '--data_options'),
+    ({'data_options': ('split=val',)}, 'data_options'),
     ({'objects': 'no'}, '--objects'),
     ({'shard_id': 2, 'num_shards': 2}, 'expected 0 to 1'),
   ],

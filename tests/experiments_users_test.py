@@ -348,7 +348,7 @@ def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, mon
     ({'num_users': 0, 'priors': ('uniform',)}, '--num_users=0 samples no user'),
     ({'clicks': 'FILE', 'priors': ('best',)}, '--priors=best: unknown prior'),
     ({'clicks_dataset': 'DAVIS'}, '--clicks_dataset=DAVIS needs --clicks'),
-    ({'clicks': '/nowhere.csv'}, '--clicks=/nowhere.csv cannot be read'),
+    ({'clicks': '/nowhere.csv'}, 'clicks=/nowhere.csv cannot be read'),
     ({'clicks': 'FILE', 'clicks_dataset': 'DAVIS'}, 'has no column dataset'),
   ],
 )

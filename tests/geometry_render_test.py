@@ -14,6 +14,10 @@ GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'ritm_click_maps.npz'
 soft_jit = jax.jit(soft_disks, static_argnums=(1, 2, 3))
 
 
+def maps(clicks, height, width, norm_radius):
+  return distance_maps(clicks, height, width, norm_radius=norm_radius)
+
+
 def one_click(y, x, label=1):
   return Clicks(jnp.array([[y, x]], jnp.float32), jnp.array([label]))
 
@@ -55,7 +59,7 @@ def test_golden_maps(batch):
     found = hard_disks(clicks, 41, 56, radius)
     np.testing.assert_array_equal(found, golden[f'disks_radius{radius}'][batch])
   for norm_radius in (20, 260):
-    found = distance_maps(clicks, 41, 56, norm_radius)
+    found = distance_maps(clicks, 41, 56, norm_radius=norm_radius)
     np.testing.assert_allclose(
       found, golden[f'tanh_radius{norm_radius}'][batch], rtol=1e-6, atol=1e-7
     )
@@ -85,7 +89,7 @@ def test_empty_slots_change_nothing():
   many = Clicks(
     jnp.concatenate([few.yx, jnp.array([[10.0, 8.0], [5.0, 5.0]])]), jnp.array([1, 0, -1, -1])
   )
-  for draw in (soft_jit, hard_disks, distance_maps):
+  for draw in (soft_jit, hard_disks, maps):
     np.testing.assert_array_equal(draw(few, 20, 21, 5.0), draw(many, 20, 21, 5.0))
   total = lambda yx: soft_disks(Clicks(yx, many.label), 20, 21, 5.0).sum()
   gradient = jax.jit(jax.grad(total))(many.yx)
@@ -153,7 +157,7 @@ def test_maps_over_trajectories():
   rng = np.random.default_rng(4)
   yx = jnp.asarray(rng.uniform(0, 30, (5, 4, 2)), jnp.float32)
   clicks = Clicks(yx, jnp.asarray(rng.integers(-1, 2, (5, 4))))
-  for draw in (soft_jit, hard_disks, distance_maps):
+  for draw in (soft_jit, hard_disks, maps):
     mapped = jax.jit(jax.vmap(lambda c, draw=draw: draw(c, 30, 31, 5.0)))(clicks)
     for i in range(5):
       single = draw(jax.tree.map(lambda a, i=i: a[i], clicks), 30, 31, 5.0)

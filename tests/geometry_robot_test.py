@@ -19,6 +19,11 @@ seeds = st.integers(0, 2**32 - 1)
 next_click_jit = jax.jit(next_click)
 
 
+def whole(mask):
+  """(height, width) of an image that fills its canvas, an entry a mask."""
+  return np.broadcast_to(np.int32(mask.shape[-2:]), (*mask.shape[:-2], 2))
+
+
 def no_clicks(*lead, slots=3):
   return Clicks(jnp.zeros((*lead, slots, 2)), jnp.full((*lead, slots), -1))
 
@@ -53,7 +58,7 @@ def test_golden_next_clicks():
   mask, points = golden['in/gt'], golden['in/clicked']
   label = np.where(points.max(-1) < 0, -1, points[..., 2]).astype(np.int32)
   clicked = Clicks(points[..., :2].astype(np.float32), label)
-  yx, found = next_click_jit(mask == 1, golden['in/pred'], mask != -1, clicked)
+  yx, found = next_click_jit(mask == 1, golden['in/pred'], mask != -1, clicked, whole(mask))
   np.testing.assert_array_equal(yx, golden['next_click'][:, :2])
   np.testing.assert_array_equal(found, golden['next_click'][:, 2])
   assert yx.dtype == jnp.float32 and found.dtype == jnp.int32
@@ -63,7 +68,7 @@ def test_golden_next_clicks():
 @given(seed=seeds)
 def test_equals_the_rule_by_scipy(seed):
   mask, prediction, valid, yx, label = random_case(seed)
-  found_yx, found_label = next_click_jit(mask, prediction, valid, Clicks(yx, label))
+  found_yx, found_label = next_click_jit(mask, prediction, valid, Clicks(yx, label), whole(mask))
   wanted_yx, wanted_label = rule(mask, prediction, valid, yx[label >= 0])
   np.testing.assert_array_equal(found_yx, wanted_yx)
   assert found_label == wanted_label
@@ -73,7 +78,7 @@ def test_equals_the_rule_by_scipy(seed):
 @given(seed=seeds)
 def test_padding_changes_nothing(seed):
   mask, prediction, valid, yx, label = random_case(seed)
-  plain = next_click_jit(mask, prediction, valid, Clicks(yx, label))
+  plain = next_click_jit(mask, prediction, valid, Clicks(yx, label), whole(mask))
   padding = ((0, 9), (0, 22))
   canvas = [np.pad(mask, padding), np.pad(prediction, padding, constant_values=True)]
   padded = next_click_jit(
@@ -86,10 +91,11 @@ def test_padding_changes_nothing(seed):
 def test_batches_equal_single_calls():
   cases = [random_case(seed) for seed in range(4)]
   mask, prediction, valid, yx, label = (np.stack(part) for part in zip(*cases, strict=True))
-  batched = next_click_jit(mask, prediction, valid, Clicks(yx, label))
-  mapped = jax.jit(jax.vmap(next_click))(mask, prediction, valid, Clicks(yx, label))
+  batched = next_click_jit(mask, prediction, valid, Clicks(yx, label), whole(mask))
+  many = jax.jit(jax.vmap(next_click))
+  mapped = many(mask, prediction, valid, Clicks(yx, label), whole(mask))
   for i, case in enumerate(cases):
-    single = next_click_jit(*case[:3], Clicks(*case[3:]))
+    single = next_click_jit(*case[:3], Clicks(*case[3:]), whole(case[0]))
     for many in (batched, mapped):
       np.testing.assert_array_equal(many[0][i], single[0])
       assert many[1][i] == single[1]
@@ -98,7 +104,7 @@ def test_batches_equal_single_calls():
 @pytest.mark.parametrize('fill', [False, True])
 def test_a_perfect_mask_gives_a_negative_click_at_the_origin(fill):
   mask = np.full((5, 6), fill)
-  yx, label = next_click(mask, mask, np.ones_like(mask), no_clicks())
+  yx, label = next_click(mask, mask, np.ones_like(mask), no_clicks(), whole(mask))
   np.testing.assert_array_equal(yx, [0, 0])
   assert label == 0
 
@@ -107,7 +113,7 @@ def test_a_tie_is_negative_and_takes_the_first_maximum():
   mask, prediction = np.zeros((12, 20), bool), np.zeros((12, 20), bool)
   mask[1:4, 1:4] = True
   prediction[6:9, 10:13] = prediction[6:9, 14:17] = True
-  yx, label = next_click(mask, prediction, np.ones_like(mask), no_clicks())
+  yx, label = next_click(mask, prediction, np.ones_like(mask), no_clicks(), whole(mask))
   np.testing.assert_array_equal(yx, [7, 11])
   assert label == 0
 
@@ -117,7 +123,7 @@ def test_ignored_pixels_are_no_errors():
   mask[2:9, 2:9] = mask[2:5, 12:15] = True
   valid = np.ones_like(mask)
   valid[2:9, 2:9] = False
-  yx, label = next_click(mask, np.zeros_like(mask), valid, no_clicks())
+  yx, label = next_click(mask, np.zeros_like(mask), valid, no_clicks(), whole(mask))
   np.testing.assert_array_equal(yx, [3, 13])
   assert label == 1
 

@@ -62,7 +62,7 @@ def test_cost_counts_searches_and_all_that_is_kept():
 def test_the_engine_is_traceable_with_the_rounds_as_one_loop():
   def program(batch):
     here = set_stage(wall(), batch, 1)
-    return rounds.search_rounds(here, Local(num_steps=3), 4).rounds.iou
+    return rounds.search_rounds(None, here, Local(num_steps=3), 4).rounds.iou
 
   text = str(jax.make_jaxpr(program)(batch_of()))
   assert 'callback' not in text and text.count('length=4') >= 1

@@ -44,7 +44,7 @@ def test_colour_is_the_mean_of_what_lies_inside():
   image = rng.uniform(size=(7, 9, 3)).astype(np.float32)
   inside = np.zeros((7, 9), bool)
   inside[:5, :6] = True
-  found = np.asarray(candidates.smooth_colour(image, inside, 1))
+  found = np.asarray(candidates.smooth_colour(image, inside, radius=1))
   np.testing.assert_allclose(found[0, 0], image[:2, :2].mean((0, 1)), rtol=1e-5)
   np.testing.assert_allclose(found[2, 3], image[1:4, 2:5].mean((0, 1)), rtol=1e-5)
   np.testing.assert_allclose(found[4, 5], image[3:5, 4:6].mean((0, 1)), rtol=1e-5)

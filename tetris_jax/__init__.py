@@ -28,6 +28,8 @@ from tetris_jax.types import (
   Trajectories,
 )
 
+__version__ = '0.1.0'
+
 __all__ = [
   'EMPTY',
   'MODES',
@@ -45,6 +47,7 @@ __all__ = [
   'Segmenter',
   'Trajectories',
   'Wide',
+  '__version__',
   'attack',
   'checks',
   'metrics',

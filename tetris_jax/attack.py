@@ -15,9 +15,7 @@ from tetris_jax.types import Batch, Byproducts, Clicks, Segmenter, Trajectories
 __all__ = ['attack', 'replay']
 
 
-def _collect(
-  found: Round, spent: Cost, byproducts: Byproducts
-) -> Trajectories:
+def _collect(found: Round, spent: Cost, byproducts: Byproducts) -> Trajectories:
   def rounds_last(x: jax.Array) -> jax.Array:
     return jnp.moveaxis(x, 0, 2)
 
@@ -81,7 +79,7 @@ def attack(
       walk = begin(stage, 1, num_clicks)
       found = rounds.play(stage, walk, num_clicks, robot_user)[1]
       return _collect(found, spent, Byproducts())
-    played = rounds.search_rounds(stage, search, num_clicks, key=key)
+    played = rounds.search_rounds(key, stage, search, num_clicks)
   return _collect(played.rounds, spent, played.byproducts)
 
 

@@ -220,15 +220,15 @@ def _own_round(
 
 
 def search_rounds(
-  stage: Stage, search: Search, num_clicks: int, *, key: jax.Array | None = None
+  key: jax.Array | None, stage: Stage, search: Search, num_clicks: int
 ) -> Played:
   """Trajectories of BASE, MIN and MAX.
 
   Args:
+    key: of a search that draws, else None.
     stage: what the rounds share.
     search: how a click is found.
     num_clicks: rounds of a trajectory.
-    key: of a search that draws.
   """
   batch, beams = stage.scene.mask.shape[0], search.num_beams
   quest = _Quest(stage, search, num_clicks, search.look(stage.scene), key)

@@ -79,7 +79,7 @@ def full_precision() -> contextlib.AbstractContextManager[Any]:
   return jax.default_matmul_precision('highest')
 
 
-def rows_at_once(given: int | None, elsewhere: int | None = None) -> int | None:
+def rows_at_once(given: int | None, *, elsewhere: int | None = None) -> int | None:
   """How many rows go through the decoder together.
 
   Args:
@@ -97,7 +97,7 @@ def rows_at_once(given: int | None, elsewhere: int | None = None) -> int | None:
   return given
 
 
-def look(segmenter: Segmenter, batch: Batch, at_once: int | None = None) -> Scene:
+def look(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Scene:
   """Encodes the images, once, and prepares what the metrics need.
 
   Raises:

@@ -52,7 +52,7 @@ class Grid(NamedTuple):
   wanted: jax.Array
 
 
-def stride_for(legal: np.ndarray, wanted: int = 2500) -> int:
+def stride_for(legal: np.ndarray, *, wanted: int = 2500) -> int:
   """The whole stride, at least 1, at which about `wanted` legal pixels lie on the lattice."""
   return max(1, round(math.sqrt(np.count_nonzero(legal) / wanted)))
 
@@ -183,7 +183,7 @@ def _evaluate(
   """`Grid` of one round, an instance after the other; arguments as for `grid`."""
   if places.room < 1:
     raise ValueError(f'count is {places.room}; at least 1')
-  at_once = rows_at_once(at_once, AT_ONCE)
+  at_once = rows_at_once(at_once, elsewhere=AT_ONCE)
   assert at_once is not None
   with full_precision():
     stage = set_stage(segmenter, batch, at_once)

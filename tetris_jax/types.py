@@ -11,6 +11,31 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import numpy as np
 
+__all__ = [
+  'EMPTY',
+  'LARGEST_SIDE',
+  'MODES',
+  'NEGATIVE',
+  'POSITIVE',
+  'STEP_DIAGONALS',
+  'Array',
+  'Batch',
+  'Byproducts',
+  'Clicks',
+  'Decode',
+  'Encode',
+  'Frame',
+  'FrameOf',
+  'Init',
+  'ModelInfo',
+  'Outlook',
+  'Params',
+  'PredictedIou',
+  'Prepare',
+  'Segmenter',
+  'Trajectories',
+]
+
 Array = jax.Array | np.ndarray
 Params = Mapping[str, Array]
 

@@ -297,7 +297,7 @@ def walk(
     raise ValueError(f'num_clicks is {num_clicks}; at least 1')
   propose = sampled(key, users)
   with full_precision():
-    stage = set_stage(segmenter, batch, rows_at_once(at_once, AT_ONCE))
+    stage = set_stage(segmenter, batch, rows_at_once(at_once, elsewhere=AT_ONCE))
     start = begin(stage, len(users), num_clicks)
     # Masks of all users and rounds are not kept: they would take most of the memory.
     scores = lambda found: (found.iou, found.biou)

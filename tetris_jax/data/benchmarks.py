@@ -54,7 +54,7 @@ class Benchmark:
 
   @property
   def layout(self) -> str:
-    """What --data_dir must hold, as a clause."""
+    """What `data_dir` must hold, as a clause."""
     files = ''.join(f' and the file {name}' for name in self.extra)
     return (
       f'it must hold the folders {self.folders[0]} and {self.folders[1]}{files}, '
@@ -152,7 +152,7 @@ def read_benchmark(
   if name == 'sbd':
     about = dataclasses.replace(about, extra=(f'{split}.txt',))
   needed = (*about.folders, *about.extra)
-  root = pairs.find_root(name, data_dir, needed, about.layout, about.download)
+  root = pairs.find_root(name, data_dir, needed, about.layout, download=about.download)
   notes: list[str] = []
   if name == 'sbd':
     found, entries, dropped = sbd.list_split(root, about.folders, split, min_box_share)
@@ -162,13 +162,13 @@ def read_benchmark(
         'boxes are left out; min_box_share=0 keeps them'
       )
   else:
-    pairs.require_files(name, root, about.folders[0], about.layout, about.download)
-    found, entries = pairs.paired(root, about.folders, _numbered_owner)
+    pairs.require_files(name, root, about.folders[0], about.layout, download=about.download)
+    found, entries = pairs.paired(root, about.folders, picture_of=_numbered_owner)
     entries += _entries(name, about, found, long_side)
   pictures = len({picture for _, picture, _ in found})
   if split == 'val':
     notes += _mismatch(about, pictures, len(entries))
-  return Dataset(name, sorted(entries, key=pairs.order), notes)
+  return Dataset(name, sorted(entries, key=pairs.order), notes=notes)
 
 
 def _entries(
@@ -181,8 +181,8 @@ def _entries(
   if name == 'tetris':
     reader = labels.Reader(
       functools.partial(_limited_labels, long_side=long_side),
-      functools.partial(_limited_picture, long_side=long_side),
-      functools.partial(_limited_size, long_side=long_side),
+      picture=functools.partial(_limited_picture, long_side=long_side),
+      size=functools.partial(_limited_size, long_side=long_side),
       listed=_numbers,
     )
     return labels.every_object(found, reader)

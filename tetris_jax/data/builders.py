@@ -1,11 +1,12 @@
 """TFDS builders of the field's data sets, from folders on disk, without TensorFlow.
 
-  python -m experiments.prepare --dataset=grabcut --data_dir=GrabCut --out=prepared
+  builders.prepare('grabcut', 'GrabCut', 'prepared')
 
 An example is a picture: "image" (height, width, 3), "segmentation" (height, width, 1) uint8 with 0
 background, 255 ignored and else the position of the object's name in "instances", counted from 1,
 and "stem". Pixels are kept without loss, and `tensorflow_datasets.builder_from_directory(...)
-.as_data_source()` hands them out. The `tfds` command itself needs TensorFlow; `prepare` does not.
+.as_data_source()` hands them out. The `tfds` command itself needs TensorFlow; `prepare`, also as
+`python -m experiments.prepare`, does not.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def prepare(
     DataError: unknown name, an unusable `data_dir`, or an instance that cannot be read.
   """
   if name not in BUILDERS:
-    raise DataError(f'--dataset={name} has no builder; known: {", ".join(sorted(BUILDERS))}')
+    raise DataError(f'dataset={name} has no builder; known: {", ".join(sorted(BUILDERS))}')
   read_benchmark(name, data_dir)  # Says what is missing before anything is written.
   builder = BUILDERS[name](data_dir=os.fspath(out), file_format='array_record')
   manual = pathlib.Path(str(data_dir)).expanduser().resolve()

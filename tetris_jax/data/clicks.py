@@ -110,23 +110,23 @@ class _Reader:
     try:
       data = path.read_bytes()
     except OSError as error:
-      raise DataError(f'--clicks={path} cannot be read: {error.strerror or error}') from error
+      raise DataError(f'clicks={path} cannot be read: {error.strerror or error}') from error
     self.sha256 = hashlib.sha256(data).hexdigest()
     self.header, self.rows = self._parse(self._text(data))
 
   def _text(self, data: bytes) -> str:
     if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
-      raise DataError(f'--clicks={self.path} is UTF-16; save it as UTF-8')
+      raise DataError(f'clicks={self.path} is UTF-16; save it as UTF-8')
     try:
       text = data.decode('utf-8-sig')
     except UnicodeDecodeError as error:
       line = data.count(b'\n', 0, error.start) + 1
       raise DataError(
-        f'--clicks={self.path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the '
+        f'clicks={self.path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the '
         'file as UTF-8'
       ) from error
     if '\0' in text:
-      raise DataError(f'--clicks={self.path} holds NUL characters and is no text; expected CSV')
+      raise DataError(f'clicks={self.path} holds NUL characters and is no text; expected CSV')
     return text
 
   def _parse(self, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
@@ -142,15 +142,15 @@ class _Reader:
           continue
         if len(cells) != len(header):
           raise DataError(
-            f'--clicks={self.path}, line {reader.line_num}: {len(cells)} fields, the header has '
+            f'clicks={self.path}, line {reader.line_num}: {len(cells)} fields, the header has '
             f'{len(header)}'
           )
         stripped = (cell.strip() for cell in cells)
         rows.append((reader.line_num, dict(zip(header, stripped, strict=True))))
     except csv.Error as error:
-      raise DataError(f'--clicks={self.path}, line {reader.line_num}: {error}') from error
+      raise DataError(f'clicks={self.path}, line {reader.line_num}: {error}') from error
     if not header:
-      raise DataError(f'--clicks={self.path} is empty; expected a header and a click a line')
+      raise DataError(f'clicks={self.path} is empty; expected a header and a click a line')
     return header, rows
 
   def layout(self) -> str:
@@ -167,18 +167,18 @@ class _Reader:
         if columns
       ]
       raise DataError(
-        f'--clicks={self.path}, line 1: columns: {"; ".join(parts)}. Expected '
+        f'clicks={self.path}, line 1: columns: {"; ".join(parts)}. Expected '
         f'{",".join(_PLAIN[0])}[,{",".join(_PLAIN[1])}], or RClicks\' {",".join(_RCLICKS[0])}, '
         'separated by commas'
       )
     if not self.rows:
-      raise DataError(f'--clicks={self.path} has a header and no click')
+      raise DataError(f'clicks={self.path} has a header and no click')
     return name
 
   def wrong(self, line: int, column: str, found: str, expected: str) -> DataError:
     """What to raise for a cell."""
     return DataError(
-      f'--clicks={self.path}, line {line}, column {column}: found {found!r}, expected {expected}'
+      f'clicks={self.path}, line {line}, column {column}: found {found!r}, expected {expected}'
     )
 
   def number(self, line: int, row: Mapping[str, str], column: str) -> float:
@@ -225,12 +225,12 @@ def _rclicks(
   there = {row['dataset'] for _, row in reader.rows}
   if dataset is None and len(there) > 1:
     raise DataError(
-      f'--clicks={reader.path} holds clicks on {", ".join(sorted(there))}; say which ones are '
-      'meant by --clicks_dataset'
+      f'clicks={reader.path} holds clicks on {", ".join(sorted(there))}; say which ones are '
+      'meant by clicks_dataset'
     )
   if dataset is not None and dataset not in there:
     raise DataError(
-      f'--clicks={reader.path} has no click on {dataset!r}; its column dataset has '
+      f'clicks={reader.path} has no click on {dataset!r}; its column dataset has '
       f'{", ".join(sorted(there))}'
     )
   sizes: dict[str, tuple[int, int]] = {}
@@ -288,10 +288,11 @@ def _plain(
 
 
 def read_clicks(
-  path: str | os.PathLike[str],
+  clicks: str | os.PathLike[str],
   names: Sequence[str],
+  *,
   selected: Collection[str] | None = None,
-  dataset: str | None = None,
+  clicks_dataset: str | None = None,
 ) -> ClickFile:
   """Reads first clicks of users; every line ends as a click or among those left out.
 
@@ -302,41 +303,41 @@ def read_clicks(
   about several whole data sets.
 
   Args:
-    path: of the file, CSV in UTF-8.
+    clicks: path of the file, CSV in UTF-8.
     names: of all instances of the data set.
     selected: those that are evaluated; default: all. Clicks on the others are left out.
-    dataset: what RClicks' column `dataset` has to say; needed where it says several things, and
-      without meaning for plain columns.
+    clicks_dataset: what RClicks' column `dataset` has to say; needed where it says several things,
+      and without meaning for plain columns.
 
   Raises:
     DataError: the file cannot be read, or a column or a cell of it is not as described; the
       message names the line and the column.
   """
-  reader = _Reader(pathlib.Path(path))
+  reader = _Reader(pathlib.Path(clicks))
   layout = reader.layout()
   known = frozenset(names)
   wanted = known if selected is None else frozenset(selected)
   if layout == 'rclicks':
-    found = _rclicks(reader, known, _owners(names), dataset)
+    found = _rclicks(reader, known, _owners(names), clicks_dataset)
   else:
     found = _plain(reader, known)
-  clicks: dict[str, list[UserClick]] = {}
+  taken: dict[str, list[UserClick]] = {}
   left_out: dict[str, list[int]] = {}
   for click, name, line in found:
     if click is None:
       left_out.setdefault(name, []).append(line)
     elif name not in wanted:
-      left_out.setdefault('on an instance beyond --limit', []).append(line)
+      left_out.setdefault('on an instance beyond the limit', []).append(line)
     else:
-      clicks.setdefault(name, []).append(click)
-  if not clicks:
+      taken.setdefault(name, []).append(click)
+  if not taken:
     reasons = '; '.join(f'{len(lines)} {reason}' for reason, lines in left_out.items())
-    raise DataError(f'--clicks={path} has no first click on any of the instances: {reasons}')
+    raise DataError(f'clicks={clicks} has no first click on any of the instances: {reasons}')
   anonymous = [
-    (name, click.y, click.x) for name, some in clicks.items() for click in some if not click.user
+    (name, click.y, click.x) for name, some in taken.items() for click in some if not click.user
   ]
   repeated = len(anonymous) - len(set(anonymous))
-  return ClickFile(reader.path.name, reader.sha256, layout, clicks, left_out, repeated)
+  return ClickFile(reader.path.name, reader.sha256, layout, taken, left_out, repeated)
 
 
 def place(clicks: Sequence[UserClick], size: tuple[int, int]) -> Placed:

@@ -101,7 +101,7 @@ def read_coco_panoptic(
       if segment.get('iscrowd') or not wanted or segment.get('area', min_area) < min_area:
         continue
       number = int(segment['id'])
-      entries.append(labels.one_object(f'{name}{number}', picture, mask, reader, number))
+      entries.append(labels.one_object(f'{name}{number}', picture, mask, reader, number=number))
   return Dataset('coco_panoptic', sorted(entries, key=pairs.order))
 
 
@@ -167,7 +167,7 @@ def _root(
   name: str, data_dir: str | os.PathLike[str] | None, split: str, *needed: str
 ) -> pathlib.Path:
   layout = f'it must hold the folder {split} of pictures and {" and ".join(needed)}'
-  return pairs.find_root(name, data_dir, (split, *needed), layout, _DOWNLOAD)
+  return pairs.find_root(name, data_dir, (split, *needed), layout, download=_DOWNLOAD)
 
 
 def _document(path: pathlib.Path) -> Any:

@@ -13,7 +13,7 @@ __all__ = ['DataError', 'Dataset', 'Entry']
 
 
 class DataError(ValueError):
-  """A data set that cannot be used at all; the message names the flag and what to do."""
+  """A data set that cannot be used at all; the message names the argument and what to do."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Dataset:
     notes: what a user has to be told before trusting a score, a sentence each.
   """
 
-  def __init__(self, name: str, entries: Iterable[Entry], notes: Iterable[str] = ()):
+  def __init__(self, name: str, entries: Iterable[Entry], *, notes: Iterable[str] = ()):
     """Takes `entries` in their final order.
 
     Args:
-      name: of the data set, as --dataset has it.
+      name: of the data set, as `open_dataset` takes it.
       entries: its instances.
       notes: what a user has to be told before trusting a score, a sentence each.
 
@@ -90,4 +90,6 @@ class Dataset:
 
   def select(self, indices: Iterable[int]) -> Dataset:
     """The data set of these instances only, in the order given."""
-    return Dataset(self.name, (self._entries[index] for index in indices), self.notes)
+    return Dataset(
+      self.name, (self._entries[index] for index in indices), notes=self.notes
+    )

@@ -23,6 +23,7 @@ IGNORE_ABOVE = 60
 
 def read_folder(
   data_dir: str | os.PathLike[str] | None,
+  *,
   objects: str = 'binary',
   ignore_id: int | None = None,
 ) -> Dataset:
@@ -58,7 +59,7 @@ def read_folder(
   found, entries = pairs.paired(root, FOLDERS)
   if not any(file for file in (root / 'images').iterdir() if not pairs.is_litter(file)):
     raise DataError(
-      f'--data_dir={data_dir}: its folder images has no pictures '
+      f'data_dir={data_dir}: its folder images has no pictures '
       f'(found {pairs.listing(root / "images")}); put them there, and their masks of the same stem '
       'into the folder masks'
     )

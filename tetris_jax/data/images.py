@@ -35,6 +35,7 @@ __all__ = [
   'MAX_PIXELS',
   'SUFFIXES',
   'Encoded',
+  'Source',
   'UnreadableImage',
   'picture_size',
   'read_mask',
@@ -75,6 +76,7 @@ class Encoded(NamedTuple):
 
 
 Source = str | os.PathLike[str] | Encoded
+"""Where a picture or a mask comes from: the path of a file, or its bytes."""
 
 
 def read_picture(path: Source) -> np.ndarray:
@@ -92,7 +94,7 @@ def read_picture(path: Source) -> np.ndarray:
     return np.ascontiguousarray(np.asarray(_to_rgb(image), np.uint8))
 
 
-def read_mask(path: Source, objects: str = 'binary') -> np.ndarray:
+def read_mask(path: Source, *, objects: str = 'binary') -> np.ndarray:
   """Reads a mask file as (height, width) int32: grey levels 0 to 255, or object ids.
 
   With `objects='binary'` the levels are those a viewer shows. 16-bit grey counts as it is while no

@@ -47,6 +47,7 @@ class Reader:
   def __init__(
     self,
     labels: pairs.Reader,
+    *,
     picture: pairs.Reader | None = None,
     size: Callable[[pathlib.Path], tuple[int, int] | None] = pairs.picture_size,
     listed: pairs.Reader | None = None,
@@ -60,7 +61,7 @@ class Reader:
 
 
 def one_object(
-  instance: str, picture: pathlib.Path, mask: pathlib.Path, reader: Reader, number: int = 1
+  instance: str, picture: pathlib.Path, mask: pathlib.Path, reader: Reader, *, number: int = 1
 ) -> Entry:
   """The entry of the object with a number, read when asked for."""
   return Entry(
@@ -73,6 +74,7 @@ def one_object(
 def every_object(
   found: Sequence[tuple[str, pathlib.Path, pathlib.Path]],
   reader: Reader,
+  *,
   keep: Callable[[np.ndarray, int], bool] = lambda labels, number: True,
 ) -> list[Entry]:
   """Entries `stem#number` of all objects; every mask is read once to find them.
@@ -94,7 +96,8 @@ def every_object(
       entries.append(Entry(stem, functools.partial(pairs.same, there), size))
       continue
     entries += [
-      one_object(f'{stem}#{number}', picture, mask, reader, number) for number in there
+      one_object(f'{stem}#{number}', picture, mask, reader, number=number)
+      for number in there
     ]
   return entries
 
@@ -103,6 +106,7 @@ def numbers(
   stem: str,
   mask: pathlib.Path,
   read: pairs.Reader,
+  *,
   keep: Callable[[np.ndarray, int], bool] = lambda labels, number: True,
 ) -> list[int] | Rejected:
   """The numbers of the objects in a mask, ascending, or why there are none."""

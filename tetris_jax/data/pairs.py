@@ -38,13 +38,13 @@ Reader = Callable[[pathlib.Path], np.ndarray]
 
 
 def find_root(
-  name: str, data_dir: object, needed: Sequence[str], layout: str, download: str = ''
+  name: str, data_dir: object, needed: Sequence[str], layout: str, *, download: str = ''
 ) -> pathlib.Path:
   """The folder of a data set, after a look that what it needs is there.
 
   Args:
-    name: of the data set, as --dataset has it.
-    data_dir: the value of --data_dir.
+    name: of the data set, as `open_dataset` takes it.
+    data_dir: where the caller says that it lies.
     needed: names of folders and files right below it.
     layout: what it must hold, as a clause.
     download: where the data set comes from, as a clause; empty for one's own data.
@@ -55,12 +55,12 @@ def find_root(
   """
   advice = f'{layout}; {download}' if download else layout
   if not data_dir or not str(data_dir):
-    raise DataError(f'--dataset={name} needs --data_dir; {advice}')
+    raise DataError(f'dataset={name} needs data_dir; {advice}')
   root = pathlib.Path(str(data_dir)).expanduser()
   if not root.exists():
-    raise DataError(f'--data_dir={data_dir} does not exist; {advice}')
+    raise DataError(f'data_dir={data_dir} does not exist; {advice}')
   if not root.is_dir():
-    raise DataError(f'--data_dir={data_dir} is a file; {advice}')
+    raise DataError(f'data_dir={data_dir} is a file; {advice}')
   missing = [part for part in needed if not _is_there(root, part)]
   if not missing:
     return root
@@ -69,8 +69,8 @@ def find_root(
   )
   hint = _below(root, needed)
   raise DataError(
-    f'--data_dir={data_dir} has no {lacks} (found {listing(root)}); '
-    + (f'did you mean --data_dir={hint}? ' if hint else '')
+    f'data_dir={data_dir} has no {lacks} (found {listing(root)}); '
+    + (f'did you mean data_dir={hint}? ' if hint else '')
     + advice
   )
 
@@ -84,12 +84,12 @@ def _is_there(root: pathlib.Path, part: str) -> bool:
 
 
 def require_files(
-  name: str, root: pathlib.Path, folder: str, layout: str, download: str = ''
+  name: str, root: pathlib.Path, folder: str, layout: str, *, download: str = ''
 ) -> None:
   """Raises DataError where a folder of a data set is empty, as after a download gone wrong."""
   if not any(not is_litter(file) for file in (root / folder).iterdir()):
     advice = f'{layout}; {download}' if download else layout
-    raise DataError(f'--dataset={name}, --data_dir={root}: {folder} has no pictures; {advice}')
+    raise DataError(f'dataset={name}, data_dir={root}: {folder} has no pictures; {advice}')
 
 
 def _below(root: pathlib.Path, needed: Sequence[str]) -> pathlib.Path | None:
@@ -109,6 +109,7 @@ def is_litter(file: pathlib.Path) -> bool:
 def paired(
   root: pathlib.Path,
   folders: tuple[str, str],
+  *,
   picture_of: Callable[[str], str | None] = lambda stem: None,
 ) -> tuple[list[tuple[str, pathlib.Path, pathlib.Path]], list[Entry]]:
   """The pairs of two folders as (stem, picture, mask), and entries of what is no pair.

@@ -32,7 +32,7 @@ def read_samples() -> Dataset:
     import skimage.data
   except ImportError as error:
     raise DataError(
-      '--dataset=samples outlines photographs that come with scikit-image, which is not '
+      'dataset=samples outlines photographs that come with scikit-image, which is not '
       'installed: pip install tetris_jax[demo]'
     ) from error
   loaders = {name: functools.partial(_photograph, skimage.data, name) for name in _photographs()}
@@ -109,7 +109,7 @@ def _read(
   image = load()
   if image.shape[:2] != size:
     raise DataError(
-      f'--dataset=samples: {outline["photograph"]} of the installed scikit-image has '
+      f'dataset=samples: {outline["photograph"]} of the installed scikit-image has '
       f'{image.shape[0]} x {image.shape[1]} pixels, the outlines were drawn on '
       f'{size[0]} x {size[1]}; install scikit-image 0.25 or 0.26'
     )

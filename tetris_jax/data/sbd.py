@@ -78,9 +78,9 @@ def list_split(
   try:
     names = [line.strip() for line in file.read_text('utf-8').splitlines() if line.strip()]
   except (OSError, UnicodeDecodeError) as error:
-    raise DataError(f'--data_dir={root}: {file.name} cannot be read: {error}') from error
+    raise DataError(f'data_dir={root}: {file.name} cannot be read: {error}') from error
   if not names:
-    raise DataError(f'--data_dir={root}: {file.name} names no picture')
+    raise DataError(f'data_dir={root}: {file.name} names no picture')
   pictures, _ = pairs.by_stem(root / folders[0])
   masks = {file.stem: file for file in (root / folders[1]).iterdir() if _is_mat(file)}
   found, entries = [], []
@@ -97,7 +97,7 @@ def list_split(
       found.append((stem, files[0], masks[stem]))
   counted = _Counted(min_box_share)
   reader = labels.Reader(read_instances)
-  entries += labels.every_object(found, reader, counted)
+  entries += labels.every_object(found, reader, keep=counted)
   return found, entries, counted.dropped
 
 

@@ -20,7 +20,7 @@ from tetris_jax.data import images, labels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.sample import Rejected, Sample
 
-__all__ = ['Mapped', 'read_tfds']
+__all__ = ['Mapped', 'encode_png', 'read_tfds']
 
 _LAYOUT = (
   'it must be the folder of a prepared version, with dataset_info.json and .array_record files'
@@ -101,7 +101,7 @@ def read_tfds(
     source = builder.as_data_source(split, decoders=_left_encoded(builder.info.features, tfds))
   except (NotImplementedError, ValueError) as error:
     raise DataError(
-      f'--data_dir={data_dir} cannot be read record by record; prepare it with '
+      f'data_dir={data_dir} cannot be read record by record; prepare it with '
       f'file_format=array_record ({str(error).splitlines()[0]})'
     ) from error
   read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
@@ -117,7 +117,7 @@ def _split(builder: Any, split: str, data_dir: object) -> str:
     return str(known[0])
   if split not in known:
     found = f'has no split {split!r}' if split else 'has several splits'
-    raise DataError(f'--data_dir={data_dir} {found}; give split=one of {", ".join(known)}')
+    raise DataError(f'data_dir={data_dir} {found}; give split=one of {", ".join(known)}')
   return split
 
 
@@ -139,7 +139,7 @@ def _completed(mapped: Mapped, available: Mapping[str, Any], data_dir: object) -
   for option, path in (('image', mapped.image), ('mask', mask), ('name', name)):
     if path not in available and (path or option != 'name'):
       raise DataError(
-        f'--data_dir={data_dir} has no feature {option}={path!r}; give {option}=one of '
+        f'data_dir={data_dir} has no feature {option}={path!r}; give {option}=one of '
         f'{", ".join(sorted(available))}'
       )
   return dataclasses.replace(mapped, mask=mask, name=name)

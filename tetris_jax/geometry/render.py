@@ -164,7 +164,7 @@ def hard_disks(clicks: Clicks, height: int, width: int, radius: float) -> jax.Ar
 
 
 def distance_maps(
-  clicks: Clicks, height: int, width: int, norm_radius: float = 260.0
+  clicks: Clicks, height: int, width: int, *, norm_radius: float = 260.0
 ) -> jax.Array:
   """`tanh(2 d / norm_radius)` with d the distance to the nearest click; 1 without a click.
 

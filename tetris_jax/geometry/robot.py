@@ -47,7 +47,7 @@ def clicked_pixels(clicks: Clicks, size: Array) -> jax.Array:
 
 
 def next_click(
-  mask: Array, prediction: Array, valid: Array, clicked: Clicks, size: Array | None = None
+  mask: Array, prediction: Array, valid: Array, clicked: Clicks, size: Array
 ) -> tuple[jax.Array, jax.Array]:
   """The click that the robot user makes next.
 
@@ -63,15 +63,13 @@ def next_click(
       the bottom and the right: then it does not change the order of pixels.
     clicked: earlier clicks, yx (..., num_slots, 2) and label (..., num_slots).
     size: (..., 2) int, (height, width) of the image in the canvas, to which earlier clicks are
-      clamped. Default: the canvas.
+      clamped.
 
   Returns:
     yx (..., 2) float32 and label (...) int32.
   """
   distance = error_distance(*error_regions(mask, prediction, valid))
   lead, (height, width) = distance.shape[:-2], distance.shape[-2:]
-  if size is None:
-    size = jnp.broadcast_to(jnp.array([height, width], jnp.int32), (*lead, 2))
   pixel = clicked_pixels(clicked, size).reshape(-1, clicked.yx.shape[-2], 2)
   distance = distance.reshape(-1, height, width)
   instance = jnp.arange(distance.shape[0])[:, None]

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from tetris_jax import types
-from tetris_jax.scores import checks
-from tetris_jax.scores import priors
+from tetris_jax.scores import checks, priors
 
 __all__ = ['empty_row', 'floats', 'trajectory_rows']
 
@@ -110,8 +109,8 @@ def trajectory_rows(
 
   A trajectory with a NaN, or one that breaks MIN <= BASE <= MAX at the first click, becomes a
   failed row. Numbers are kept as the shortest decimals that restore the float32 exactly, so a row
-  can be replayed. "warnings" are those of `tetris_jax.scores.checks`. Rows of a global search also hold
-  "levels", "quantiles" (see `tetris_jax.scores.priors.outlook`) and "hidden" (see
+  can be replayed. "warnings" are those of `tetris_jax.scores.checks`. Rows of a global search also
+  hold "levels", "quantiles" (see `tetris_jax.scores.priors.outlook`) and "hidden" (see
   `tetris_jax.scores.checks.hidden_range`) of the first click.
 
   Args:

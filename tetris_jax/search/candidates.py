@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
   feature: jax.Array
 
 
-def smooth_colour(image: Array, inside: Array, radius: int = 3) -> jax.Array:
+def smooth_colour(image: Array, inside: Array, *, radius: int = 3) -> jax.Array:
   """Mean colour of the square of side `2 radius + 1` around each pixel, of what lies inside.
 
   Args:

@@ -241,6 +241,7 @@ def wide_search(
   wanted: Array,
   turns: int,
   settings: Settings,
+  *,
   known: Evaluated | None = None,
 ) -> Tried:
   """Tries `turns * settings.per_turn` clicks, the first of `candidates` first.

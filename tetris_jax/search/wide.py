@@ -134,7 +134,7 @@ class Wide(Search):
     if known is not None:
       before = Evaluated(known.iou, known.mask[pixel[:, 0], pixel[:, 1]])
     turns = self.turns[0 if known is not None else 1]
-    tried = wide_search(evaluate, pool, legal, row.wanted, turns, self, before)
+    tried = wide_search(evaluate, pool, legal, row.wanted, turns, self, known=before)
     area = jnp.sum(legal, dtype=jnp.int32)
     best = extremes(pool, tried, self.num_beams, area)
     if known is not None:

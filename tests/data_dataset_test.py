@@ -1,0 +1,59 @@
+"""A data set's order, names, laziness and the limit on what the kernel counts exactly."""
+
+import numpy as np
+import pytest
+
+from tetris_jax.data import DataError, Dataset, Entry, Rejected, Sample
+from tetris_jax.types import LARGEST_SIDE
+
+
+def sample(name, height=3, width=4):
+  mask = np.ones((height, width), np.bool_)
+  return Sample(name, np.zeros((height, width, 3), np.uint8), mask, ~mask)
+
+
+def dataset_of(*items, reads=None, **options):
+  def entry(item):
+    def read():
+      if reads is not None:
+        reads.append(item.instance)
+      return item
+
+    return Entry(item.instance, read, lambda: item.size)
+
+  return Dataset('test', [entry(item) for item in items], **options)
+
+
+def test_instances_keep_their_order_and_are_read_when_asked_for():
+  reads = []
+  items = [sample('b'), Rejected('a', 'failed', 'damaged'), sample('c', 5, 6)]
+  dataset = dataset_of(*items, reads=reads, notes=['one', 'two'])
+  assert len(dataset) == 3 and dataset.names == ('b', 'a', 'c')
+  assert dataset.notes == ('one', 'two')
+  assert [dataset.size(index) for index in range(3)] == [(3, 4), None, (5, 6)]
+  assert reads == []
+  assert dataset[2] is items[2] and reads == ['c']
+  assert list(dataset) == items and reads == ['c', 'b', 'a', 'c']
+
+
+def test_a_selection_keeps_name_and_notes_in_the_order_asked_for():
+  reads = []
+  dataset = dataset_of(*map(sample, 'abc'), reads=reads, notes=['one'])
+  chosen = dataset.select([2, 0])
+  assert (chosen.name, chosen.names, chosen.notes) == ('test', ('c', 'a'), ('one',))
+  assert reads == []
+  assert chosen[0].instance == 'c' and reads == ['c']
+
+
+def test_two_instances_of_one_name_are_an_error():
+  with pytest.raises(DataError, match="data set 'test' has several instances named 'a'"):
+    dataset_of(*map(sample, 'bacab'))
+
+
+def test_a_side_beyond_what_is_exact_is_a_row_with_a_reason():
+  assert LARGEST_SIDE == 4096
+  dataset = dataset_of(sample('fits', 4096, 2), sample('long', 2, 4097))
+  assert isinstance(dataset[0], Sample)
+  for found in (dataset[1], list(dataset)[1]):
+    assert isinstance(found, Rejected) and found.status == 'failed' and found.size == (2, 4097)
+    assert '2 x 4097 pixels; the kernel is exact up to 4096' in found.reason
