@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ports.clicks import zoom as zoom_lib
+from ports.clicks import zoom
 from ports.clicks.zoom import Box, View, Zoom
 from ports.nn.resize import aligned, crop
 from tetris_jax.geometry.render import hard_disks, soft_disks
@@ -109,7 +109,7 @@ def view(protocol: Protocol, context: Context, clicks: Clicks) -> View:
   """What the network sees at the newest of `clicks`."""
   features, state, seen = context
   canvas = (features.image.shape[0], features.image.shape[1])
-  return zoom_lib.choose(
+  return zoom.choose(
     protocol.zoom, state.box, state.zoomed, seen, clicks, features.size, canvas
   )
 
@@ -131,7 +131,7 @@ def _inputs(
   """Image (batch, h, w, 3) and maps (batch, h, w, channels); second in the batch: mirrored."""
   features, state, _ = context
   source = jnp.concatenate([features.image, state.probability[..., None]], axis=-1)
-  yx, label = zoom_lib.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
+  yx, label = zoom.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
   images, maps = [], []
   for mirrored in (False, True) if protocol.flip else (False,):
     cut = crop(source, canvas, seen.start, seen.extent, seen.size, mirrored)
@@ -196,7 +196,7 @@ def segmenter(
 
   def prepare(params: Params, features: Features, state: State) -> Context:
     del params
-    return Context(features, state, zoom_lib.surround(state.probability, protocol.zoom.threshold))
+    return Context(features, state, zoom.surround(state.probability, protocol.zoom.threshold))
 
   def decode(params: Params, context: Context, clicks: Clicks) -> tuple[jax.Array, State]:
     seen = view(protocol, context, clicks)
@@ -215,6 +215,6 @@ def segmenter(
 
   def frame(params: Params, context: Context, clicks: Clicks, size: Array) -> Frame:
     del params, size
-    return zoom_lib.frame(view(protocol, context, clicks))
+    return zoom.frame(view(protocol, context, clicks))
 
   return Segmenter(_encode, _init, decode, params, info, prepare, frame)

@@ -102,6 +102,35 @@ def moves(
   return result
 
 
+def _fill(
+  tree: dict[str, np.ndarray],
+  move: Move,
+  state: Mapping[str, np.ndarray],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> list[str]:
+  """Writes the targets of one move into `tree`; returns its faults."""
+  arrays = [state[source] for source in move.sources]
+  integers = [s for s, a in zip(move.sources, arrays, strict=True) if a.dtype.kind != 'f']
+  if integers:
+    return [f'not floating point: {n} is {state[n].dtype}' for n in integers]
+  try:
+    made = move.make(*arrays)
+  except ValueError as error:
+    return [f'misshapen: {", ".join(move.sources)}: {error}']
+  faults = []
+  for target, array in zip(move.targets, made, strict=True):
+    if target in shapes and array.shape != tuple(shapes[target]):
+      faults.append(
+        f'misshapen: {", ".join(move.sources)} gives {array.shape} for {target}, '
+        f'which has {tuple(shapes[target])}'
+      )
+    with np.errstate(over='ignore'):
+      tree[target] = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(tree[target]).all():
+      faults.append(f'not finite in float32: {target}')
+  return faults
+
+
 def convert(
   state: Mapping[str, np.ndarray],
   plan: Iterable[Move],
@@ -139,28 +168,8 @@ def convert(
 
   tree: dict[str, np.ndarray] = {}
   for move in plan:
-    if not all(source in state for source in move.sources):
-      continue
-    arrays = [state[source] for source in move.sources]
-    integers = [s for s, a in zip(move.sources, arrays, strict=True) if a.dtype.kind != 'f']
-    if integers:
-      faults += [f'not floating point: {n} is {state[n].dtype}' for n in integers]
-      continue
-    try:
-      made = move.make(*arrays)
-    except ValueError as error:
-      faults.append(f'misshapen: {", ".join(move.sources)}: {error}')
-      continue
-    for target, array in zip(move.targets, made, strict=True):
-      if target in shapes and array.shape != tuple(shapes[target]):
-        faults.append(
-          f'misshapen: {", ".join(move.sources)} gives {array.shape} for {target}, '
-          f'which has {tuple(shapes[target])}'
-        )
-      with np.errstate(over='ignore'):
-        tree[target] = np.ascontiguousarray(array, np.float32)
-      if not np.isfinite(tree[target]).all():
-        faults.append(f'not finite in float32: {target}')
+    if all(source in state for source in move.sources):
+      faults += _fill(tree, move, state, shapes)
   if faults:
     raise CheckpointError(
       f'the checkpoint does not fit the network, {len(faults)} faults:\n  ' + '\n  '.join(faults)
