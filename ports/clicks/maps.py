@@ -106,7 +106,13 @@ def _init(params: Params, features: Features) -> State:
 
 
 def view(protocol: Protocol, context: Context, clicks: Clicks) -> View:
-  """What the network sees at the newest of `clicks`."""
+  """What the network sees at the newest of `clicks`, in image and in network pixels.
+
+  Args:
+    protocol: that surrounds the network.
+    context: of the round, as the segmenter's `prepare` returns it.
+    clicks: yx (num_slots, 2) in image pixels, label (num_slots,).
+  """
   features, state, seen = context
   canvas = (features.image.shape[0], features.image.shape[1])
   return zoom.choose(
@@ -192,6 +198,10 @@ def segmenter(
     params: passed to it.
     info: of the model.
     protocol: what surrounds it.
+
+  Returns:
+    The segmenter. Its logits are (height, width) float32 in image pixels, differentiable in the
+    clicks' places where `protocol.disks` is "soft".
   """
 
   def prepare(params: Params, features: Features, state: State) -> Context:

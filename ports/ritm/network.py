@@ -229,7 +229,7 @@ def _definition(variant: Variant) -> trees.Definition[Network]:
 
 
 def shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
-  """Shape of every parameter by its name in the flat tree."""
+  """Shape of every parameter by its name in the flat tree, see `ports.ritm.weights`."""
   return dict(_definition(variant).shapes)
 
 

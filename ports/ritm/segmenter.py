@@ -58,6 +58,9 @@ def ritm(
     disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
 
+  Returns:
+    The segmenter.
+
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
   """

@@ -58,7 +58,11 @@ def _definition() -> trees.Definition[network.Prompted]:
 
 
 def prompted(params: Params) -> network.Prompted:
-  """The Flax module with these parameters, named "a/b/kernel" in the flat dict."""
+  """The prompt encoder and mask decoder with these parameters.
+
+  Args:
+    params: flat tree that holds at least `ports.sam.weights.decoder_shapes()`.
+  """
   definition = _definition()
   return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
@@ -78,6 +82,12 @@ def upsampling(count: int, length: Array, grid: int, cut: Array) -> jax.Array:
 
   Up to the 1024 frame, cut to the `cut` pixels that hold the image, on to `length` image pixels;
   both steps bilinear with corners not aligned, so both are linear and so is their product.
+
+  Args:
+    count: image pixels on the canvas.
+    length: () image pixels of the picture; rows from there on are finite and mean nothing.
+    grid: low-resolution logits along the axis.
+    cut: () float32, pixels of the 1024 frame that hold the picture.
   """
   up = _interpolation(preprocess.SIDE, jnp.float32(preprocess.SIDE), grid, jnp.float32(grid))
   down = _interpolation(count, length, preprocess.SIDE, cut)

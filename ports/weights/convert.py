@@ -32,12 +32,16 @@ class Move(NamedTuple):
 
 
 def as_is(array: np.ndarray) -> Arrays:
-  """Biases, norms, embeddings: torch's layout is ours."""
+  """The array itself: of biases, norms and embeddings torch's layout is ours."""
   return (array,)
 
 
 def linear_kernel(weight: np.ndarray) -> Arrays:
-  """(out, in) -> (in, out)."""
+  """(out, in) -> (in, out).
+
+  Raises:
+    ValueError: no matrix.
+  """
   if weight.ndim != 2:
     raise ValueError(f'a matrix was expected, found shape {weight.shape}')
   return (weight.T,)
@@ -48,6 +52,9 @@ def conv_kernel(weight: np.ndarray) -> Arrays:
 
   The same permutation takes a transposed convolution's (in, out, height, width) to (height,
   width, out, in), unflipped: what `transpose_kernel=True` means in JAX.
+
+  Raises:
+    ValueError: not of four axes.
   """
   if weight.ndim != 4:
     raise ValueError(f'four axes were expected, found shape {weight.shape}')
@@ -65,8 +72,21 @@ def fold_batch_norm(
   """A convolution and the batch norm behind it, as one kernel and bias.
 
   Inference form, torch's epsilon 1e-5, in float64: gain = scale / sqrt(variance + 1e-5),
-  kernel = weight * gain, bias = bias + (own_bias - mean) * gain; `own_bias` is the convolution's,
-  if it has one.
+  kernel = weight * gain, bias = bias + (own_bias - mean) * gain.
+
+  Args:
+    weight: (out, in / groups, height, width), of the convolution.
+    scale: (out,) of the norm, as the three that follow.
+    bias: (out,).
+    mean: (out,), running.
+    variance: (out,), running.
+    own_bias: (out,) of the convolution, if it has one.
+
+  Returns:
+    Kernel (height, width, in / groups, out) and bias (out,).
+
+  Raises:
+    ValueError: shapes that do not belong together, or a negative variance.
   """
   own_bias = np.zeros_like(mean) if own_bias is None else own_bias
   if any(a.shape != weight.shape[:1] for a in (scale, bias, mean, variance, own_bias)):

