@@ -29,8 +29,9 @@ def main(argv: list[str]) -> None:
   if values.sha256 is not None and source is None:
     raise app.UsageError('--sha256 goes with --source')
   try:
-    if source == 'original' and values.model in zoo.MODELS:
-      source = zoo.MODELS[values.model].original.url
+    original = zoo.MODELS[values.model].original if values.model in zoo.MODELS else None
+    if source == 'original' and original is not None:
+      source = original.url
     params, sums = zoo.load(values.model, source, sha256=values.sha256, force=values.force)
   except CheckpointError as error:
     sys.exit(f'experiments.fetch: {error}')

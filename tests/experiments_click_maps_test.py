@@ -122,7 +122,7 @@ def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):
   address = zoo.MODELS['ritm_h32_it_cl'].original.url
   with pytest.raises(attack.UsageError, match=f'--model=ritm_h32_it_cl: .*{re.escape(address)}'):
     attack.execute(asked)
-  with pytest.raises(CheckpointError, match='--source=PATH'):
+  with pytest.raises(CheckpointError, match='weights=PATH'):
     zoo.load('ritm_h18_it_sbd')
   assert not (tmp_path / 'w').exists()
 
@@ -147,15 +147,3 @@ def test_choices_are_checked(data_dir, tmp_path, model, changes, message):
   )
   with pytest.raises(attack.UsageError, match=message):
     attack.execute(asked)
-
-
-def test_options_are_those_that_the_model_is_built_with(monkeypatch):
-  monkeypatch.undo()
-  for name, model in zoo.MODELS.items():
-    if model.build == 'ports.ritm.segmenter:ritm':
-      assert set(model.options['zoom']) == set(segmenter.ZOOMS)
-      assert model.settings['name'] == name and model.settings['size'] in segmenter.VARIANTS
-  with pytest.raises(ValueError, match='mobile_sam has no option "zoom"; its options: none'):
-    zoo.segmenter('mobile_sam', zoom='exact')
-  with pytest.raises(ValueError, match="zoom is 'no'; known for ritm_h18s_it_cl: exact"):
-    zoo.segmenter('ritm_h18s_it_cl', zoom='no')

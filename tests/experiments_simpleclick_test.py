@@ -1,20 +1,17 @@
-"""SimpleClick from a checkpoint in its published layout to rows, and what its segmenter refuses."""
+"""SimpleClick from a checkpoint in its published layout to rows."""
 
 import json
 import pathlib
-import re
 
 import golden_weights
-import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch_pickles as tp
 import toy
 
 from experiments import attack, replay
-from ports import zoo
 from ports.clicks.zoom import Zoom
-from ports.simpleclick import network, segmenter, weights
+from ports.simpleclick import segmenter
 from tetris_jax.runs import workdirs as results
 
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
@@ -81,32 +78,3 @@ def test_a_checkpoint_that_torch_saved_is_attacked(state, tmp_path, as_zip, pres
     found = attack.open_segmenter(asked), attack.open_dataset(asked)
     compared, different = replay.compare(*found, [row], 1)
     assert compared == 2 * 2 * 3 and different == []
-
-
-def test_the_network_sees_the_squashed_picture_and_its_mirror_image(state):
-  params = weights.tree(state, network.CONFIGS['vit_xt'])
-  image = jnp.asarray(np.random.default_rng(0).random((2, 224, 224, 3), np.float32))
-  maps = jnp.zeros((2, 224, 224, 3)).at[:, 50:60, 70:80, 1].set(1)
-  logits, low = segmenter._forward(network.CONFIGS['vit_xt'], params, image, maps, None)
-  assert low == (224, 224)
-  alone = network.apply(network.CONFIGS['vit_xt'], params, image[1], maps[1])
-  np.testing.assert_allclose(logits[1], alone, atol=1e-4 * float(jnp.abs(alone).max()))
-  with pytest.raises(ValueError, match='squares of one size'):
-    segmenter._forward(network.CONFIGS['vit_xt'], params, image, maps, jnp.array([3, 4]))
-
-
-def test_every_published_size_is_known_and_unknown_ones_are_refused(monkeypatch):
-  monkeypatch.undo()
-  names = [name for name in zoo.MODELS if name.startswith('simpleclick_')]
-  assert len(names) == 7
-  for name in names:
-    model = zoo.MODELS[name]
-    assert model.settings['name'] == name
-    shapes = network.shapes(network.CONFIGS[model.settings['size']])
-    assert sum(int(np.prod(shape)) for shape in shapes.values()) == model.num_parameters
-    assert set(model.options['zoom']) == set(segmenter.ZOOMS)
-    with pytest.raises(zoo.CheckpointError, match=re.escape('github.com/uncbiag/SimpleClick')):
-      zoo.load(name)
-  for changes, said in (({'size': 'vit_s'}, 'size is'), ({'zoom': 'exact'}, 'zoom is')):
-    with pytest.raises(ValueError, match=said):
-      segmenter.simpleclick({}, {}, **({'name': 'x', 'size': 'vit_b'} | changes))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import ritm_golden
 
-from ports.clicks import maps as click_maps
-from ports.clicks.maps import Protocol
+from ports.clicks.maps import Protocol, _maps, segmenter, view
 from ports.clicks.zoom import Zoom
 from tetris_jax.types import Clicks, ModelInfo
 
@@ -39,7 +38,7 @@ def image_of(height, width, seed=0):
 
 
 def model(zoom, **settings):
-  return click_maps.segmenter(forward, PARAMS, ModelInfo('toy'), Protocol(zoom, **settings))
+  return segmenter(forward, PARAMS, ModelInfo('toy'), Protocol(zoom, **settings))
 
 
 def run(model, image, size, rows, slots=4):
@@ -93,7 +92,7 @@ def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_probabilities_gain(zo
   toy = model(zoom)
   out, context, clicks = run(toy, image, (60, 80), [*ROWS, (27, 30, 1)])
   assert out[-1][1].zoomed
-  seen = click_maps.view(Protocol(zoom), context, clicks)
+  seen = view(Protocol(zoom), context, clicks)
   assert np.any(np.asarray(seen.extent) < 60)
   weight = np.random.default_rng(5).normal(size=(60, 80)).astype(np.float32)
 
@@ -122,7 +121,7 @@ def test_the_frame_is_where_the_click_is_drawn():
   toy = model(EXACT)
   _, context, clicks = run(toy, image, (60, 80), ROWS)
   frame = toy.frame(toy.params, context, clicks, jnp.array([60, 80], jnp.int32))
-  seen = click_maps.view(Protocol(EXACT), context, clicks)
+  seen = view(Protocol(EXACT), context, clicks)
   np.testing.assert_array_equal(frame.offset, seen.box.low)
   np.testing.assert_array_equal(frame.extent, seen.box.high - seen.box.low + 1)
   assert int(np.max(frame.size)) == 48
@@ -141,7 +140,7 @@ def test_a_vanished_mask_shows_the_whole_image_and_pastes_into_the_last_box():
     probability=jnp.zeros((60, 80)), zoomed=jnp.array(True)
   )
   again = toy.prepare(toy.params, context.features, state)
-  seen = click_maps.view(Protocol(EXACT), again, clicks)
+  seen = view(Protocol(EXACT), again, clicks)
   assert bool(seen.whole)
   _, after = toy.decode(toy.params, again, clicks)
   (top, left), (bottom, right) = np.asarray(state.box.low), np.asarray(state.box.high)
@@ -155,8 +154,8 @@ def test_a_vanished_mask_shows_the_whole_image_and_pastes_into_the_last_box():
 def test_hard_disks_skip_clicks_that_the_released_code_takes_for_padding():
   protocol = Protocol(EXACT, disks='hard')
   yx = jnp.array([[-1.0, -2.0], [-3.0, 7.0]])
-  maps = click_maps._maps(protocol, yx, jnp.array([1, 1], jnp.int32), (12, 16))
-  alone = click_maps._maps(protocol, yx[1:], jnp.array([1], jnp.int32), (12, 16))
+  maps = _maps(protocol, yx, jnp.array([1, 1], jnp.int32), (12, 16))
+  alone = _maps(protocol, yx[1:], jnp.array([1], jnp.int32), (12, 16))
   np.testing.assert_array_equal(maps, alone)
   assert maps[..., 0].sum() > 0
 

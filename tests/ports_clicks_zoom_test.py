@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ports.clicks import zoom as zoom_lib
-from ports.clicks.zoom import Box, Zoom
+from ports.clicks.zoom import Box, Zoom, _expanded, _scaled, choose, surround, to_view
 from ports.nn.resize import aligned, crop
 from tetris_jax.types import Clicks
 
@@ -51,9 +50,8 @@ def test_boxes_crops_and_clicks_of_the_released_code(sequence, padding):
 
   @jax.jit
   def step(mask, clicks, box, zoomed):
-    return zoom_lib.choose(
-      zoom, box, zoomed, zoom_lib.surround(mask, zoom.threshold), clicks, size, canvas
-    )
+    seen = surround(mask, zoom.threshold)
+    return choose(zoom, box, zoomed, seen, clicks, size, canvas)
 
   box, zoomed = Box(jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32)), jnp.array(False)
   for i in range(int(golden[f'in/{sequence}/n_steps'])):
@@ -75,7 +73,7 @@ def test_boxes_crops_and_clicks_of_the_released_code(sequence, padding):
       assert same or wanted['image_changed']
     height, width = wanted['crop_shape'][2:]
     np.testing.assert_array_equal(view.size, [height, width])
-    moved = np.asarray(zoom_lib.to_view(clicks.yx, view))[: len(rows)]
+    moved = np.asarray(to_view(clicks.yx, view))[: len(rows)]
     np.testing.assert_allclose(moved, wanted['clicks'], rtol=1e-7)
 
     room = (height + 3, width + 5)
@@ -120,7 +118,7 @@ def test_boxes_round_as_float64_does(zoom):
 
   def one(low, high):
     box = Box(jnp.stack([low, low]), jnp.stack([high, high]))
-    return zoom_lib._expanded(box, zoom, jnp.full(2, size, jnp.int32), 300)
+    return _expanded(box, zoom, jnp.full(2, size, jnp.int32), 300)
 
   found = jax.jit(jax.vmap(one))(jnp.asarray(low, jnp.int32), jnp.asarray(high, jnp.int32))
   wanted = [expanded(int(a), int(b), zoom, size) for a, b in zip(low, high, strict=True)]
@@ -133,7 +131,7 @@ def test_crops_are_sized_as_float64_does(target):
   keep = (longest % 7 == 0) | (longest % 32 == 0)
   longest, other = longest[keep] + 1, other[keep] + 1
 
-  scaled = jax.vmap(lambda a, b: zoom_lib._scaled(jnp.stack([a, b]), target, 900))
+  scaled = jax.vmap(lambda a, b: _scaled(jnp.stack([a, b]), target, 900))
   found = jax.jit(scaled)(jnp.asarray(longest, jnp.int32), jnp.asarray(other, jnp.int32))
   pairs = [(int(a), int(b)) for a, b in zip(longest, other, strict=True)]
   wanted = [[max(1, round(n * (target / a))) for n in (a, b)] for a, b in pairs]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import ritm_golden
 
-from ports.clicks import maps as click_maps
+from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.ritm import network
 from ports.ritm.segmenter import VARIANTS, ZOOMS, ritm
@@ -29,7 +29,7 @@ def protocol_of(golden):
     min_crop=given['min_crop_size'],
     threshold=given['prob_thresh'],
   )
-  return click_maps.Protocol(zoom, flip=bool(golden['in/with_flip']), disks='hard')
+  return Protocol(zoom, flip=bool(golden['in/with_flip']), disks='hard')
 
 
 # "zoom": aspect kept, whole image first, with the mirrored image; on a canvas larger than the
@@ -40,7 +40,7 @@ def protocol_of(golden):
 ])
 def test_a_session_of_the_released_predictor(name, canvas):
   golden = np.load(ritm_golden.FOLDER / f'ritm_session_{name}.npz')
-  model = click_maps.segmenter(
+  model = segmenter(
     forward, ritm_golden.params('h18s'), ModelInfo('toy', threshold=0.49), protocol_of(golden)
   )
   image = golden['in/image_u8'].astype(np.float32) / np.float32(255)

@@ -95,8 +95,8 @@ def test_two_processes_at_once_leave_one_whole_entry(tmp_path):
   program = f"""
 import pathlib, sys, time
 sys.path[:0] = {[str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1])]!r}
-from ports import cache
-from ports_cache_test import PARAMS
+from ports.weights import cache
+from ports_weights_cache_test import PARAMS
 import orbax.checkpoint
 root = pathlib.Path({str(tmp_path)!r})
 (root / ('ready' + sys.argv[1])).touch()

@@ -1,10 +1,7 @@
-"""Tests of the reader of PyTorch checkpoints: right values, and every hostile file refused."""
+"""Tests of the formats of PyTorch checkpoints: right values, and every hostile archive refused."""
 
 import math
-import pathlib
 import pickle
-import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -64,94 +61,6 @@ def test_bfloat16_is_widened_exactly(tmp_path):
   members = {'a/data.pkl': tp.whole(tree), 'a/data/0': bits.tobytes()}
   found = checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
   assert_same(found, {'w': values})
-
-
-@pytest.mark.parametrize(
-  ('module', 'name'),
-  [
-    ('posix', 'system'),
-    ('builtins', 'eval'),
-    ('torch', 'load'),
-    ('torch', 'ComplexFloatStorage'),
-    ('collections', 'Counter'),
-  ],
-)
-def test_forbidden_globals_are_refused_by_name_and_not_called(tmp_path, module, name):
-  call = f'c{module}\n{name}\n('.encode() + tp.text(f'touch {tmp_path}/run') + b'tR'
-  members = {'a/data.pkl': tp.whole(tp.dictionary({'w': call}))}
-  with pytest.raises(CheckpointError, match=rf'{module}\.{name}'):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
-  assert not (tmp_path / 'run').exists()
-
-
-def test_a_global_put_together_on_the_stack_is_refused_by_name(tmp_path):
-  value = tp.text('posix') + tp.text('system') + b'\x93' + b'(' + tp.text('true') + b'tR'
-  members = {'a/data.pkl': tp.whole(value)}
-  with pytest.raises(CheckpointError, match=r'posix\.system'):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
-
-
-def test_opcodes_that_make_objects_and_huge_memos_are_refused(tmp_path):
-  members = {'a/data.pkl': tp.whole(b'(iposix\nsystem\n')}
-  with pytest.raises(CheckpointError, match='INST'):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
-  members = {'a/data.pkl': tp.whole(b'}r' + (2**31).to_bytes(4, 'little'))}
-  with pytest.raises(CheckpointError, match='memo'):
-    checkpoints.read(tp.write_zip(tmp_path / 'b.pt', members))
-
-
-def test_objects_of_a_networks_own_code_are_passed_over_and_nothing_is_imported(tmp_path):
-  (tmp_path / 'isegm.py').write_text(f"open('{tmp_path}/run', 'w')")
-  loss = b'cisegm\nLoss\n'
-  entries = {
-    'made': loss + b')\x81}' + tp.text('x') + b'Nsb',
-    'called': loss + b'(' + tp.text('x') + b'tR',
-    'inner': b'cisegm.model.losses\nLoss.inner\n',
-    'set': b'cbuiltins\nset\n(]tR',
-    'w': tp.tensor('0', 2, (2,), (1,)),
-  }
-  data = np.array([1, 2], np.float32)
-  members = {'a/data.pkl': tp.whole(tp.dictionary(entries)), 'a/data/0': data.tobytes()}
-  path = tp.write_zip(tmp_path / 'a.pth', members)
-  code = f"from ports import checkpoints; print(sorted(checkpoints.read('{path}')))"
-  found = subprocess.run(
-    [sys.executable, '-c', f"import sys; sys.path.append('{tmp_path}'); {code}"],
-    capture_output=True, text=True, check=True, cwd=pathlib.Path(__file__).parents[1],
-  )
-  assert found.stdout.strip() == "['w']" and not (tmp_path / 'run').exists()
-
-
-@pytest.mark.parametrize(
-  ('value', 'message'),
-  [
-    (b'cisegmented\nLoss\n', r'isegmented\.Loss'),
-    (b'cbuiltins\nfrozenset\n', r'builtins\.frozenset'),
-    # attributes of the class that stands for such objects
-    (b'cisegm\nLoss\n}' + tp.text('x') + b'Nsb', 'damaged'),
-    (b'ccollections\nOrderedDict\n)\x81', 'damaged'),
-    (b'cisegm\nLoss\n)\x81' + tp.text('x') + b'a', 'damaged'),
-  ],
-)
-def test_nothing_else_gets_past_with_them(tmp_path, value, message):
-  members = {'a/data.pkl': tp.whole(tp.dictionary({'w': value}))}
-  with pytest.raises(CheckpointError, match=message):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
-
-
-@pytest.mark.parametrize('target', [b'ccollections\nOrderedDict\n', b'ctorch\nFloatStorage\n'])
-def test_state_cannot_be_hung_on_the_readers_own_objects(tmp_path, target):
-  members = {'a/data.pkl': tp.whole(target + b'}' + tp.text('call') + b'Nsb')}
-  with pytest.raises(CheckpointError, match='attributes'):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
-
-
-def test_a_small_pickle_that_walks_as_a_huge_tree_is_refused(tmp_path):
-  value = b'}'
-  for i in range(20):
-    value = value + b'q' + bytes([i]) + b'0}(' + tp.text('a') + b'h' + bytes([i])
-    value = value + tp.text('b') + b'h' + bytes([i]) + b'u'
-  with pytest.raises(CheckpointError, match='more than 200000 entries'):
-    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', {'a/data.pkl': tp.whole(value)}))
 
 
 @pytest.mark.parametrize(

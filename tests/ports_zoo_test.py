@@ -1,163 +1,202 @@
-"""Tests of the zoo: first use fetches, later uses read the cache, damage is repaired or named."""
+"""Tests of the zoo: families are found by their folders, models of one's own are registered."""
 
-import hashlib
 import json
+import os
 import pathlib
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 import torch_pickles as tp
 
 from ports import zoo
-from ports.weights import models, sources
+from ports.model import Model
+from ports.weights import sources
 from ports.weights.errors import CheckpointError
+from tetris_jax.types import ModelInfo, Segmenter
 
-WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
-
-
-def convert(states):
-  return {'w/kernel': np.ascontiguousarray(next(iter(states.values()))['w.weight'].T)}
+ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
-  """A zoo of one model whose package is `tmp_path/toy.pt`; counts how often it is fetched."""
-  path = tp.write_state(tmp_path / 'toy.pt', {'w.weight': WEIGHT})
-  data = path.read_bytes()
-  sha256 = hashlib.sha256(data).hexdigest()
-  package = sources.Packaged('toy.pt', len(data), sha256, 'pip', 'toy==1', 'toy.whl', '', '', 'MIT')
-  original = sources.Download('original.pt', len(data), sha256, 'https://a/original.pt', 'MIT')
-  model = models.Model((package,), original, convert, '', 6, 'us', 'exact', '-', '-')
-  monkeypatch.setattr(zoo, 'MODELS', {'toy': model})
+def clean():
+  """Takes away what a test registers."""
+  before = dict(zoo.MODELS)
+  yield
+  for name in set(zoo.MODELS) - set(before):
+    del zoo._rows[name]
+  assert before == zoo.MODELS
+
+
+def python(code, cache):
+  return subprocess.run(
+    [sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, capture_output=True, text=True,
+    env=os.environ | {'TETRIS_CACHE': str(cache)}, check=True,
+  ).stdout
+
+
+def build(params, sha256, *, radius=1, zoom='near', disks='soft'):
+  """A segmenter that only knows what it was made with."""
+  made = dict(params) | {'radius': np.float32(radius)}
+  info = ModelInfo(f'toy_{zoom}_{disks}', sha256=dict(sha256))
+  return Segmenter(lambda *a: a, lambda *a: (), lambda *a: a, made, info)
+
+
+def toy(**changes):
+  return Model(**{'build': build, 'num_parameters': 1, 'paper': 'us'} | changes)
+
+
+def test_every_family_has_its_rows_in_its_folder():
+  families = sorted(p.parent.name for p in pathlib.Path(zoo.__file__).parent.glob('*/zoo_rows.py'))
+  assert families == ['ritm', 'sam', 'simpleclick']
+  assert zoo.names() == tuple(sorted(zoo.MODELS))
+  for name, model in zoo.MODELS.items():
+    # in the family's own folder, as everything that is particular to it
+    assert model.build.split('.')[1] in families, name
+    for said in ('parity', 'published', 'reproduced'):
+      assert getattr(model, said) != Model.__dataclass_fields__[said].default, (name, said)
+
+
+def test_a_new_family_is_a_folder_and_nothing_else(tmp_path):
+  folder = tmp_path / 'more' / 'blob'
+  folder.mkdir(parents=True)
+  (folder / '__init__.py').write_text('"""Blobs."""\n')
+  (folder / 'weights.py').write_text(textwrap.dedent('''
+    import flax  # a network's imports are for those who build it
+    from ports.weights.convert import convert, moves
+
+    SHAPES = {'fc/kernel': (3, 2)}
+
+    def tree(state):
+      return convert(state, moves(SHAPES), SHAPES)
+  '''))
+  (folder / 'segmenter.py').write_text(textwrap.dedent('''
+    from tetris_jax.types import ModelInfo, Segmenter
+
+    def blob(params, sha256, *, size, zoom='near'):
+      info = ModelInfo(f'blob_{size}_{zoom}', sha256=dict(sha256))
+      return Segmenter(lambda *a: a, lambda *a: (), lambda *a: a, params, info)
+  '''))
+  (folder / 'zoo_rows.py').write_text(textwrap.dedent('''
+    from ports.model import Model
+    from ports.weights.sources import Download
+
+    def _convert(states):
+      from ports.blob import weights
+      return weights.tree(states['blob.pt'])
+
+    MODELS = {
+      'blob_s': Model(
+        build='ports.blob.segmenter:blob', num_parameters=6, paper='us', convert=_convert,
+        original=Download('blob.pt', 9, None, 'https://a/blob.pt', 'MIT'),
+        settings={'size': 's'}, options={'zoom': ('near', 'far')},
+      ),
+    }
+  '''))
+  weight = np.arange(6, dtype=np.float32).reshape(2, 3)
+  path = tp.write_state(tmp_path / 'own.pt', {'fc.weight': weight})
+  found = json.loads(python(f'''
+    import json, sys
+    import ports
+    ports.__path__.append({str(tmp_path / 'more')!r})
+    from ports import zoo
+    cheap = not [m for m in sys.modules if m.split('.')[0] == 'flax']
+    model = zoo.segmenter('blob_s', {str(path)!r}, zoom='far')
+    print(json.dumps([
+      cheap, zoo.names(), model.info.name, list(model.info.sha256), zoo.options('blob_s')['zoom'],
+      model.params['fc/kernel'].tolist(), 'blob.pt' in zoo.table(),
+    ]))
+  ''', tmp_path / 'cache'))
+  assert found == [
+    True, sorted([*zoo.names(), 'blob_s']), 'blob_s_far', ['blob.pt'], ['near', 'far'],
+    weight.T.tolist(), True,
+  ]
+
+
+def test_importing_the_zoo_imports_no_network(tmp_path):
+  found = json.loads(python('''
+    import json, sys
+    from ports import zoo
+    assert zoo.names() and zoo.table()
+    print(json.dumps(sorted(sys.modules)))
+  ''', tmp_path))
+  heavy = ('flax', 'orbax', 'onnx', 'safetensors', 'tensorflow', 'torch')
+  assert not [m for m in found if m.split('.')[0] in heavy]
+  parts = ('network', 'segmenter', 'weights')
+  assert not [m for m in found if m.startswith('ports.') and m.count('.') == 2
+              and m.split('.')[2] in parts]
+
+
+def test_a_model_of_ones_own_is_registered_by_one_file(tmp_path, monkeypatch, clean):
+  (tmp_path / 'my_blob_model.py').write_text(textwrap.dedent('''
+    import numpy as np
+
+    from ports import zoo
+    from tetris_jax.types import ModelInfo, Segmenter
+
+    def build(params, sha256, *, radius='small'):
+      assert params == {} and sha256 == {}
+      return Segmenter(
+        lambda *a: a, lambda *a: (), lambda *a: a, {'radius': np.float32(len(radius))},
+        ModelInfo('my_blob'),
+      )
+
+    zoo.register('my_blob', zoo.Model(
+      build=build, num_parameters=1, paper='mine', options={'radius': ('small', 'large')},
+    ))
+  '''))
+  monkeypatch.syspath_prepend(tmp_path)
+  __import__('my_blob_model')
+  monkeypatch.delitem(sys.modules, 'my_blob_model')
+  assert 'my_blob' in zoo.MODELS and 'my_blob' in zoo.names()
+  assert zoo.load('my_blob') == ({}, {})
+  assert zoo.options('my_blob') == {'radius': ('small', 'large')}
+  assert zoo.segmenter('my_blob', radius='large').params == {'radius': np.float32(5)}
+  assert '| `my_blob` | 1 | mine | not measured | none | not measured |' in zoo.table()
+  with pytest.raises(CheckpointError, match='my_blob brings its own parameters'):
+    zoo.segmenter('my_blob', tmp_path / 'a.pt')
+
+
+def test_settings_and_options_reach_the_function_that_builds(tmp_path, monkeypatch, clean):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
-  fetched = []
-
-  def fetch(source, folder):
-    fetched.append(source.pin)
-    (folder / source.file).write_bytes(data)
-    return folder / source.file
-
-  monkeypatch.setattr(models, 'fetch_package', fetch)
-  return path, sha256, fetched
-
-
-def entries(tmp_path):
-  return sorted((tmp_path / 'cache' / 'weights').iterdir())
-
-
-def test_first_use_fetches_and_says_so_and_later_uses_do_not(toy, capsys):
-  _, sha256, fetched = toy
-  params, sums = zoo.load('toy')
-  np.testing.assert_array_equal(params['w/kernel'], WEIGHT.T)
-  assert sums == {'toy.pt': sha256}
-  assert 'fetching' in capsys.readouterr().err
-  again, sums = zoo.load('toy')
-  np.testing.assert_array_equal(again['w/kernel'], WEIGHT.T, strict=True)
-  assert sums == {'toy.pt': sha256} and fetched == ['toy==1']
-  assert capsys.readouterr().err == ''
-  zoo.load('toy', force=True)
-  assert len(fetched) == 2
+  options = {'zoom': ('near', 'far'), 'disks': ('soft', 'hard')}
+  original = sources.Download('a.pt', 9, None, 'https://a/a.pt', 'MIT')
+  zoo.register('toy', toy(
+    original=original, convert=lambda states: dict(states['a.pt']), settings={'radius': 7},
+    options=options,
+  ))
+  path = tp.write_state(tmp_path / 'own.pt', {'w': np.ones(2, np.float32)})
+  model = zoo.segmenter('toy', path, disks='hard')
+  assert model.info.name == 'toy_near_hard' and list(model.info.sha256) == ['a.pt']
+  assert model.params['radius'] == 7 and model.params['w'].tolist() == [1, 1]
+  for chosen, said in (
+    ({'zoom': 'none'}, "zoom is 'none'; known for toy: near, far"),
+    ({'flip': 'yes'}, 'toy has no option "flip"; its options: zoom, disks'),
+  ):
+    with pytest.raises(ValueError, match=said):
+      zoo.segmenter('toy', path, **chosen)
 
 
-def test_a_record_of_the_sources_lies_beside_the_parameters(toy, tmp_path):
-  zoo.load('toy')
-  (folder,) = entries(tmp_path)
-  record = json.loads((folder / 'record.json').read_text())
-  assert record['sources'] == {'toy.pt': toy[1]} and record['converter'] == models.CONVERTER
+def test_taken_names_and_what_is_no_row_are_refused(clean):
+  zoo.register('toy', toy())
+  for name in ('toy', 'mobile_sam'):
+    with pytest.raises(ValueError, match=f'has a model "{name}" already'):
+      zoo.register(name, toy())
+  for name in ('', 'a/b', '../a', 'a b', '.a', 'ä', 3):
+    with pytest.raises(ValueError, match='name is'):
+      zoo.register(name, toy())
+  with pytest.raises(ValueError, match='model is a dict; expected a Model for "other"'):
+    zoo.register('other', {'build': build})
+  assert 'other' not in zoo.MODELS
 
 
-def test_a_damaged_cache_is_said_and_made_anew(toy, tmp_path, capsys):
-  zoo.load('toy')
-  (folder,) = entries(tmp_path)
-  for file in (folder / 'params').rglob('*'):
-    if file.is_file():
-      file.write_bytes(b'damaged')
-  capsys.readouterr()
-  params, _ = zoo.load('toy')
-  np.testing.assert_array_equal(params['w/kernel'], WEIGHT.T)
-  text = capsys.readouterr().err
-  assert 'damaged cache' in text and str(folder) in text
-  assert len(toy[2]) == 2
-  zoo.load('toy')
-  assert len(toy[2]) == 2 and entries(tmp_path) == [folder]
-
-
-def test_a_fetch_that_fails_leaves_the_old_entry(toy, tmp_path, monkeypatch):
-  zoo.load('toy')
-
-  def fail(source, folder):
-    raise CheckpointError('no network')
-
-  monkeypatch.setattr(models, 'fetch_package', fail)
-  with pytest.raises(CheckpointError, match='no network'):
-    zoo.load('toy', force=True)
-  zoo.load('toy')
-  assert len(entries(tmp_path)) == 1
-
-
-def test_a_package_whose_contents_changed_is_refused(toy, tmp_path, monkeypatch):
-  def fetch(source, folder):
-    return tp.write_state(folder / source.file, {'w.weight': WEIGHT + 1})
-
-  monkeypatch.setattr(models, 'fetch_package', fetch)
-  with pytest.raises(CheckpointError, match=r'toy\.pt: sha256 is'):
-    zoo.load('toy')
-  assert entries(tmp_path) == []
-
-
-def test_the_original_by_path(toy, tmp_path):
-  path, sha256, fetched = toy
-  params, sums = zoo.load('toy', path)
-  np.testing.assert_array_equal(params['w/kernel'], WEIGHT.T)
-  assert sums == {'original.pt': sha256} and fetched == []
-
-
-def test_a_file_of_ones_own_is_admitted_by_its_sum_and_known_from_then_on(toy, tmp_path):
-  own = tp.write_state(tmp_path / 'own.pt', {'w.weight': 2 * WEIGHT})
-  with pytest.raises(CheckpointError, match=r'own\.pt: sha256 is'):
-    zoo.load('toy', own)
-  with pytest.raises(CheckpointError, match='sha256 is'):
-    zoo.load('toy', own, sha256='0' * 64)
-  sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
-  zoo.load('toy', own, sha256=sha256)
-  params, sums = zoo.load('toy', own)
-  np.testing.assert_array_equal(params['w/kernel'], 2 * WEIGHT.T)
-  assert sums == {'original.pt': sha256}
-  np.testing.assert_array_equal(zoo.load('toy')[0]['w/kernel'], WEIGHT.T)
-
-
-def test_the_original_by_its_address(toy, monkeypatch):
-  asked = []
-
-  def download(url, path, max_bytes):
-    asked.append((url, max_bytes))
-    path.write_bytes(toy[0].read_bytes())
-
-  monkeypatch.setattr(models, 'download', download)
-  _, sums = zoo.load('toy', 'https://b/x.pt')
-  assert sums == {'original.pt': toy[1]}
-  assert asked == [('https://b/x.pt', 2 * toy[0].stat().st_size)]
-
-
-def test_a_folder_with_the_files(toy):
-  params, sums = zoo.load('toy', toy[0].parent)
-  np.testing.assert_array_equal(params['w/kernel'], WEIGHT.T)
-  assert sums == {'toy.pt': toy[1]} and toy[2] == []
-
-
-def test_unknown_models_and_missing_files_are_named(toy, tmp_path):
-  with pytest.raises(CheckpointError, match='unknown model "none"; known: toy'):
-    zoo.load('none')
-  with pytest.raises(CheckpointError, match=r'none\.pt: cannot be read'):
-    zoo.load('toy', tmp_path / 'none.pt')
-
-
-def test_an_unwritable_cache_is_found_before_anything_is_fetched(toy, tmp_path, monkeypatch):
-  (tmp_path / 'file').write_text('')
-  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'file'))
-  with pytest.raises(CheckpointError, match='TETRIS_CACHE'):
-    zoo.load('toy')
-  assert toy[2] == []
+def test_the_models_are_changed_by_registering_only():
+  with pytest.raises(TypeError):
+    zoo.MODELS['toy'] = toy()
+  with pytest.raises(CheckpointError, match='unknown model "none"; known: mobile_sam, ritm_'):
+    zoo.options('none')
 
 
 def test_the_readme_shows_the_table():
@@ -167,13 +206,3 @@ def test_the_readme_shows_the_table():
     for source in (*model.packages, model.original):
       assert source.file in readme
       assert source.sha256 is None or (source.sha256 in readme and len(source.sha256) == 64)
-
-
-@pytest.mark.parity
-def test_mobile_sam_comes_through_the_package_clients(tmp_path, monkeypatch):
-  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
-  params, sums = zoo.load('mobile_sam')
-  model = zoo.MODELS['mobile_sam']
-  assert sums == {p.file: p.sha256 for p in model.packages}
-  assert sum(array.size for array in params.values()) == model.num_parameters
-  assert {array.dtype for array in params.values()} == {np.dtype(np.float32)}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ports.clicks import zoom as zoom_lib
+from ports.clicks import zoom
 from ports.clicks.zoom import Box, View, Zoom
 from ports.nn.resize import aligned, crop
 from tetris_jax.geometry.render import hard_disks, soft_disks
@@ -106,10 +106,16 @@ def _init(params: Params, features: Features) -> State:
 
 
 def view(protocol: Protocol, context: Context, clicks: Clicks) -> View:
-  """What the network sees at the newest of `clicks`."""
+  """What the network sees at the newest of `clicks`, in image and in network pixels.
+
+  Args:
+    protocol: that surrounds the network.
+    context: of the round, as the segmenter's `prepare` returns it.
+    clicks: yx (num_slots, 2) in image pixels, label (num_slots,).
+  """
   features, state, seen = context
   canvas = (features.image.shape[0], features.image.shape[1])
-  return zoom_lib.choose(
+  return zoom.choose(
     protocol.zoom, state.box, state.zoomed, seen, clicks, features.size, canvas
   )
 
@@ -131,7 +137,7 @@ def _inputs(
   """Image (batch, h, w, 3) and maps (batch, h, w, channels); second in the batch: mirrored."""
   features, state, _ = context
   source = jnp.concatenate([features.image, state.probability[..., None]], axis=-1)
-  yx, label = zoom_lib.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
+  yx, label = zoom.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
   images, maps = [], []
   for mirrored in (False, True) if protocol.flip else (False,):
     cut = crop(source, canvas, seen.start, seen.extent, seen.size, mirrored)
@@ -192,11 +198,15 @@ def segmenter(
     params: passed to it.
     info: of the model.
     protocol: what surrounds it.
+
+  Returns:
+    The segmenter. Its logits are (height, width) float32 in image pixels, differentiable in the
+    clicks' places where `protocol.disks` is "soft".
   """
 
   def prepare(params: Params, features: Features, state: State) -> Context:
     del params
-    return Context(features, state, zoom_lib.surround(state.probability, protocol.zoom.threshold))
+    return Context(features, state, zoom.surround(state.probability, protocol.zoom.threshold))
 
   def decode(params: Params, context: Context, clicks: Clicks) -> tuple[jax.Array, State]:
     seen = view(protocol, context, clicks)
@@ -215,6 +225,6 @@ def segmenter(
 
   def frame(params: Params, context: Context, clicks: Clicks, size: Array) -> Frame:
     del params, size
-    return zoom_lib.frame(view(protocol, context, clicks))
+    return zoom.frame(view(protocol, context, clicks))
 
   return Segmenter(_encode, _init, decode, params, info, prepare, frame)

@@ -103,7 +103,12 @@ class View(NamedTuple):
 
 
 def surround(probability: Array, threshold: float) -> Box:
-  """Bounding box of the pixels above the threshold; `low` exceeds `high` where there is none."""
+  """Bounding box of the pixels above the threshold; `low` exceeds `high` where there is none.
+
+  Args:
+    probability: (height, width) in [0, 1].
+    threshold: in [0, 1].
+  """
   mask = jnp.asarray(probability) > threshold
   ends = []
   for axis in (0, 1):
@@ -252,7 +257,7 @@ def choose(
 
 
 def frame(view: View) -> Frame:
-  """The view as the kernel knows it."""
+  """The view as the kernel knows it: first pixel and extent in image pixels, size in network's."""
   return Frame(*(x.astype(jnp.float32) for x in (view.start, view.extent, view.size)))
 
 

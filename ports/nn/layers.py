@@ -61,7 +61,15 @@ def _standardise_jvp(epsilon, primals, tangents):
 
 
 def norm(x: jax.Array, parameters: nnx.LayerNorm) -> jax.Array:
-  """What `parameters(x)` gives, with a derivative that keeps two arrays and takes two means."""
+  """What `parameters(x)` gives, with a derivative that keeps two arrays and takes two means.
+
+  Args:
+    x: (..., width).
+    parameters: scale and bias (width,), as `layer_norm` makes them.
+
+  Returns:
+    (..., width).
+  """
   scale, bias = parameters.scale, parameters.bias
   assert scale is not None and bias is not None
   lead = (1,) * (x.ndim - 1) + (-1,)

@@ -24,7 +24,17 @@ LEVEL = 2
 
 
 class Levels:
-  """A canvas and its picture at resolutions 1, 1/2, ... 1/32; sizes halve upwards."""
+  """A canvas and its picture at resolutions 1, 1/2, ... 1/32, levels 0 to 5; sizes round up.
+
+  Made from the canvas's height and width in pixels and the picture's size, (2,) int32 and maybe
+  traced, or None where the picture fills the canvas.
+
+  Attributes:
+    canvas: (height, width) by level.
+    size: (height, width) of the picture by level; ints, or (2,) int32 if traced.
+    masks: (1, height, width, 1) float32 by level, 1 inside of the picture; None where it fills the
+      canvas.
+  """
 
   def __init__(self, height: int, width: int, size: Array | None):
     self.canvas = [(height, width)]
@@ -52,12 +62,12 @@ class Levels:
     ]
 
   def cut(self, x: jax.Array, level: int) -> jax.Array:
-    """Zeros outside of the picture."""
+    """(batch, h, w, channels) at a level -> the same, zeros outside of the picture."""
     mask = self.masks[level]
     return x if mask is None else x * mask
 
   def stretch(self, x: jax.Array, level: int, to: int) -> jax.Array:
-    """From one resolution to another, corners aligned."""
+    """(batch, h, w, channels) at `level` -> the size of the finer level `to`, corners aligned."""
     if level == to:
       return x
     return resize(x, *self._matrices[level, to])
@@ -94,7 +104,7 @@ class Conv(nnx.Module):
 
 
 def point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
-  """A 1x1 convolution."""
+  """A 1x1 convolution, kernel (*stack, 1, 1, inputs, outputs)."""
   return Conv(inputs, outputs, rngs, size=1, stack=stack)
 
 
@@ -102,6 +112,11 @@ def repeat(stacked: Any, x: Any, *more: Any) -> Any:
   """x = module(x, *more) for every module of a stack, compiled once.
 
   Unrolled, the larger networks take minutes to compile.
+
+  Args:
+    stacked: module whose arrays have the stack along their first axis.
+    x: arrays, whose shapes a module keeps.
+    *more: passed to each.
   """
   graph, state = nnx.split(stacked)
   one = lambda x, leaves: (nnx.merge(graph, leaves)(x, *more), None)

@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ports.nn import trees
 from ports.ritm.layers import LEVEL, Bottleneck, Conv, Exchange, Levels, point, repeat
 from tetris_jax.types import Array, Params
 
@@ -223,20 +224,13 @@ class Network(nnx.Module):
 
 
 @functools.cache
-def _definition(variant: Variant) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
-  """Graph, tree structure, and shapes of the leaves by name in flattening order; no arrays."""
-  graph, state = nnx.split(nnx.eval_shape(lambda: Network(variant, nnx.Rngs(0))))
-  leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-  named = {}
-  for path, leaf in leaves:
-    keys = [str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey)]
-    named['/'.join(keys)] = tuple(leaf.shape)
-  return graph, structure, named
+def _definition(variant: Variant) -> trees.Definition[Network]:
+  return trees.define(functools.partial(Network, variant))
 
 
 def shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
-  """Shape of every parameter by its name in the flat tree."""
-  return dict(_definition(variant)[2])
+  """Shape of every parameter by its name in the flat tree, see `ports.ritm.weights`."""
+  return dict(_definition(variant).shapes)
 
 
 def apply(
@@ -262,6 +256,5 @@ def apply(
   Returns:
     `Output`; what lies outside of its `size` is finite and means nothing.
   """
-  graph, structure, names = _definition(variant)
-  network = nnx.merge(graph, structure.unflatten([params[name] for name in names]))
+  network = trees.bind(_definition(variant), params)
   return network(jnp.asarray(image), jnp.asarray(maps), size, with_taps)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports.clicks import maps as click_maps
+from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.ritm import network
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
@@ -55,8 +55,11 @@ def ritm(
     name: of the model; a zoom that is not "exact" is appended.
     size: key of `VARIANTS`.
     zoom: key of `ZOOMS`.
-    disks: "soft" for attacks, "hard" for the standard evaluation; see `click_maps.Protocol`.
+    disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
+
+  Returns:
+    The segmenter.
 
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
@@ -74,5 +77,5 @@ def ritm(
 
   full = name if zoom == 'exact' else f'{name}_{zoom}'
   info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
-  protocol = click_maps.Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
-  return click_maps.segmenter(forward, dict(params), info, protocol)
+  protocol = Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
+  return segmenter(forward, dict(params), info, protocol)

@@ -23,11 +23,13 @@ import jax.numpy as jnp
 from flax import nnx
 
 from ports.nn.layers import Conv1x1, gelu, layer_norm, norm
+from ports.sam.preprocess import SIDE
+
+__all__ = ['EMBED', 'GRID', 'HEADS', 'NUM_MASKS', 'Context', 'Prompted']
 
 EMBED = 256
 HEADS = 8
 GRID = 64
-SIDE = 1024
 NUM_MASKS = 4
 
 

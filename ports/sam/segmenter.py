@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
+from ports.nn import trees
 from ports.sam import network, preprocess, tiny_vit
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
@@ -53,19 +53,18 @@ class State(NamedTuple):
 
 
 @functools.cache
-def _split() -> tuple[Any, list[tuple[tuple[Any, ...], Any]]]:
-  """Graph and parameter slots of the prompt encoder and the mask decoder."""
-  graph, state = nnx.split(nnx.eval_shape(lambda: network.Prompted(nnx.Rngs(0))))
-  return graph, list(nnx.to_flat_state(state))
+def _definition() -> trees.Definition[network.Prompted]:
+  return trees.define(network.Prompted)
 
 
 def prompted(params: Params) -> network.Prompted:
-  """The Flax module with these parameters, named "a/b/kernel" in the flat dict."""
-  graph, slots = _split()
-  leaves = {
-    path: slot.replace(jnp.asarray(params['/'.join(map(str, path))])) for path, slot in slots
-  }
-  return nnx.merge(graph, nnx.from_flat_state(leaves.items()))
+  """The prompt encoder and mask decoder with these parameters.
+
+  Args:
+    params: flat tree that holds at least `ports.sam.weights.decoder_shapes()`.
+  """
+  definition = _definition()
+  return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
 
 def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.Array:
@@ -83,9 +82,15 @@ def upsampling(count: int, length: Array, grid: int, cut: Array) -> jax.Array:
 
   Up to the 1024 frame, cut to the `cut` pixels that hold the image, on to `length` image pixels;
   both steps bilinear with corners not aligned, so both are linear and so is their product.
+
+  Args:
+    count: image pixels on the canvas.
+    length: () image pixels of the picture; rows from there on are finite and mean nothing.
+    grid: low-resolution logits along the axis.
+    cut: () float32, pixels of the 1024 frame that hold the picture.
   """
-  up = _interpolation(network.SIDE, jnp.float32(network.SIDE), grid, jnp.float32(grid))
-  down = _interpolation(count, length, network.SIDE, cut)
+  up = _interpolation(preprocess.SIDE, jnp.float32(preprocess.SIDE), grid, jnp.float32(grid))
+  down = _interpolation(count, length, preprocess.SIDE, cut)
   return jnp.matmul(down, up, precision='highest')
 
 

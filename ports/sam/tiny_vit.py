@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from ports.nn import trees
 from ports.nn.layers import Conv1x1, DepthwiseConv3x3, gelu, layer_norm
 from tetris_jax.types import Array, Params
 
@@ -27,7 +28,6 @@ _DEPTHS = (2, 2, 6, 2)
 _HEADS = (0, 4, 5, 10)
 _WINDOWS = (0, 7, 14, 7)
 _OUTPUT = 256
-_PREFIX = 'image_encoder/'
 
 
 def _conv3x3(
@@ -194,26 +194,18 @@ class TinyViT(nnx.Module):
 
 
 @functools.cache
-def _definition():
-  """Graph, tree structure, and shapes of the leaves by name in flattening order; no arrays."""
-  graph, state = nnx.split(nnx.eval_shape(lambda: TinyViT(nnx.Rngs(0))))
-  leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-  named = {}
-  for path, leaf in leaves:
-    keys = [str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey)]
-    named[_PREFIX + '/'.join(keys)] = tuple(leaf.shape)
-  return graph, structure, named
+def _definition() -> trees.Definition[TinyViT]:
+  return trees.define(TinyViT, 'image_encoder/')
 
 
 def shapes() -> dict[str, tuple[int, ...]]:
   """Shape of every parameter of the encoder by its name in the flat tree."""
-  return dict(_definition()[2])
+  return dict(_definition().shapes)
 
 
 def bind(params: Params) -> TinyViT:
   """The encoder with these parameters; for use inside one trace, as `apply` does."""
-  graph, structure, names = _definition()
-  return nnx.merge(graph, structure.unflatten([params[name] for name in names]))
+  return trees.bind(_definition(), params)
 
 
 def apply(params: Params, image: Array) -> jax.Array:

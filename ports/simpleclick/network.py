@@ -11,13 +11,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ports.nn import trees
 from ports.nn.layers import Conv1x1, ImageNorm, PatchConv, UpConv2x2, gelu, layer_norm, norm
 from ports.nn.resize import cubic, linear, resize
 from tetris_jax.types import Array, Params
@@ -328,26 +328,18 @@ class SimpleClick(nnx.Module):
 
 
 @functools.cache
-def _definition(config: Config) -> tuple[Any, Any, dict[str, tuple[int, ...]]]:
-  """Graph, tree structure, and shapes of the leaves by name in flattening order; no arrays."""
-  graph, state = nnx.split(nnx.eval_shape(lambda: SimpleClick(config, nnx.Rngs(0))))
-  leaves, structure = jax.tree_util.tree_flatten_with_path(state)
-  named = {}
-  for path, leaf in leaves:
-    keys = [str(part.key) for part in path if isinstance(part, jax.tree_util.DictKey)]
-    named['/'.join(keys)] = tuple(leaf.shape)
-  return graph, structure, named
+def _definition(config: Config) -> trees.Definition[SimpleClick]:
+  return trees.define(functools.partial(SimpleClick, config))
 
 
 def shapes(config: Config) -> dict[str, tuple[int, ...]]:
   """Shape of every parameter by its name in the flat tree, see `ports.simpleclick.weights`."""
-  return dict(_definition(config)[2])
+  return dict(_definition(config).shapes)
 
 
 def bind(config: Config, params: Params) -> SimpleClick:
   """The network with these parameters; for use inside one trace, as `apply` does."""
-  graph, structure, names = _definition(config)
-  return nnx.merge(graph, structure.unflatten([params[name] for name in names]))
+  return trees.bind(_definition(config), params)
 
 
 def prepare(config: Config, params: Params, image: Array) -> jax.Array:

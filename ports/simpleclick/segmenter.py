@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from ports.clicks import maps as click_maps
+from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.simpleclick import network
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
@@ -50,8 +50,11 @@ def simpleclick(
     name: of the model; a zoom that is not "fixed" is appended.
     size: key of `network.CONFIGS`.
     zoom: key of `ZOOMS`.
-    disks: "soft" for attacks, "hard" for the standard evaluation; see `click_maps.Protocol`.
+    disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
+
+  Returns:
+    The segmenter.
 
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
@@ -62,5 +65,5 @@ def simpleclick(
   full = name if zoom == 'fixed' else f'{name}_{zoom}'
   info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
   forward = functools.partial(_forward, network.CONFIGS[size])
-  protocol = click_maps.Protocol(ZOOMS[zoom], flip, disks)
-  return click_maps.segmenter(forward, dict(params), info, protocol)
+  protocol = Protocol(ZOOMS[zoom], flip, disks)
+  return segmenter(forward, dict(params), info, protocol)

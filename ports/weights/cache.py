@@ -142,7 +142,7 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
   def damaged(found: str) -> CheckpointError:
     return CheckpointError(
-      f'damaged cache {folder}: {found}. Delete this folder, or fetch again with --force'
+      f'damaged cache {folder}: {found}. Delete this folder, or load the model with force=True'
     )
 
   try:

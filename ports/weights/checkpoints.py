@@ -106,7 +106,10 @@ def refuse_non_finite(state: Mapping[str, np.ndarray], where: str) -> None:
 
 
 def read_safetensors(file: IO[bytes]) -> dict[str, np.ndarray]:
-  """Tensors of an open .safetensors file by name; bfloat16 becomes float32.
+  """Tensors of a .safetensors file by name; bfloat16 becomes float32.
+
+  Args:
+    file: open for reading, at its start.
 
   Raises:
     CheckpointError: a header that does not fit the file, or an unknown dtype.
@@ -154,6 +157,20 @@ def _onnx_module(node_name: str) -> str:
   return '.'.join(parts)
 
 
+def _onnx_constants(model: Any) -> dict[str, Any]:
+  """Tensors of the initializers and of the constant nodes that have axes, by name."""
+  import onnx
+
+  named = {t.name: t for t in model.graph.initializer}
+  for node in model.graph.node:
+    if node.op_type == 'Constant':
+      named.update((node.output[0], a.t) for a in node.attribute if a.name == 'value' and a.t.dims)
+  for name, tensor in named.items():
+    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
+      raise CheckpointError(f'"{name}" keeps its data in another file: refused')
+  return named
+
+
 def read_onnx(file: IO[bytes]) -> dict[str, np.ndarray]:
   """Parameters of an exported network by torch's dotted name, in torch's layout.
 
@@ -161,6 +178,9 @@ def read_onnx(file: IO[bytes]) -> dict[str, np.ndarray]:
   transposed ("onnx::Conv_2293") are named by the node that reads them, as are float constants
   with axes: a constant added in module "a.attn" is "a.attn.bias". Matrices of MatMul nodes are
   turned back to torch's (out, in), norms' (channels, 1, 1) back to (channels,).
+
+  Args:
+    file: open for reading, at its start.
 
   Raises:
     CheckpointError: not an ONNX file, data outside the file, or a constant without a meaning.
@@ -178,13 +198,7 @@ def read_onnx(file: IO[bytes]) -> dict[str, np.ndarray]:
   except Exception as error:
     # protobuf's exception type depends on its implementation
     raise CheckpointError(f'truncated, or not an ONNX file: {error}') from error
-  named = {t.name: t for t in model.graph.initializer}
-  for node in model.graph.node:
-    if node.op_type == 'Constant':
-      named.update((node.output[0], a.t) for a in node.attribute if a.name == 'value' and a.t.dims)
-  for name, tensor in named.items():
-    if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
-      raise CheckpointError(f'"{name}" keeps its data in another file: refused')
+  named = _onnx_constants(model)
 
   def array(name: str) -> np.ndarray:
     try:

@@ -32,12 +32,16 @@ class Move(NamedTuple):
 
 
 def as_is(array: np.ndarray) -> Arrays:
-  """Biases, norms, embeddings: torch's layout is ours."""
+  """The array itself: of biases, norms and embeddings torch's layout is ours."""
   return (array,)
 
 
 def linear_kernel(weight: np.ndarray) -> Arrays:
-  """(out, in) -> (in, out)."""
+  """(out, in) -> (in, out).
+
+  Raises:
+    ValueError: no matrix.
+  """
   if weight.ndim != 2:
     raise ValueError(f'a matrix was expected, found shape {weight.shape}')
   return (weight.T,)
@@ -48,6 +52,9 @@ def conv_kernel(weight: np.ndarray) -> Arrays:
 
   The same permutation takes a transposed convolution's (in, out, height, width) to (height,
   width, out, in), unflipped: what `transpose_kernel=True` means in JAX.
+
+  Raises:
+    ValueError: not of four axes.
   """
   if weight.ndim != 4:
     raise ValueError(f'four axes were expected, found shape {weight.shape}')
@@ -65,8 +72,21 @@ def fold_batch_norm(
   """A convolution and the batch norm behind it, as one kernel and bias.
 
   Inference form, torch's epsilon 1e-5, in float64: gain = scale / sqrt(variance + 1e-5),
-  kernel = weight * gain, bias = bias + (own_bias - mean) * gain; `own_bias` is the convolution's,
-  if it has one.
+  kernel = weight * gain, bias = bias + (own_bias - mean) * gain.
+
+  Args:
+    weight: (out, in / groups, height, width), of the convolution.
+    scale: (out,) of the norm, as the three that follow.
+    bias: (out,).
+    mean: (out,), running.
+    variance: (out,), running.
+    own_bias: (out,) of the convolution, if it has one.
+
+  Returns:
+    Kernel (height, width, in / groups, out) and bias (out,).
+
+  Raises:
+    ValueError: shapes that do not belong together, or a negative variance.
   """
   own_bias = np.zeros_like(mean) if own_bias is None else own_bias
   if any(a.shape != weight.shape[:1] for a in (scale, bias, mean, variance, own_bias)):
@@ -100,6 +120,35 @@ def moves(
     source = f'{source_of(module)}.{parameter}'.replace('/', '.')
     result.append(Move((target,), (source,), make))
   return result
+
+
+def _fill(
+  tree: dict[str, np.ndarray],
+  move: Move,
+  state: Mapping[str, np.ndarray],
+  shapes: Mapping[str, tuple[int, ...]],
+) -> list[str]:
+  """Writes the targets of one move into `tree`; returns its faults."""
+  arrays = [state[source] for source in move.sources]
+  integers = [s for s, a in zip(move.sources, arrays, strict=True) if a.dtype.kind != 'f']
+  if integers:
+    return [f'not floating point: {n} is {state[n].dtype}' for n in integers]
+  try:
+    made = move.make(*arrays)
+  except ValueError as error:
+    return [f'misshapen: {", ".join(move.sources)}: {error}']
+  faults = []
+  for target, array in zip(move.targets, made, strict=True):
+    if target in shapes and array.shape != tuple(shapes[target]):
+      faults.append(
+        f'misshapen: {", ".join(move.sources)} gives {array.shape} for {target}, '
+        f'which has {tuple(shapes[target])}'
+      )
+    with np.errstate(over='ignore'):
+      tree[target] = np.ascontiguousarray(array, np.float32)
+    if not np.isfinite(tree[target]).all():
+      faults.append(f'not finite in float32: {target}')
+  return faults
 
 
 def convert(
@@ -139,28 +188,8 @@ def convert(
 
   tree: dict[str, np.ndarray] = {}
   for move in plan:
-    if not all(source in state for source in move.sources):
-      continue
-    arrays = [state[source] for source in move.sources]
-    integers = [s for s, a in zip(move.sources, arrays, strict=True) if a.dtype.kind != 'f']
-    if integers:
-      faults += [f'not floating point: {n} is {state[n].dtype}' for n in integers]
-      continue
-    try:
-      made = move.make(*arrays)
-    except ValueError as error:
-      faults.append(f'misshapen: {", ".join(move.sources)}: {error}')
-      continue
-    for target, array in zip(move.targets, made, strict=True):
-      if target in shapes and array.shape != tuple(shapes[target]):
-        faults.append(
-          f'misshapen: {", ".join(move.sources)} gives {array.shape} for {target}, '
-          f'which has {tuple(shapes[target])}'
-        )
-      with np.errstate(over='ignore'):
-        tree[target] = np.ascontiguousarray(array, np.float32)
-      if not np.isfinite(tree[target]).all():
-        faults.append(f'not finite in float32: {target}')
+    if all(source in state for source in move.sources):
+      faults += _fill(tree, move, state, shapes)
   if faults:
     raise CheckpointError(
       f'the checkpoint does not fit the network, {len(faults)} faults:\n  ' + '\n  '.join(faults)

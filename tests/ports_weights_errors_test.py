@@ -1,0 +1,32 @@
+"""The one exception of weights: a ValueError, and what every reader of them raises."""
+
+import io
+
+import numpy as np
+import pytest
+import torch_pickles as tp
+
+from ports.weights import archives, cache, checkpoints, convert, sources, torch_files
+from ports.weights.errors import CheckpointError
+
+
+def test_it_is_a_value_error_that_keeps_its_text():
+  error = CheckpointError('a.pt: truncated')
+  assert isinstance(error, ValueError) and str(error) == 'a.pt: truncated'
+
+
+@pytest.mark.parametrize('fails', [
+  lambda folder: archives.read_member(folder / 'none.tgz', 'a', 1),
+  lambda folder: cache.restore(folder / 'none'),
+  lambda folder: checkpoints.read(folder / 'none.pt'),
+  lambda folder: checkpoints.read_safetensors(io.BytesIO(b'')),
+  lambda folder: convert.convert({'a': np.ones(1)}, [], {}),
+  lambda folder: sources.download('http://a/a', folder / 'a', 1),
+  lambda folder: torch_files.read_torch(io.BytesIO(b'')),
+  lambda folder: checkpoints.read(
+    tp.write_state(folder / 'a.pt', {'w': np.full(1, np.nan, np.float32)})
+  ),
+])
+def test_whatever_is_wrong_with_weights_is_one_kind_of_error(tmp_path, fails):
+  with pytest.raises(CheckpointError):
+    fails(tmp_path)
