@@ -105,7 +105,9 @@ def test_a_map_holds_every_position_and_what_the_preset_found(made):
 
 def test_shares_are_those_of_the_search_library(made, monkeypatch):
   monkeypatch.setattr(
-    heatmap_runner.grid, 'share_of_range', lambda low, high, iou: np.array([high[0] - low[0] + 7])
+    heatmap_runner.coverage,
+    'share_of_range',
+    lambda low, high, iou: np.array([high[0] - low[0] + 7]),
   )
   stored = load(made / 'work' / 'maps' / '00000_p0.npz')
   sample = data.open_dataset('folder', str(made / 'data'))[0]

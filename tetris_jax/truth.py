@@ -24,10 +24,7 @@ from tetris_jax.scene import (
 )
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
-__all__ = ['LEAST_RANGE', 'Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
-
-LEAST_RANGE = 0.02
-"""A true range of IoU that is no wider has no share worth naming."""
+__all__ = ['Grid', 'at', 'grid', 'lattice', 'stride_for']
 
 
 class Grid(NamedTuple):
@@ -240,25 +237,3 @@ def _evaluate(
   yx, exists, scores, wanted = lax.map(one, rows)
   iou, biou, predicted = scores
   return Grid(yx, exists, label[:, 0], iou, biou, predicted, wanted)
-
-
-def share_of_range(low: Array, high: Array, iou: Array, least: float = LEAST_RANGE) -> np.ndarray:
-  """What part of the true range of IoU a search found, of each instance.
-
-  Args:
-    low: (batch,) the lowest IoU that the search found.
-    high: (batch,) the highest.
-    iou: (batch, count) of the same round, as `Grid.iou`; NaN where a position does not count. An
-      instance without any has no range.
-    least: a true range of no more than this has no share worth naming.
-
-  Returns:
-    (batch,) float64, not cut at 1: a search may step between the lattice's pixels. NaN where the
-    true range is no more than `least`.
-  """
-  iou = np.asarray(iou, np.float64)
-  known = np.isfinite(iou)
-  ends = [np.max(np.where(known, sign * iou, -np.inf), axis=1) for sign in (1, -1)]
-  true = np.where(known.any(axis=1), ends[0] + ends[1], 0.0)
-  found = np.asarray(high, np.float64) - np.asarray(low, np.float64)
-  return np.where(true > least, found / np.where(true > least, true, 1.0), np.nan)
