@@ -418,16 +418,6 @@ def test_an_interrupted_run_ends_with_130(monkeypatch, capsys):
   assert 'the same command resumes' in capsys.readouterr().err
 
 
-def test_the_table_cuts_shares_at_one_and_names_what_it_counts():
-  cell = lambda share: {'p': {'share_of_range': share, 'forward': 20, 'backward': 4}}
-  rows = [
-    {'status': 'ok', 'left_out': why, 'presets': cell(share)}
-    for share, why in ((1.2, None), (0.5, None), (None, None), (0.1, 'few positions'))
-  ]
-  text = heatmaps.share_table([*rows, {'status': 'failed'}], ['p'])
-  assert '| p | 28 | 2 | 0.750 | 0.500 |' in text
-
-
 def test_expectations_are_summed_up(made):
   row, found = rows_of(made / 'work')[0], summary_of(made / 'work')
   level = row['levels'][0]
