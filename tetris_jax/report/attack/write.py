@@ -19,6 +19,7 @@ def write_run(
   config: Mapping[str, Any],
   totals: Mapping[str, float],
   picture: Callable[[str], pathlib.Path | None],
+  *,
   speed_apart: bool = False,
 ) -> dict[str, Any]:
   """Writes `figures/curves.png`, `report.md` and, last, `summary.json`.

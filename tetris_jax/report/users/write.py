@@ -33,7 +33,7 @@ def _listed(value: Any) -> Any:
 
 
 def matched(
-  config: Mapping[str, Any], attacks: Sequence[merge.Run], all_of_them: bool = True
+  config: Mapping[str, Any], attacks: Sequence[merge.Run], *, all_of_them: bool = True
 ) -> dict[str, dict[str, dict[str, float]]]:
   """The scores of the attacks on a run's model and data set, as `summary.Attacks` holds them.
 
