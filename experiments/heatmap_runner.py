@@ -22,7 +22,7 @@ from tetris_jax import truth as grid
 from tetris_jax.geometry import region
 from tetris_jax.report.heatmaps import picture as heatmap_picture
 from tetris_jax.runs import workdirs as results
-from tetris_jax.scores import checks, priors
+from tetris_jax.scores import checks, coverage, priors
 
 __all__ = ['FEWEST', 'Mapper', 'read_map', 'run']
 
@@ -171,7 +171,7 @@ def _row(
     # A search that keeps to a depth is measured against what lies there.
     there = np.where(depth > depth_of(config), iou, np.nan) if depth_of(config) else iou
     _, low, high = own['iou'][:, None]
-    share = float(grid.share_of_range(low, high, there[None])[0])
+    share = float(coverage.share_of_range(low, high, there[None])[0])
     hidden = float(own['hidden'])
     found[config.name] = {
       'min': float(low[0]),

@@ -105,7 +105,9 @@ def test_a_map_holds_every_position_and_what_the_preset_found(made):
 
 def test_shares_are_those_of_the_search_library(made, monkeypatch):
   monkeypatch.setattr(
-    heatmap_runner.grid, 'share_of_range', lambda low, high, iou: np.array([high[0] - low[0] + 7])
+    heatmap_runner.coverage,
+    'share_of_range',
+    lambda low, high, iou: np.array([high[0] - low[0] + 7]),
   )
   stored = load(made / 'work' / 'maps' / '00000_p0.npz')
   sample = data.open_dataset('folder', str(made / 'data'))[0]
@@ -414,16 +416,6 @@ def test_an_interrupted_run_ends_with_130(monkeypatch, capsys):
     heatmap.main(['heatmap'])
   assert ended.value.code == 130
   assert 'the same command resumes' in capsys.readouterr().err
-
-
-def test_the_table_cuts_shares_at_one_and_names_what_it_counts():
-  cell = lambda share: {'p': {'share_of_range': share, 'forward': 20, 'backward': 4}}
-  rows = [
-    {'status': 'ok', 'left_out': why, 'presets': cell(share)}
-    for share, why in ((1.2, None), (0.5, None), (None, None), (0.1, 'few positions'))
-  ]
-  text = heatmaps.share_table([*rows, {'status': 'failed'}], ['p'])
-  assert '| p | 28 | 2 | 0.750 | 0.500 |' in text
 
 
 def test_expectations_are_summed_up(made):

@@ -1,119 +1,34 @@
-"""The pictures of a run: what is drawn where, checked by colour."""
-
-import io
+"""Curves over clicks: which modes are drawn, what the axes say."""
 
 import numpy as np
-import pytest
-import report_attack_summary_test
+import runs
 
-from tetris_jax import types
-from tetris_jax.report.attack import figures, overlay, summary
-
-GREY = 128
-
-
-def pixels(file):
-  from PIL import Image
-
-  return np.asarray(Image.open(io.BytesIO(file)).convert('RGB')).astype(int)
+from tetris_jax.report import style
+from tetris_jax.report.attack import figures, summary
 
 
 def has(image, colour, tolerance=12):
   return (np.abs(image - np.array(colour)).max(-1) <= tolerance).any()
 
 
-@pytest.fixture
-def sample():
-  mask = np.zeros((40, 60), bool)
-  mask[10:30, 10:30] = True
-  image = np.full((40, 60, 3), GREY, np.uint8)
-  return 'stem/of a picture', image, mask
-
-
-def trajectories(modes, clicks, canvas=(40, 60), sign=1):
-  masks = np.zeros((modes, len(overlay.rounds(clicks)), *canvas), bool)
-  masks[:, :, 12:20, 35:55] = True
-  return types.Trajectories(
-    clicks=types.Clicks(
-      np.full((modes, clicks, 2), 25.0, np.float32), np.full((modes, clicks), sign, np.int32)
-    ),
-    iou=np.full((modes, clicks), 0.5, np.float32),
-    biou=None,
-    mask=masks,
-    forward=None,
-    backward=None,
-  )
-
-
-def test_the_rounds_that_are_drawn():
-  assert overlay.rounds(1) == (0,)
-  assert overlay.rounds(2) == (0, 1)
-  assert overlay.rounds(10) == (0, 9)
-
-
-@pytest.mark.parametrize(('modes', 'clicks'), [(3, 10), (3, 1), (1, 2), (1, 1)])
-def test_a_column_a_mode_and_a_row_a_round(sample, modes, clicks):
-  image = pixels(overlay.draw(*sample, trajectories(modes, clicks)))
-  # The photograph's grey, of which no other part of the picture has a run, tells the panels.
-  grey = np.abs(image - GREY).max(-1) <= 4
-  wide = grey.sum(1) > 100
-  panels_down = np.sum(np.diff(wide.astype(int)) == 1)
-  assert panels_down == len(overlay.rounds(clicks))
-  row = grey[np.argmax(wide) + 5]
-  starts = np.flatnonzero(np.diff(np.r_[0, row.astype(int)]) == 1)
-  long = [start for start in starts if row[start : start + 30].all()]
-  assert len(long) == modes
-
-
-def test_padding_does_not_change_a_picture(sample):
-  plain = overlay.draw(*sample, trajectories(3, 2))
-  assert plain == overlay.draw(*sample, trajectories(3, 2, canvas=(128, 64)))
-
-
-def test_positive_and_negative_clicks_differ_in_colour(sample):
-  def panel(sign):
-    image = pixels(overlay.draw(*sample, trajectories(1, 1, sign=sign)))
-    return image[: image.shape[0] - 45]  # Without the legend.
-
-  green, red = (0, 158, 115), (213, 94, 0)
-  assert has(panel(1), green)
-  assert not has(panel(1), red)
-  assert has(panel(0), red)
-  assert not has(panel(0), green)
-
-
-def test_truth_and_prediction_are_where_they_are(sample):
-  image = pixels(overlay.draw(*sample, trajectories(1, 1)))
-  image = image[: image.shape[0] - 45]
-  blueish = (image[..., 2] - image[..., 0] > 40) & (image[..., 2] > image[..., 1])
-  yellow = (image[..., 0] > 200) & (image[..., 1] > 190) & (image[..., 2] < 120)
-  # A panel is 420 pixels wide for the 60 of the photograph, beginning at pixel 10.
-  assert np.flatnonzero(blueish.any(0))[[0, -1]] == pytest.approx([10 + 35 * 7, 9 + 55 * 7], abs=4)
-  assert np.flatnonzero(yellow.any(0))[[0, -1]] == pytest.approx([10 + 10 * 7, 9 + 30 * 7], abs=4)
-
-
-@pytest.mark.parametrize('size', [(1, 1), (1, 300), (300, 2)])
-def test_odd_sizes_can_be_drawn(size):
-  mask = np.ones(size, bool)
-  black = np.zeros((*size, 3), np.uint8)
-  found = trajectories(3, 3, canvas=(320, 320))
-  assert pixels(overlay.draw('x' * 300, black, mask, found)).shape[2] == 3
-
-
-def test_coinciding_clicks_get_places_of_their_own():
-  places = []
-  for _ in range(12):
-    place = overlay._free_place(np.array([50.0, 50.0]), places, 10.0, np.array([101.0, 101.0]))
-    assert all(np.hypot(*(place - other)) >= 10 for other in places)
-    places.append(place)
-
-
 def test_curves_are_drawn_for_the_modes_that_ran():
-  full = summary.summarise(report_attack_summary_test.ROWS, 'toy', 'tetris', 2)
+  full = summary.summarise(runs.MIXED, 'toy', 'tetris', 2)
   base = summary.summarise(
-    [report_attack_summary_test.row('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2
+    [runs.curves('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2
   )
-  for colour, in_full, in_base in ((figures.COLOURS['min'], True, False), ('#000000', True, True)):
-    rgb = [int(colour[start : start + 2], 16) for start in (1, 3, 5)]
-    assert has(pixels(figures.draw_curves(full)), rgb) == in_full
-    assert has(pixels(figures.draw_curves(base)), rgb) == in_base
+  for mode, in_base in (('min', False), ('base', True)):
+    rgb = style.rgb(style.MODE_COLOURS[mode])
+    assert has(runs.pixels(figures.draw_curves(full)), rgb)
+    assert has(runs.pixels(figures.draw_curves(base)), rgb) == in_base
+
+
+def test_each_panel_says_what_it_shows(monkeypatch):
+  kept = []
+  monkeypatch.setattr(style, 'png', lambda figure: kept.append(figure) or b'')
+  figures.draw_curves(summary.summarise(runs.MIXED, 'toy', 'tetris', 2))
+  left, right = kept[0].axes
+  assert (left.get_ylabel(), right.get_ylabel()) == ('Mean IoU x100', 'Mean boundary IoU x100')
+  assert kept[0].get_suptitle() == 'toy, tetris, 2 instances; bands: 95 % bootstrap intervals'
+  curves = {line.get_label(): line.get_ydata() for line in left.get_lines()}
+  np.testing.assert_allclose(curves['BASE'], [30, 65])
+  np.testing.assert_allclose(right.get_lines()[0].get_ydata(), [30, 46.5])  # MAX.

@@ -3,32 +3,14 @@
 import json
 
 import pytest
+import runs
 
 from tetris_jax.report.attack import summary
-from tetris_jax.runs import rows
-from tetris_jax.scores import priors
-
-
-def row(instance, low, base, high, backward=0):
-  iou = {'min': low, 'base': base, 'max': high}
-  halves = {mode: curve and [value / 2 for value in curve] for mode, curve in iou.items()}
-  return {
-    'instance': instance, 'status': 'ok', 'reason': '', 'size': [4, 4], 'iou': iou,
-    'biou': halves, 'clicks': None, 'forward': 30, 'backward': backward,
-  }  # fmt: skip
-
-
-ROWS = [
-  row('a', [0.1, 0.5], [0.3, 0.9], [0.7, 0.9], backward=20),
-  row('b', [0.2, 0.2], [0.3, 0.4], [0.5, 0.96]),
-  rows.empty_row('c', 'failed', 'damaged', None),
-  rows.empty_row('d', 'skipped', 'empty', (3, 3)),
-  rows.empty_row('e', 'skipped', 'empty', (3, 3)),
-]
+from tetris_jax.scores import priors, table
 
 
 def test_scores_by_hand():
-  found = summary.summarise(ROWS, 'toy', 'tetris', 2)
+  found = summary.summarise(runs.MIXED, 'toy', 'tetris', 2)
   assert (found['n_ok'], found['n_failed'], found['n_skipped']) == (2, 1, 2)
   assert (found['model'], found['preset'], found['num_clicks']) == ('toy', 'tetris', 2)
   # MIN: (0.3 + 0.2) / 2; BASE: (0.6 + 0.35) / 2; MAX: (0.8 + 0.73) / 2.
@@ -43,11 +25,11 @@ def test_scores_by_hand():
 
 
 def test_every_mean_has_its_n_and_interval():
-  estimates = summary.summarise(ROWS, 'toy', 'tetris', 2)['estimates']
+  estimates = summary.summarise(runs.MIXED, 'toy', 'tetris', 2)['estimates']
   leaves = [estimates['d'], estimates['biou_d']]
-  leaves += [estimates[key][mode] for key in ('iou_auc', 'biou_auc') for mode in summary.ORDER]
-  leaves += [point for mode in summary.ORDER for point in estimates['per_click'][mode]]
-  leaves += [by_mode[mode] for by_mode in estimates['noc'].values() for mode in summary.ORDER]
+  leaves += [estimates[key][mode] for key in ('iou_auc', 'biou_auc') for mode in table.ORDER]
+  leaves += [point for mode in table.ORDER for point in estimates['per_click'][mode]]
+  leaves += [by_mode[mode] for by_mode in estimates['noc'].values() for mode in table.ORDER]
   assert len(leaves) == 2 + 6 + 6 + 12
   for leaf in leaves:
     assert leaf['n'] == 2
@@ -55,7 +37,7 @@ def test_every_mean_has_its_n_and_interval():
 
 
 def test_a_preset_without_search():
-  found = summary.summarise([row('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2)
+  found = summary.summarise([runs.curves('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2)
   assert found['iou_auc'] == {'min': None, 'base': 0.6, 'max': None}
   assert found['d'] == {'value': None, 'low': None, 'high': None, 'n': 0}
   assert found['per_click'] == {'min': None, 'base': [0.3, 0.9], 'max': None}
@@ -64,7 +46,7 @@ def test_a_preset_without_search():
 
 
 def test_no_instance_gives_no_mean():
-  found = summary.summarise(ROWS[2:], 'toy', 'tetris', 2)
+  found = summary.summarise(runs.MIXED[2:], 'toy', 'tetris', 2)
   assert found['n_ok'] == 0
   assert found['d'] == {'value': None, 'low': None, 'high': None, 'n': 0}
   assert found['iou_auc'] == {'min': None, 'base': None, 'max': None}
@@ -73,22 +55,24 @@ def test_no_instance_gives_no_mean():
 
 def test_rows_of_different_runs_are_refused():
   with pytest.raises(ValueError, match='rows of different runs'):
-    summary.summarise([ROWS[0], row('x', [0.1], [0.1], [0.1])], 'toy', 'tetris', 2)
+    summary.summarise([runs.MIXED[0], runs.curves('x', [0.1], [0.1], [0.1])], 'toy', 'tetris', 2)
   with pytest.raises(ValueError, match='rows of different runs'):
-    summary.summarise([ROWS[0], row('x', None, [0.1, 0.2], None)], 'toy', 'tetris', 2)
+    summary.summarise([runs.MIXED[0], runs.curves('x', None, [0.1, 0.2], None)], 'toy', 'tetris', 2)
 
 
 def test_what_a_global_search_says_of_the_first_click_is_averaged():
   levels = [{'depth': d, 'n': 2, 'min': 0.1, 'max': 0.5} for d in priors.DEPTHS]
   spread = {prior: {'mean': 0.3, 'q50': 0.2} for prior in priors.PRIORS}
-  first = row('a', [0.1], [0.3], [0.5]) | {'levels': levels, 'quantiles': spread, 'hidden': 0.2}
+  first = runs.curves('a', [0.1], [0.3], [0.5])
+  first |= {'levels': levels, 'quantiles': spread, 'hidden': 0.2}
   deep = [{'depth': d, 'n': 0, 'min': None, 'max': None} for d in priors.DEPTHS]
-  second = row('b', [0.1], [0.3], [0.5]) | {'levels': deep, 'quantiles': None, 'hidden': None}
-  found = summary.summarise([first, second, *ROWS[2:]], 'toy', 'strong_v1', 1)
+  second = runs.curves('b', [0.1], [0.3], [0.5])
+  second |= {'levels': deep, 'quantiles': None, 'hidden': None}
+  found = summary.summarise([first, second, *runs.MIXED[2:]], 'toy', 'strong_v1', 1)
   assert found['levels'][2]['d'] == {'value': 0.4, 'n': 1}
   assert found['quantiles']['distance'] == {
     'mean': {'value': 0.3, 'n': 1}, 'q50': {'value': 0.2, 'n': 1}
   }  # fmt: skip
   assert found['hidden'] == {'value': 0.2, 'low': None, 'high': None, 'n': 1}
-  local = summary.summarise(ROWS, 'toy', 'tetris', 2)
+  local = summary.summarise(runs.MIXED, 'toy', 'tetris', 2)
   assert (local['levels'], local['quantiles'], local['hidden']) == (None, None, None)

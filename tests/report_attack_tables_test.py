@@ -1,7 +1,7 @@
 """The Markdown report: the numbers as the field prints them, and tables that stay tables."""
 
 import pytest
-import report_attack_summary_test
+import runs
 
 from tetris_jax.report.attack import summary, tables
 from tetris_jax.runs import rows
@@ -20,7 +20,7 @@ CONFIG = {
 def report(found, preset='tetris'):
   made = summary.summarise(found, 'toy', preset, 2)
   made |= {'evaluations_per_second': 12.34, 'compile_seconds': 5.0}
-  return tables.markdown(found, made, CONFIG, lambda index, name: f'figures/{index}.png')
+  return tables.report(found, made, CONFIG, lambda name: f'figures/{name}.png')
 
 
 def cells(text, first):
@@ -30,20 +30,20 @@ def cells(text, first):
 
 
 def test_scores_are_printed_x100():
-  text = report(report_attack_summary_test.ROWS)
+  text = report(runs.MIXED)
   assert '2 ok, 1 failed, 2 skipped' in text
   assert cells(text, '**D = MAX - MIN**') == [
     '**51.5**', '50.0 to 53.0', '25.8', '25.0 to 26.5', '2',
   ]  # fmt: skip
   assert cells(text, '1') == ['15.0', '30.0', '60.0', '7.5', '15.0', '30.0']
-  assert cells(text, '[b](figures/1.png)') == ['53.0', '20.0', '30.0', '50.0']
+  assert cells(text, '[b](figures/b.png)') == ['53.0', '20.0', '30.0', '50.0']
   assert text.index('[b](figures') < text.index('[a](figures')
   assert cells(text, 'Speed') == ['12.3 evaluations/s, compiling aside']
 
 
 def test_every_table_has_as_many_cells_as_its_head():
   nasty = rows.empty_row('x|y\nz', 'failed', 'one | two\nthree', None)
-  text = report([*report_attack_summary_test.ROWS, nasty])
+  text = report([*runs.MIXED, nasty])
   assert 'x\\|y z' in text
   for block in text.split('\n\n'):
     if block.startswith('|'):
@@ -52,14 +52,14 @@ def test_every_table_has_as_many_cells_as_its_head():
 
 
 def test_a_preset_without_search_has_no_d():
-  text = report([report_attack_summary_test.row('a', None, [0.3, 0.9], None)], 'baseline')
+  text = report([runs.curves('a', None, [0.3, 0.9], None)], 'baseline')
   assert 'MAX - MIN' not in text
   assert '## Lowest IoU-AuC' in text
-  assert cells(text, '[a](figures/0.png)') == ['60.0', '30.0']
+  assert cells(text, '[a](figures/a.png)') == ['60.0', '30.0']
 
 
 def test_a_run_without_numbers_says_why():
-  text = report(report_attack_summary_test.ROWS[2:])
+  text = report(runs.MIXED[2:])
   assert 'No instance was measured.' in text
   assert cells(text, 'c') == ['failed', 'damaged']
 
@@ -71,30 +71,22 @@ def test_long_lists_of_troubles_are_cut(number):
   assert ('more, see `rows.jsonl`' in text) == (number > 50)
 
 
-def test_weights_of_ones_own_are_named_beside_the_published_file():
-  assert 'Weights given' not in report(report_attack_summary_test.ROWS)
-  given = {**CONFIG, 'flags': {**CONFIG['flags'], 'weights': '/home/me/own|mine.pth'}}
-  made = summary.summarise(report_attack_summary_test.ROWS, 'toy', 'tetris', 2)
-  text = tables.facts(made, given)
-  assert '| Weights given | `own\\|mine.pth`, in place of the published file |' in text
-
-
 def test_a_global_search_tells_of_the_first_click():
   levels = [{'depth': d, 'n': 2, 'min': 0.1, 'max': 0.5} for d in priors.DEPTHS]
   spread = {prior: {'mean': 0.3, 'q50': 0.2} for prior in priors.PRIORS}
-  first = report_attack_summary_test.row('a', [0.1, 0.1], [0.3, 0.3], [0.5, 0.5])
+  first = runs.curves('a', [0.1, 0.1], [0.3, 0.3], [0.5, 0.5])
   text = report([first | {'levels': levels, 'quantiles': spread, 'hidden': 0.2}])
   assert cells(text, '30 %') == ['10.0', '50.0', '40.0', '1', '2']
   assert cells(text, 'gaussian_0.05') == ['30.0', '20.0', '1']
   assert 'still unfound: 20.0 on average over 1 instances' in text
-  assert 'by depth' not in report(report_attack_summary_test.ROWS)
+  assert 'by depth' not in report(runs.MIXED)
 
 
 @pytest.mark.parametrize('number', [0, 1, 51])
 def test_warnings_are_told_beside_the_numbers(number):
-  odd = report_attack_summary_test.row('odd|one', [0.3, 0.3], [0.3, 0.3], [0.3, 0.3])
+  odd = runs.curves('odd|one', [0.3, 0.3], [0.3, 0.3], [0.3, 0.3])
   odd |= {'warnings': ['the range is one point', 'zero']}
-  text = report([*report_attack_summary_test.ROWS, *[odd] * number])
+  text = report([*runs.MIXED, *[odd] * number])
   assert ('## Warnings' in text) == bool(number)
   assert text.count('| odd\\|one | the range is one point; zero |') == min(number, 50)
   assert ('... and 1 more' in text) == (number > 50)

@@ -1,15 +1,11 @@
-"""Runs beside each other: ranks, tau, paired differences, and their tables."""
-
-import csv
-import io
+"""Runs beside each other: ranks, tau, paired differences."""
 
 import numpy as np
 import pytest
 import runs as runs_lib
 
 from tetris_jax.report.comparison import compare
-from tetris_jax.report.comparison import tables as overview
-from tetris_jax.scores import metrics
+from tetris_jax.scores import statistics
 
 
 def overviewed(runs):
@@ -53,7 +49,6 @@ def test_a_run_without_a_search_has_no_d():
   (line,) = overviewed([run])
   assert line['d']['value'] is None and line['iou_auc']['min'] is None
   assert compare.orders([line]) == compare.pairs([run, constant('m', 0, 0.5, 1)]) == []
-  assert '| - | 50.0 | - | - |' in overview.as_markdown([line], [], [])
 
 
 def test_pairs_compare_models_and_presets_on_the_same_instances():
@@ -72,26 +67,4 @@ def test_pairs_compare_models_and_presets_on_the_same_instances():
   assert models['difference']['n'] == 29
   assert models['difference']['value'] == pytest.approx((one - other).mean())
   assert models['difference']['low'] > 0
-  assert models['p_value'] == metrics.permutation_test(one, other)
-
-
-def test_tables_hold_the_same_numbers():
-  runs = [constant('sam_b & co', 0.2, 0.9, 0.95), constant('ritm|it-m', 0.7, 0.8, 0.8125)]
-  lines = overviewed(runs)
-  text = overview.as_markdown(lines, compare.orders(lines), compare.pairs(runs))
-  assert '| dev | tetris | sam_b & co | 4 | 20.0 | 90.0 | 95.0 | 75.0 | 75.0 to 75.0 |' in text
-  assert 'ritm\\|it-m' in text
-  assert '| dev | tetris | 2 | -1.00 |' in text
-  assert '| dev | tetris | sam_b & co - ritm\\|it-m | 63.7 | 63.7 to 63.7 | 0.125 | 4 |' in text
-  table = [line for line in text.splitlines() if line.startswith('| ')]
-  assert all(line.replace('\\|', '').count('|') in (15, 5, 8) for line in table)
-
-  first, second = csv.DictReader(io.StringIO(overview.as_csv(lines)))
-  assert first['model'] == 'sam_b & co' and float(first['d']) == 0.75
-  assert float(second['iou_auc_max']) == 0.8125 and second['robust_rank'] == '1'
-
-  latex = overview.as_latex(lines)
-  assert 'sam\\_b \\& co & 4 & 20.0 & 90.0 & 95.0 & 75.0' in latex
-  body = [line for line in latex.splitlines() if line.endswith('\\\\')]
-  columns = latex.partition('\\begin{tabular}{')[2].partition('}')[0]
-  assert {line.replace('\\&', '').count('&') + 1 for line in body} == {len(columns)}
+  assert models['p_value'] == statistics.permutation_test(one, other)

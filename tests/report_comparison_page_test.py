@@ -10,11 +10,9 @@ import subprocess
 import numpy as np
 import pytest
 import runs as runs_lib
-from PIL import Image
 
 from tetris_jax.report.comparison import compare, page
 from tetris_jax.report.heatmaps import summary as heatmaps
-from tetris_jax.runs import workdirs as results
 from tetris_jax.scores import priors
 
 
@@ -24,14 +22,6 @@ def render(runs, pictures_per_run=12, maps=()):
   return page.render(
     runs, summaries, lines, compare.orders(lines), compare.pairs(runs), pictures_per_run, maps
   )
-
-
-def picture(path, size=(1200, 900), seed=0):
-  y, x = np.mgrid[: size[1], : size[0]]
-  noise = np.random.default_rng(seed).integers(0, 60, (size[1], size[0], 3))
-  pixels = np.stack([x % 256, y % 256, (x + y) % 256], -1) // 2 + noise
-  Image.fromarray(pixels.astype(np.uint8)).save(path)
-  return path
 
 
 def held(text):
@@ -47,7 +37,7 @@ def runs(tmp_path):
       rows = runs_lib.random_rows(count, seed=index, spread=spread)
       rows.append(runs_lib.failed('broken', 'images/broken.jpg is damaged'))
       names = [f'picture {k}' for k in range(3)] if model == 'mobile_sam' else []
-      pictures = {name: picture(tmp_path / f'{dataset}{name}.png') for name in names}
+      pictures = {name: runs_lib.picture(tmp_path / f'{dataset}{name}.png') for name in names}
       made.append(runs_lib.make(model, rows, dataset, pictures=pictures))
   return made
 
@@ -90,7 +80,8 @@ def test_pictures_are_spent_in_turns_within_the_limit(tmp_path, monkeypatch):
   made = []
   for model in ('a', 'b'):
     rows = [runs_lib.row(f'p{k}', 0.5 - 0.05 * k, 0.6, 0.7) for k in range(5)]
-    pictures = {f'p{k}': picture(tmp_path / f'{model}{k}.png', (300, 200)) for k in range(5)}
+    places = {f'p{k}': tmp_path / f'{model}{k}.png' for k in range(5)}
+    pictures = {name: runs_lib.picture(file, (300, 200)) for name, file in places.items()}
     made.append(runs_lib.make(model, rows, pictures=pictures))
   found = held(render(made, pictures_per_run=2))
   assert [[name for name, _ in run['pictures']] for run in found['runs']] == [['p4', 'p3']] * 2
@@ -102,7 +93,7 @@ def test_pictures_are_spent_in_turns_within_the_limit(tmp_path, monkeypatch):
 
 def test_a_hundred_instances_stay_below_ten_megabytes(tmp_path):
   rows = runs_lib.random_rows(100, 0, 0.5)
-  shared = picture(tmp_path / 'a.png', (1300, 1000))
+  shared = runs_lib.picture(tmp_path / 'a.png', (1300, 1000))
   run = runs_lib.make('m', rows, pictures={one['instance']: shared for one in rows})
   text = render([run], pictures_per_run=100)
   assert 5_000_000 < len(text.encode()) < 10_000_000
@@ -127,6 +118,19 @@ def searched(run, preset='strong'):
   return dataclasses.replace(run, preset=preset, config=config)
 
 
+@pytest.fixture
+def maps(tmp_path):
+  return runs_lib.heatmap_folder(tmp_path / 'heat')
+
+
+def test_heat_maps_are_on_the_page(maps):
+  read = heatmaps.read_heatmaps(maps)
+  run = runs_lib.make('mobile_sam', [runs_lib.row('a', 0.1, 0.2, 0.3)])
+  found = held(render([run], maps=[read]))
+  assert [one['name'] for one in found['maps']] == ['p1', 'p0']
+  assert found['shares'] == heatmaps.shares([read])
+
+
 def test_what_a_global_search_says_of_the_first_click_is_on_the_page():
   rows = [runs_lib.row('a', 0.1, 0.5, 0.9), runs_lib.row('b', 0.3, 0.5, 0.7)]
   local, wide = held(render([
@@ -140,106 +144,6 @@ def test_what_a_global_search_says_of_the_first_click_is_on_the_page():
   assert deepest['d'] == {'value': pytest.approx(0.8), 'n': 1}
   assert wide['first']['quantiles']['distance']['mean'] == {'value': pytest.approx(0.2), 'n': 2}
   assert wide['first']['hidden']['value'] == 0.02
-
-
-@pytest.fixture
-def maps(tmp_path):
-  """A work folder as experiments.heatmap leaves it: two instances, two presets."""
-  folder = tmp_path / 'heat'
-  (folder / 'maps').mkdir(parents=True)
-  config = {
-    'program': 'heatmap',
-    'model': {'name': 'mobile_sam'},
-    'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
-    'instances': {'count': 2},
-    'shard': {'id': 0, 'count': 1},
-  }
-  (folder / 'config.json').write_text(json.dumps(config))
-  rows = []
-  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
-    presets = {
-      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
-    }
-    file = f'0000{number}_p{number}'
-    rows.append({
-      'instance': f'p{number}', 'status': 'ok', 'reason': '', 'left_out': None, 'min': 0.1,
-      'max': 0.1 + truth, 'map': f'{file}.npz', 'picture': f'{file}.png', 'presets': presets,
-    })  # fmt: skip
-    picture(folder / 'maps' / f'{file}.png', (900, 500))
-  rows[1]['presets']['wide']['share_of_range'] = 1.1
-  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
-  return folder
-
-
-def test_heat_maps_come_with_the_shares_that_were_found(maps):
-  read = heatmaps.read_heatmaps(maps)
-  assert list(read.pictures) == ['p1', 'p0']  # The wider range first.
-  tetris, wide = heatmaps.shares([read])
-  assert tetris['share']['value'] == pytest.approx(0.25) and tetris['lowest'] == 0.1
-  assert wide['share']['value'] == pytest.approx(0.65)  # 1.1 counts as 1.
-  assert (tetris['model'], tetris['dataset'], tetris['share']['n']) == (
-    'mobile_sam', 'davis_dev', 2
-  )  # fmt: skip
-  run = runs_lib.make('mobile_sam', [runs_lib.row('a', 0.1, 0.2, 0.3)])
-  found = held(render([run], maps=[read]))
-  assert [one['name'] for one in found['maps']] == ['p1', 'p0']
-  assert found['shares'] == [tetris, wide]
-
-
-def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
-  whole = heatmaps.read_heatmaps(maps)
-  config = json.loads((maps / 'config.json').read_text())
-  rows = json.loads((maps / 'shares.json').read_text())['rows']
-  for number in range(2):  # The later instance is in the first shard.
-    shard = tmp_path / 'cut' / f'shard-0000{number}-of-00002'
-    (shard / 'maps').mkdir(parents=True)
-    name = f'0000{1 - number}_p{1 - number}.png'
-    (shard / 'maps' / name).write_bytes((maps / 'maps' / name).read_bytes())
-    (shard / 'shares.json').write_text(json.dumps({'rows': [rows[1 - number]]}))
-    config['shard'] = {'id': number, 'count': 2}
-    (shard / 'config.json').write_text(json.dumps(config))
-  read = heatmaps.read_heatmaps(tmp_path / 'cut')
-  assert [row['instance'] for row in read.rows] == ['p0', 'p1']
-  assert list(read.pictures) == list(whole.pictures) == ['p1', 'p0']
-  assert heatmaps.shares([read]) == heatmaps.shares([whole])
-  with pytest.raises(results.WorkdirError, match=r'expected each of 2 shards, found \[1\]'):
-    heatmaps.read_heatmaps(shard)
-  config['model'] = {'name': 'other'}
-  (shard / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(results.WorkdirError, match=r"do not merge: model\.name: 'mobile_sam' t"):
-    heatmaps.read_heatmaps(tmp_path / 'cut')
-
-
-def test_heat_maps_that_enter_no_mean_are_left_out_of_shares(maps):
-  file = maps / 'shares.json'
-  rows = json.loads(file.read_text())['rows']
-  rows[0] |= {'left_out': '3 positions for 900 legal pixels', 'picture': None}
-  rows.append({'instance': 'p2', 'status': 'failed', 'reason': 'damaged', 'size': None})
-  file.write_text(json.dumps({'rows': rows}))
-  config = json.loads((maps / 'config.json').read_text())
-  (maps / 'config.json').write_text(json.dumps(config | {'instances': {'count': 3}}))
-  read = heatmaps.read_heatmaps(maps)
-  assert list(read.pictures) == ['p1'] and [row['instance'] for row in read.rows] == ['p0', 'p1']
-  tetris, _ = heatmaps.shares([read])
-  assert tetris['share']['value'] == 0.4 and tetris['share']['n'] == 1
-  summary = heatmaps.summarise([])
-  assert summary['n_ok'] == 0 and summary['levels'] is None
-
-
-def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
-  (maps / 'maps' / '00001_p1.png').unlink()
-  with pytest.raises(results.WorkdirError, match=r'00001_p1.png is missing'):
-    heatmaps.read_heatmaps(maps)
-  file = maps / 'shares.json'
-  file.write_text(json.dumps({'rows': json.loads(file.read_text())['rows'][:1]}))
-  with pytest.raises(results.WorkdirError, match='has 1 rows for 2 instances'):
-    heatmaps.read_heatmaps(maps)
-  config = json.loads((maps / 'config.json').read_text())
-  (maps / 'config.json').write_text(json.dumps(config | {'program': 'users'}))
-  with pytest.raises(results.WorkdirError, match=r'it is of experiments\.users'):
-    heatmaps.read_heatmaps(maps)
-  with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
-    heatmaps.read_heatmaps(tmp_path)
 
 
 # Runs in the page after its own script: clicks, then leaves what it saw where --dump-dom shows it.

@@ -1,15 +1,14 @@
 """Pictures of heat maps, by what matplotlib is told and by the pixels that come out."""
 
-import io
 import warnings
 
 import matplotlib.figure
 import numpy as np
 import pytest
-from PIL import Image
+import runs
 
-from tetris_jax.report.attack import figures
-from tetris_jax.report.heatmaps import picture as heatmap_picture
+from tetris_jax.report import style
+from tetris_jax.report.heatmaps import picture
 
 
 def a_map(legal, stride=2, low=0.2, high=0.8, clicks=None):
@@ -46,15 +45,14 @@ def drawn(legal, monkeypatch=None, share=0.5, name='one', **changes):
 
     monkeypatch.setattr(matplotlib.figure.Figure, 'savefig', catch)
   image = np.full((*legal.shape, 3), 90, np.uint8)
-  png = heatmap_picture.draw(name, image, a_map(legal, **changes), {'p': share})
-  pixels = np.asarray(Image.open(io.BytesIO(png)).convert('RGB')).astype(int)
-  return pixels, kept[0] if kept else None
+  png = picture.draw(name, image, a_map(legal, **changes), {'p': share})
+  return runs.pixels(png), kept[0] if kept else None
 
 
 def test_the_field_paints_squares_of_legal_pixels():
   legal = block()
   made = a_map(legal, stride=4)
-  found = heatmap_picture.field(made)
+  found = picture.field(made)
   assert np.isnan(found[~legal]).all()
   for (y, x), value in zip(made['yx'][1:].astype(int), made['iou'][1:], strict=True):
     square = np.s_[y - 2 : y + 2, x - 2 : x + 2]
@@ -71,7 +69,7 @@ def test_the_field_paints_squares_of_legal_pixels():
   ],
 )
 def test_the_colour_scale_has_a_least_span(low, high, expected):
-  found = heatmap_picture.colour_limits(np.array([high, low]))
+  found = picture.colour_limits(np.array([high, low]))
   np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
@@ -108,8 +106,7 @@ def test_the_legend_names_every_marker(monkeypatch):
 
 def test_all_markers_are_seen_where_they_coincide():
   def seen(pixels, colour, among=None):
-    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
-    near = np.abs(pixels - wanted).max(-1) < 25
+    near = np.abs(pixels - style.rgb(colour)).max(-1) < 25
     return int((near if among is None else near & among).sum())
 
   apart, _ = drawn(block(), clicks=[(20, 25), (13, 14), (26, 36)])
@@ -118,8 +115,8 @@ def test_all_markers_are_seen_where_they_coincide():
   above = np.arange(len(upon))[:, None] < len(upon) - 80
   above = np.broadcast_to(above, upon.shape[:2])
   for mode, least in (('min', 0.5), ('max', 0.5), ('base', 0.9)):
-    free = seen(apart, figures.COLOURS[mode], above)
-    hidden = seen(upon, figures.COLOURS[mode], above)
+    free = seen(apart, style.MODE_COLOURS[mode], above)
+    hidden = seen(upon, style.MODE_COLOURS[mode], above)
     assert free > 20 and hidden > least * free, mode
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import json
+
 import numpy as np
+from PIL import Image
 
 from tetris_jax.report.attack import summary
+from tetris_jax.runs import rows as row_format
 from tetris_jax.runs.merge import Run
 
 
@@ -17,10 +22,28 @@ def row(instance, low, base, high):
   }  # fmt: skip
 
 
+def curves(instance, low, base, high, backward=0):
+  """An ok row with these curves, None for a mode that was not run, and boundary IoUs of half."""
+  iou = {'min': low, 'base': base, 'max': high}
+  halves = {mode: curve and [value / 2 for value in curve] for mode, curve in iou.items()}
+  return row(instance, 0, 0, 0) | {
+    'iou': iou, 'biou': halves, 'clicks': None, 'forward': 30, 'backward': backward,
+  }  # fmt: skip
+
+
 def failed(instance, reason):
   """A row without numbers."""
-  keys = ('size', 'iou', 'biou', 'clicks', 'forward', 'backward')
-  return {'instance': instance, 'status': 'failed', 'reason': reason, **dict.fromkeys(keys)}
+  return row_format.empty_row(instance, 'failed', reason, None)
+
+
+MIXED = [
+  curves('a', [0.1, 0.5], [0.3, 0.9], [0.7, 0.9], backward=20),
+  curves('b', [0.2, 0.2], [0.3, 0.4], [0.5, 0.96]),
+  failed('c', 'damaged'),
+  row_format.empty_row('d', 'skipped', 'empty', (3, 3)),
+  row_format.empty_row('e', 'skipped', 'empty', (3, 3)),
+]
+"""Two instances with numbers and three without."""
 
 
 def make(model, rows, dataset='dev', preset='tetris', pictures=None, seed=0):
@@ -59,3 +82,44 @@ def summarised(run):
   """Its summary as `write_run` makes it."""
   made = summary.summarise(run.rows, run.model, run.preset, 2)
   return made | {'evaluations_per_second': 50.0, 'device_seconds': 2.0, 'compile_seconds': 1.0}
+
+
+def pixels(png):
+  """A PNG file as (height, width, 3) int."""
+  return np.asarray(Image.open(io.BytesIO(png)).convert('RGB')).astype(int)
+
+
+def picture(path, size=(1200, 900), seed=0):
+  """Writes a noisy picture (width, height) and returns its path."""
+  y, x = np.mgrid[: size[1], : size[0]]
+  noise = np.random.default_rng(seed).integers(0, 60, (size[1], size[0], 3))
+  colours = np.stack([x % 256, y % 256, (x + y) % 256], -1) // 2 + noise
+  Image.fromarray(colours.astype(np.uint8)).save(path)
+  return path
+
+
+def heatmap_folder(folder):
+  """Makes a work folder as experiments.heatmap leaves it: two instances, two presets."""
+  (folder / 'maps').mkdir(parents=True)
+  config = {
+    'program': 'heatmap',
+    'model': {'name': 'mobile_sam'},
+    'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
+    'instances': {'count': 2},
+    'shard': {'id': 0, 'count': 1},
+  }
+  (folder / 'config.json').write_text(json.dumps(config))
+  rows = []
+  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
+    presets = {
+      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
+    }
+    file = f'0000{number}_p{number}'
+    rows.append({
+      'instance': f'p{number}', 'status': 'ok', 'reason': '', 'left_out': None, 'min': 0.1,
+      'max': 0.1 + truth, 'map': f'{file}.npz', 'picture': f'{file}.png', 'presets': presets,
+    })  # fmt: skip
+    picture(folder / 'maps' / f'{file}.png', (900, 500))
+  rows[1]['presets']['wide']['share_of_range'] = 1.1
+  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
+  return folder

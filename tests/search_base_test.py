@@ -40,7 +40,7 @@ class Dice(Search):
       yx = jnp.stack([flat // width, flat % width], -1).astype(jnp.float32)
       robot = row.clicks.yx[asked.slot]
       yx = jnp.concatenate([jnp.where(jnp.any(row.legal), yx, robot), robot[None]])
-      iou = jnp.stack([score_at(asked, row, at).iou for at in yx[:-1]])
+      iou = jax.vmap(lambda at: score_at(asked, row, at).iou)(yx[:-1])
       known = jnp.nan if row.known is None else row.known.iou
       iou = jnp.append(iou, known)
       ends = jnp.stack([jnp.nanargmin(iou), jnp.nanargmax(iou)])

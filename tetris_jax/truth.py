@@ -24,11 +24,7 @@ from tetris_jax.search.base import Asked, Rows, decode_at
 from tetris_jax.stage import begin, given, legal_regions, open_round, robot_user, set_stage
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
-__all__ = ['LEAST_RANGE', 'Grid', 'at', 'grid', 'lattice', 'share_of_range', 'stride_for']
-
-LEAST_RANGE = 0.02
-"""A true range of IoU that is no wider has no share worth naming."""
-
+__all__ = ['Grid', 'at', 'grid', 'lattice', 'stride_for']
 
 class Grid(NamedTuple):
   """IoU of one more click, by where it is made; leading dimension (batch,).
@@ -245,25 +241,3 @@ def _one(
   start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
   scores = lax.fori_loop(0, needed, evaluate, (start, start, start))
   return yx, exists, tuple(jnp.where(exists, x[:count], jnp.nan) for x in scores), wanted
-
-
-def share_of_range(low: Array, high: Array, iou: Array, least: float = LEAST_RANGE) -> np.ndarray:
-  """What part of the true range of IoU a search found, of each instance.
-
-  Args:
-    low: (batch,) the lowest IoU that the search found.
-    high: (batch,) the highest.
-    iou: (batch, count) of the same round, as `Grid.iou`; NaN where a position does not count. An
-      instance without any has no range.
-    least: a true range of no more than this has no share worth naming.
-
-  Returns:
-    (batch,) float64, not cut at 1: a search may step between the lattice's pixels. NaN where the
-    true range is no more than `least`.
-  """
-  iou = np.asarray(iou, np.float64)
-  known = np.isfinite(iou)
-  ends = [np.max(np.where(known, sign * iou, -np.inf), axis=1) for sign in (1, -1)]
-  true = np.where(known.any(axis=1), ends[0] + ends[1], 0.0)
-  found = np.asarray(high, np.float64) - np.asarray(low, np.float64)
-  return np.where(true > least, found / np.where(true > least, true, 1.0), np.nan)

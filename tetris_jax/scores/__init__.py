@@ -1,1 +1,1 @@
-"""What curves and IoUs amount to: metrics, click priors, warnings. NumPy on the host."""
+"""What curves and IoUs amount to: metrics, statistics, priors, warnings. NumPy on the host."""

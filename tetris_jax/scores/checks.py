@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tetris_jax.scores.table import CURVES
 from tetris_jax.types import MODES, Array, Trajectories
 
 __all__ = ['hidden', 'hidden_range', 'warnings']
@@ -24,10 +25,11 @@ def warnings(found: Trajectories, row: int) -> list[str]:
     a click that was tried; MIN <= BASE <= MAX does not hold after click 1, or all three are one;
     the gradients with which a local search starts are zero or not finite.
   """
-  iou, biou = np.asarray(found.iou)[row], np.asarray(found.biou)[row]
+  curves = {field: np.asarray(getattr(found, field))[row] for field in CURVES}
+  iou = curves['iou']
   said = []
-  for mode, curve in enumerate(iou):
-    bad = np.flatnonzero(~(np.isfinite(curve) & np.isfinite(biou[mode])))
+  for mode, known in enumerate(np.all([np.isfinite(x) for x in curves.values()], axis=0)):
+    bad = np.flatnonzero(~known)
     if bad.size:
       said.append(
         f'{MODES[mode].upper()} has no IoU after click {bad[0] + 1}: the model answered with NaN '

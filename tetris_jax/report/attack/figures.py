@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tetris_jax.report.attack.summary import ORDER
+from tetris_jax.report import style
+from tetris_jax.scores import table
 
-__all__ = ['COLOURS', 'draw_curves']
+__all__ = ['draw_curves']
 
-COLOURS = {'min': '#D55E00', 'base': '#000000', 'max': '#0072B2'}
-"""Of the modes; told apart with any colour vision (Okabe and Ito, 2008)."""
 
-_MARKERS = {'min': 'v', 'base': 'o', 'max': '^'}
+def _draw_mode(panel: Any, mode: str, curve: Sequence[Mapping[str, Any]]) -> float:
+  """A curve with its band, of estimates; returns where it is lowest, x100."""
+  clicks = range(1, len(curve) + 1)
+  low, high = (
+    [100 * (point['value'] if point[end] is None else point[end]) for point in curve]
+    for end in ('low', 'high')
+  )
+  panel.plot(
+    clicks,
+    [100 * point['value'] for point in curve],
+    color=style.MODE_COLOURS[mode],
+    marker=style.MARKERS[mode],
+    markersize=5,
+    linewidth=2,
+    label=mode.upper(),
+  )
+  panel.fill_between(
+    clicks, low, high, color=style.MODE_COLOURS[mode], alpha=0.15, linewidth=0
+  )
+  return min(low)
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+  n = summary['n_ok']
+  title = f'{summary["model"]}, {summary["preset"]}, {n} instance{"" if n == 1 else "s"}'
+  return title + ('; bands: 95 % bootstrap intervals' if n > 1 else '')
 
 
 def draw_curves(summary: Mapping[str, Any]) -> bytes:
-  """Draws mean IoU and boundary IoU over clicks, with bands of their 95 % bootstrap intervals.
+  """Draws every x100 metric of each click, with bands of its 95 % bootstrap intervals.
 
   Args:
     summary: as `tetris_jax.report.attack.summary.summarise` makes it.
@@ -25,55 +48,24 @@ def draw_curves(summary: Mapping[str, Any]) -> bytes:
   Returns:
     A PNG file.
   """
-  import matplotlib.figure
   import matplotlib.ticker
 
-  # A Figure of its own, not pyplot's: no global state, no display.
-  figure = matplotlib.figure.Figure(figsize=(10, 4.4), dpi=150, layout='constrained')
-  axes = figure.subplots(1, 2, sharex=True, sharey=True)
-  estimates = summary['estimates']
+  shown = [metric for metric in table.of_kind('click') if metric.format == 'x100']
+  figure, axes = style.figure(len(shown), 5 * len(shown), 4.4, sharex=True, sharey=True)
   lowest = 100.0
-  for panel, key, name in zip(
-    axes, ('per_click', 'per_click_biou'), ('IoU', 'boundary IoU'), strict=True
-  ):
-    for mode in reversed(ORDER):
-      curve = estimates[key][mode]
-      if curve is None:
-        continue
-      clicks = range(1, len(curve) + 1)
-      means = [100 * point['value'] for point in curve]
-      panel.plot(
-        clicks,
-        means,
-        color=COLOURS[mode],
-        marker=_MARKERS[mode],
-        markersize=5,
-        linewidth=2,
-        label=mode.upper(),
-      )
-      low = [100 * (point['value'] if point['low'] is None else point['low']) for point in curve]
-      high = [100 * (point['value'] if point['high'] is None else point['high']) for point in curve]
-      panel.fill_between(clicks, low, high, color=COLOURS[mode], alpha=0.15, linewidth=0)
-      lowest = min(lowest, *low)
+  for panel, metric in zip(axes, shown, strict=True):
+    for mode in reversed(table.ORDER):
+      curve = summary['estimates'][metric.name][mode]
+      if curve is not None:
+        lowest = min(lowest, _draw_mode(panel, mode, curve))
     panel.set_xlabel('Clicks', fontsize=12)
-    panel.set_ylabel(f'Mean {name} x100', fontsize=12)
+    panel.set_ylabel(f'Mean {metric.label or metric.title} x100', fontsize=12)
     panel.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
     panel.tick_params(labelsize=11)
-    panel.grid(color='0.88')
-    panel.set_axisbelow(True)
-    panel.spines[['top', 'right']].set_visible(False)
     panel.yaxis.set_tick_params(labelleft=True)
   axes[0].set_ylim(max(0.0, lowest - 5), 101)
   handles, labels = axes[0].get_legend_handles_labels()
   if handles:
-    figure.legend(
-      handles, labels, loc='outside lower center', ncols=3, frameon=False, fontsize=12
-    )
-  n = summary['n_ok']
-  title = f'{summary["model"]}, {summary["preset"]}, {n} instance{"" if n == 1 else "s"}'
-  if n > 1:
-    title += '; bands: 95 % bootstrap intervals'
-  figure.suptitle(title, fontsize=12)
-  file = io.BytesIO()
-  figure.savefig(file, format='png')
-  return file.getvalue()
+    figure.legend(handles, labels, loc='outside lower center', ncols=3, frameon=False, fontsize=12)
+  figure.suptitle(_title(summary), fontsize=12)
+  return style.png(figure)

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tetris_jax import types
+from tetris_jax.report import style
+from tetris_jax.scores.table import ORDER
 
 __all__ = ['draw', 'rounds']
 
-# Colours that people with any colour vision tell apart (Okabe and Ito, 2008); a click's sign is
-# told by its shape as well.
-_PREDICTION = (0, 114, 178)
-_TRUTH = (240, 228, 66)
-_POSITIVE = (0, 158, 115)
-_NEGATIVE = (213, 94, 0)
+_PREDICTION = style.rgb(style.BLUE)
+_TRUTH = style.rgb(style.YELLOW)
+# A click's sign is told by its shape as well.
+_POSITIVE = style.rgb(style.GREEN)
+_NEGATIVE = style.rgb(style.VERMILLION)
 _INK = (20, 20, 20)
 _PAPER = (255, 255, 255)
 
-_ORDER = ('min', 'base', 'max')
 _PANEL = 420  # Longer side of a panel in pixels of the finished picture.
 _FINER = 2  # Everything is drawn this much larger and then reduced, for smooth edges.
 _BADGE = 9
@@ -87,6 +88,12 @@ def _badge(canvas: Any, centre: np.ndarray, positive: bool, text: str) -> None:
   canvas.text((x, y), text, fill=_PAPER, font=ImageFont.load_default(11 * _FINER), anchor='mm')
 
 
+def _panel_size(size: tuple[int, int]) -> tuple[int, int]:
+  """(height, width) at 2x of a panel of a photograph of that (height, width)."""
+  scale = _FINER * _PANEL / max(size)
+  return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
 def _panel(
   photograph: np.ndarray,
   truth: np.ndarray,
@@ -97,9 +104,7 @@ def _panel(
   """A picture of one mask with the clicks that led to it, at 2x; yx in pixels of the photograph."""
   from PIL import Image, ImageDraw
 
-  height, width = truth.shape
-  scale = _FINER * _PANEL / max(height, width)
-  size = max(1, round(height * scale)), max(1, round(width * scale))
+  size = _panel_size((truth.shape[0], truth.shape[1]))
   base = Image.fromarray(photograph).resize((size[1], size[0]), Image.Resampling.BICUBIC)
   pixels = np.asarray(base).astype(np.float32)
   mask, outline = _resized(predicted, size), _edge(_resized(truth, size), 2 * _FINER)
@@ -109,9 +114,16 @@ def _panel(
   pixels[outline] = _TRUTH
   panel = Image.fromarray(pixels.astype(np.uint8))
 
-  canvas = ImageDraw.Draw(panel)
   # Pixel centres are at integers in the photograph, and at half integers for the resize.
-  exact = (yx + 0.5) * np.array(size) / np.array([height, width]) - 0.5
+  exact = (yx + 0.5) * np.array(size) / np.array(truth.shape) - 0.5
+  _draw_clicks(ImageDraw.Draw(panel), exact, label, size)
+  return panel
+
+
+def _draw_clicks(
+  canvas: Any, exact: np.ndarray, label: np.ndarray, size: tuple[int, int]
+) -> None:
+  """Clicks as dots, each with a line to its number; `exact` and `size` at 2x."""
   places: list[np.ndarray] = []
   for position in exact:
     distance = 2.3 * _BADGE * _FINER
@@ -127,7 +139,6 @@ def _panel(
     canvas.ellipse(box, fill=colour, outline=_PAPER, width=_FINER)
   for number, (place, sign) in enumerate(zip(places, label, strict=True), 1):
     _badge(canvas, place, sign == types.POSITIVE, str(number))
-  return panel
 
 
 def _legend(canvas: Any, x: float, y: float) -> None:
@@ -162,6 +173,44 @@ def _fitted(canvas: Any, text: str, font: Any, width: float) -> str:
   return shown
 
 
+class _Layout(NamedTuple):
+  """Where things are, in pixels at 2x.
+
+  Attributes:
+    gap: between panels and around all.
+    head: height of the line above all panels, and `foot` of the legend below them.
+    foot: see `head`.
+    title: height of the line above a panel.
+    panel: height of a panel.
+    cell: width of a column, at least that of a panel.
+  """
+
+  gap: int
+  head: int
+  foot: int
+  title: int
+  panel: int
+  cell: int
+
+  def size(self, rows: int, columns: int) -> tuple[int, int]:
+    """(width, height) of the page."""
+    height = self.head + rows * (self.title + self.panel + self.gap) + self.foot
+    return columns * (self.cell + self.gap) + self.gap, height
+
+  def corner(self, row: int, column: int) -> tuple[int, int]:
+    """(x, y) of the upper left corner of a panel's title."""
+    y = self.head + row * (self.title + self.panel + self.gap)
+    return self.gap + column * (self.cell + self.gap), y
+
+
+def _layout(size: tuple[int, int], columns: int) -> _Layout:
+  """Of panels of a photograph of that (height, width)."""
+  height, width = _panel_size(size)
+  # The legend needs some 440 pixels, also under one narrow panel.
+  cell = max(width, 450 * _FINER // columns)
+  return _Layout(10 * _FINER, 30 * _FINER, 30 * _FINER, 24 * _FINER, height, cell)
+
+
 def draw(
   instance: str, image: np.ndarray, mask: np.ndarray, trajectories: types.Trajectories
 ) -> bytes:
@@ -179,47 +228,29 @@ def draw(
   """
   from PIL import Image, ImageDraw, ImageFont
 
-  height, width = mask.shape
   iou, label = np.asarray(trajectories.iou), np.asarray(trajectories.clicks.label)
   yx, predicted = np.asarray(trajectories.clicks.yx), np.asarray(trajectories.mask)
   drawn = rounds(iou.shape[1])
-  columns = [mode for mode in _ORDER if types.MODES.index(mode) < len(iou)]
+  columns = [mode for mode in ORDER if types.MODES.index(mode) < len(iou)]
+  place = _layout((mask.shape[0], mask.shape[1]), len(columns))
 
-  scale = _FINER * _PANEL / max(height, width)
-  panel_height, panel_width = max(1, round(height * scale)), max(1, round(width * scale))
-  gap, title, head, foot = 10 * _FINER, 24 * _FINER, 30 * _FINER, 30 * _FINER
-  # The legend needs some 440 pixels, also under one narrow panel.
-  cell = max(panel_width, 450 * _FINER // len(columns))
-  page = Image.new(
-    'RGB',
-    (
-      len(columns) * (cell + gap) + gap,
-      head + len(drawn) * (title + panel_height + gap) + foot,
-    ),
-    _PAPER,
-  )
+  page = Image.new('RGB', place.size(len(drawn), len(columns)), _PAPER)
   canvas = ImageDraw.Draw(page)
   big, small = ImageFont.load_default(16 * _FINER), ImageFont.load_default(14 * _FINER)
-  name = ' '.join(instance.encode(errors='replace').decode().split())
-  name = _fitted(canvas, name, big, page.width - 2 * gap)
-  canvas.text((gap, head / 2 + gap / 4), name, fill=_INK, font=big, anchor='lm')
-  for row, click in enumerate(drawn):
-    top = head + row * (title + panel_height + gap)
-    for column, mode in enumerate(columns):
-      index = types.MODES.index(mode)
-      left = gap + column * (cell + gap)
-      plural = 's' if click else ''
-      text = f'{mode.upper()}, {click + 1} click{plural}: IoU {iou[index, click]:.3f}'
-      canvas.text((left, top + title / 2), text, fill=_INK, font=small, anchor='lm')
-      panel = _panel(
-        image,
-        mask,
-        predicted[index, row, :height, :width],
-        yx[index, : click + 1],
-        label[index, : click + 1],
-      )
-      page.paste(panel, (left, top + title))
-  _legend(canvas, gap, page.height - foot / 2 - gap / 4)
+  name = _fitted(canvas, ' '.join(style.plain(instance).split()), big, page.width - 2 * place.gap)
+  middle = place.head / 2 + place.gap / 4
+  canvas.text((place.gap, middle), name, fill=_INK, font=big, anchor='lm')
+  for (row, click), (column, mode) in itertools.product(enumerate(drawn), enumerate(columns)):
+    index = types.MODES.index(mode)
+    left, top = place.corner(row, column)
+    plural = 's' if click else ''
+    text = f'{mode.upper()}, {click + 1} click{plural}: IoU {iou[index, click]:.3f}'
+    canvas.text((left, top + place.title / 2), text, fill=_INK, font=small, anchor='lm')
+    found = predicted[index, row, : mask.shape[0], : mask.shape[1]]
+    made = slice(click + 1)
+    panel = _panel(image, mask, found, yx[index, made], label[index, made])
+    page.paste(panel, (left, top + place.title))
+  _legend(canvas, place.gap, page.height - place.foot / 2 - place.gap / 4)
 
   page = page.resize((page.width // _FINER, page.height // _FINER), Image.Resampling.BOX)
   file = io.BytesIO()

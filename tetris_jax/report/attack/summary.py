@@ -1,22 +1,21 @@
-"""Rows to one summary: scores of MIN, BASE and MAX with their n and bootstrap intervals."""
+"""Rows to one summary: every metric of MIN, BASE and MAX with its n and bootstrap interval."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tetris_jax.scores import metrics, priors
+from tetris_jax.report import summaries
+from tetris_jax.scores import priors, statistics, table
+from tetris_jax.scores.table import Metric
 
-__all__ = ['ORDER', 'curves', 'entry', 'summarise']
+__all__ = ['curves', 'summarise']
 
-ORDER = ('min', 'base', 'max')
-"""Modes as a table lists them."""
+_NOTHING = {'value': None, 'low': None, 'high': None, 'n': 0}
 
-_DECIMALS = 6
-_STATUSES = ('ok', 'failed', 'skipped')
+_Curves = Mapping[str, np.ndarray | None]
 
 
 def curves(rows: Sequence[Mapping[str, Any]], field: str = 'iou') -> dict[str, np.ndarray | None]:
@@ -24,7 +23,7 @@ def curves(rows: Sequence[Mapping[str, Any]], field: str = 'iou') -> dict[str, n
 
   Args:
     rows: of one run, as `tetris_jax.runs.rows` makes them.
-    field: "iou" or "biou".
+    field: of `tetris_jax.scores.table.CURVES`.
 
   Returns:
     (num_ok, num_clicks) float64 in [0, 1] for "min", "base" and "max"; None for a mode that was
@@ -33,9 +32,9 @@ def curves(rows: Sequence[Mapping[str, Any]], field: str = 'iou') -> dict[str, n
   Raises:
     ValueError: rows of different runs, with other modes or numbers of clicks.
   """
-  ok = [row for row in rows if row['status'] == 'ok']
+  ok = summaries.measured(rows)
   out: dict[str, np.ndarray | None] = {}
-  for mode in ORDER:
+  for mode in table.ORDER:
     found = [row[field][mode] for row in ok]
     kinds = {None if curve is None else len(curve) for curve in found}
     if len(kinds) > 1:
@@ -44,49 +43,33 @@ def curves(rows: Sequence[Mapping[str, Any]], field: str = 'iou') -> dict[str, n
   return out
 
 
-def _rounded(value: float | None) -> float | None:
-  return None if value is None else round(value, _DECIMALS)
+def _reduced(metric: Metric, scores: np.ndarray) -> Any:
+  """Scores of instances, (num_instances[, num_clicks]), as a summary holds them."""
+  if metric.format == 'count':
+    return int(np.nansum(scores))
+  if metric.kind == 'click':
+    return [summaries.entry(estimate) for estimate in statistics.means(scores)]
+  return summaries.entry(statistics.mean(scores))
 
 
-def entry(estimate: metrics.Estimate) -> dict[str, Any]:
-  """An estimate as a summary holds it, rounded to six decimals."""
-  value, low, high, n = estimate
-  return {'value': _rounded(value), 'low': _rounded(low), 'high': _rounded(high), 'n': n}
-
-
-def _by_mode(
-  by_mode: Mapping[str, np.ndarray | None], score: Callable[[np.ndarray], Any]
-) -> dict[str, Any]:
-  return {mode: None if curve is None else score(curve) for mode, curve in by_mode.items()}
-
-
-def _mean_auc(iou: np.ndarray) -> dict[str, Any]:
-  return entry(metrics.mean(metrics.iou_auc(iou)))
-
-
-def _mean_per_click(iou: np.ndarray) -> list[dict[str, Any]]:
-  return [entry(estimate) for estimate in metrics.means(iou)]
-
-
-def _mean_difference(by_mode: Mapping[str, np.ndarray | None]) -> dict[str, Any] | None:
-  low, high = by_mode['min'], by_mode['max']
-  if low is None or high is None:
-    return None
-  return entry(metrics.mean(metrics.robustness(low, high)))
-
-
-def _at_qualities(
-  by_mode: Mapping[str, np.ndarray | None], score: Callable[..., Any]
-) -> dict[str, Any]:
-  """Scores at each quality, under its name in the field: "90" as in NoC@90."""
+def _by_mode(metric: Metric, by_mode: _Curves, **quality: float) -> dict[str, Any]:
   return {
-    f'{100 * quality:.0f}': _by_mode(by_mode, functools.partial(score, quality=quality))
-    for quality in metrics.QUALITIES
+    mode: None if curve is None else _reduced(metric, metric.score(curve, **quality))
+    for mode, curve in by_mode.items()
   }
 
 
-def _mean_noc(iou: np.ndarray, quality: float) -> dict[str, Any]:
-  return entry(metrics.mean(metrics.noc(iou, quality)))
+def _estimates(metric: Metric, by_mode: _Curves) -> Any:
+  """A metric's estimates, or counts: by mode; by quality and mode; or of MIN and MAX together."""
+  if metric.kind == 'range':
+    low, high = by_mode['min'], by_mode['max']
+    return None if low is None or high is None else _reduced(metric, metric.score(low, high))
+  if metric.qualities:
+    return {
+      table.quality_name(quality): _by_mode(metric, by_mode, quality=quality)
+      for quality in metric.qualities
+    }
+  return _by_mode(metric, by_mode)
 
 
 def _values(estimates: Any) -> Any:
@@ -102,15 +85,12 @@ def _values(estimates: Any) -> Any:
 
 def _first_click(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   """Means of what rows of a global search say of the whole legal region."""
-  ok = [row for row in rows if row['status'] == 'ok' and 'levels' in row]
+  ok = [row for row in summaries.measured(rows) if 'levels' in row]
   hidden = np.array([row['hidden'] for row in ok if row['hidden'] is not None])
   return {
     **priors.mean_of_rows(ok),
-    'hidden': entry(metrics.mean(hidden)) if hidden.size else None,
+    'hidden': summaries.entry(statistics.mean(hidden)) if hidden.size else None,
   }
-
-
-_NOTHING = {'value': None, 'low': None, 'high': None, 'n': 0}
 
 
 def summarise(
@@ -118,9 +98,10 @@ def summarise(
 ) -> dict[str, Any]:
   """What a run found, as `summary.json` holds it.
 
-  Every score is in [0, 1] and a mean over the rows that are ok; NoC is in clicks, NoF a count.
-  `estimates` holds the same scores with their n and 95 % bootstrap intervals. A mode that was not
-  run is None, and so is every mean over no instance; `d` is an object whose values are then None.
+  Every metric of `tetris_jax.scores.table` is there under its name: in [0, 1] or in clicks and a
+  mean over the rows that are ok, or a count. `estimates` holds the same means with their n and
+  95 % bootstrap intervals. A mode that was not run is None, and so is every mean over no instance;
+  a metric of MIN and MAX together, such as `d`, is an object whose values are then None.
   `n_warned` of the rows that are ok bear a warning. `levels`, `quantiles` and `hidden` are of the
   first click, see `tetris_jax.runs.rows`; None where the search was not a global one.
   NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
@@ -135,36 +116,23 @@ def summarise(
   Raises:
     ValueError: rows of different runs.
   """
-  count = {status: sum(row['status'] == status for row in rows) for status in _STATUSES}
-  iou, biou = curves(rows, 'iou'), curves(rows, 'biou')
-  estimates = {
-    'iou_auc': _by_mode(iou, _mean_auc),
-    'biou_auc': _by_mode(biou, _mean_auc),
-    'd': _mean_difference(iou),
-    'biou_d': _mean_difference(biou),
-    'per_click': _by_mode(iou, _mean_per_click),
-    'per_click_biou': _by_mode(biou, _mean_per_click),
-    'noc': _at_qualities(iou, _mean_noc),
-  }
-  values = _values(estimates)
+  by_field = {field: curves(rows, field) for field in table.CURVES}
+  known = table.METRICS.values()
+  found = {metric.name: _estimates(metric, by_field[metric.curves]) for metric in known}
   return {
-    'n_ok': count['ok'],
-    'n_failed': count['failed'],
-    'n_skipped': count['skipped'],
+    **summaries.counts(rows),
     'n_warned': sum(bool(row.get('warnings')) for row in rows),
     'model': model,
     'preset': preset,
     'num_clicks': num_clicks,
-    'iou_auc': values['iou_auc'],
-    'biou_auc': values['biou_auc'],
-    'd': estimates['d'] or _NOTHING,
-    'biou_d': estimates['biou_d'] or _NOTHING,
-    'per_click': values['per_click'],
-    'per_click_biou': values['per_click_biou'],
-    'noc': values['noc'],
-    'nof': _at_qualities(iou, metrics.nof),
+    **{
+      metric.name: (found[metric.name] or _NOTHING)
+      if metric.kind == 'range'
+      else _values(found[metric.name])
+      for metric in known
+    },
     'forward': sum(row['forward'] or 0 for row in rows),
     'backward': sum(row['backward'] or 0 for row in rows),
     **_first_click(rows),
-    'estimates': estimates,
+    'estimates': {metric.name: found[metric.name] for metric in known if metric.format != 'count'},
   }

@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax.report.attack.summary import ORDER
+from tetris_jax.report import summaries
 from tetris_jax.runs.merge import Run
-from tetris_jax.scores import metrics
+from tetris_jax.scores import statistics, table
+from tetris_jax.scores.table import ORDER, ROBUST, STANDARD, Metric
 
-__all__ = ['QUALITY', 'instance_scores', 'orders', 'overview', 'pairs']
-
-QUALITY = '90'
-"""The NoC that the overview shows, as the field does."""
+__all__ = ['instance_scores', 'orders', 'overview', 'pairs']
 
 
 def instance_scores(run: Run) -> dict[str, dict[str, float | None]]:
@@ -25,27 +23,33 @@ def instance_scores(run: Run) -> dict[str, dict[str, float | None]]:
   had no search.
   """
   scores: dict[str, dict[str, float | None]] = {}
-  for row in run.rows:
-    if row['status'] != 'ok':
-      continue
+  for row in summaries.measured(run.rows):
     iou = row['iou']
     searched = iou['min'] is not None and iou['max'] is not None
     scores[row['instance']] = {
-      'auc': float(metrics.iou_auc(iou['base'])),
-      'd': float(metrics.robustness(iou['min'], iou['max'])) if searched else None,
-      **{mode: iou[mode] and iou[mode][0] for mode in ('min', 'base', 'max')},
+      'auc': float(STANDARD.score(iou['base'])),
+      'd': float(ROBUST.score(iou['min'], iou['max'])) if searched else None,
+      **{mode: iou[mode] and iou[mode][0] for mode in ORDER},
     }
   return scores
 
 
-def _ranks(values: Sequence[float | None], highest_first: bool) -> list[int | None]:
+def _goodness(metric: Metric, value: float) -> float:
+  """The value turned so that more of it is better."""
+  return -value if metric.direction == 'lower' else value
+
+
+def _ranks(metric: Metric, values: Sequence[float | None]) -> list[int | None]:
   """1 for the best; ties share the better rank; None where there is no value."""
-  known = [value for value in values if value is not None]
-  better = (lambda a, b: a > b) if highest_first else (lambda a, b: a < b)
-  return [
-    None if value is None else 1 + sum(better(other, value) for other in known)
-    for value in values
-  ]
+  good = [None if value is None else _goodness(metric, value) for value in values]
+  known = [value for value in good if value is not None]
+  return [None if value is None else 1 + sum(other > value for other in known) for value in good]
+
+
+def _shown(metric: Metric, summary: Mapping[str, Any]) -> Any:
+  """What a line holds of a metric: numbers by mode, or an estimate."""
+  found = summary[metric.name]
+  return found[table.quality_name(table.QUALITY)] if metric.qualities else found
 
 
 def overview(
@@ -53,8 +57,9 @@ def overview(
 ) -> list[dict[str, Any]]:
   """One line a run: its scores, and its model's ranks among those of its data set and preset.
 
-  "ranks" are by IoU-AuC of MIN, BASE and MAX, "rank" is that of BASE, the standard evaluation, and
-  "robust_rank" is by D, where a lower D is better. None where only one model was run.
+  Scores are the metrics of `tetris_jax.scores.table` that are compared, by name. "ranks" are by
+  IoU-AuC of MIN, BASE and MAX, "rank" is that of BASE, the standard evaluation, and "robust_rank"
+  is by D, where a lower D is better. None where only one model was run.
 
   Args:
     runs: whole runs.
@@ -71,10 +76,9 @@ def overview(
         'n': summary['n_ok'],
         'n_failed': summary['n_failed'],
         'n_skipped': summary['n_skipped'],
-        'iou_auc': summary['iou_auc'],
-        'biou_auc': summary['biou_auc'],
-        'd': summary['d'],
-        'noc': {mode: value for mode, value in summary['noc'][QUALITY].items()},
+        **{
+          metric.name: _shown(metric, summary) for metric in table.compared('printed', 'kept')
+        },
         'ranks': dict.fromkeys(ORDER),
         'rank': None,
         'robust_rank': None,
@@ -84,10 +88,10 @@ def overview(
     if len(group) < 2:
       continue
     for mode in ORDER:
-      found = _ranks([line['iou_auc'][mode] for line in group], highest_first=True)
+      found = _ranks(STANDARD, [line[STANDARD.name][mode] for line in group])
       for line, rank in zip(group, found, strict=True):
         line['ranks'][mode] = rank
-    robust = _ranks([line['d'] and line['d']['value'] for line in group], highest_first=False)
+    robust = _ranks(ROBUST, [line[ROBUST.name]['value'] for line in group])
     for line, rank in zip(group, robust, strict=True):
       line['rank'], line['robust_rank'] = line['ranks']['base'], rank
   return lines
@@ -112,14 +116,14 @@ def orders(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   out = []
   for (dataset, preset), group in _by_set(lines).items():
     known = [
-      (line['iou_auc']['base'], line['d']['value'])
+      (_goodness(STANDARD, standard), _goodness(ROBUST, robust))
       for line in group
-      if line['iou_auc']['base'] is not None and line['d'] and line['d']['value'] is not None
+      if (standard := line[STANDARD.name]['base']) is not None
+      and (robust := line[ROBUST.name]['value']) is not None
     ]
     if len(known) < 2:
       continue
-    standard, difference = np.array(known, np.float64).T
-    tau = metrics.kendall_tau(standard, -difference)
+    tau = statistics.kendall_tau(*np.array(known, np.float64).T)
     out.append({'dataset': dataset, 'preset': preset, 'n_models': len(known), 'kendall_tau': tau})
   return out
 
@@ -141,7 +145,7 @@ def pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
     shared = [name for name in scores[i] if name in scores[j]]
     first = np.array([scores[i][name]['d'] for name in shared], np.float64)
     second = np.array([scores[j][name]['d'] for name in shared], np.float64)
-    estimate = metrics.paired_difference(first, second)
+    estimate = statistics.paired_difference(first, second)
     if not estimate.n:
       continue
     key = 'preset' if alike[0] else 'model'
@@ -153,8 +157,8 @@ def pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
         'same': one.model if alike[0] else one.preset,
         'first': getattr(one, key),
         'second': getattr(other, key),
-        'difference': dict(zip(('value', 'low', 'high', 'n'), estimate, strict=True)),
-        'p_value': metrics.permutation_test(first, second),
+        'difference': estimate._asdict(),
+        'p_value': statistics.permutation_test(first, second),
       }
     )
   return out

@@ -9,9 +9,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tetris_jax.report import markdown, style
 from tetris_jax.report.comparison import compare
 from tetris_jax.report.heatmaps.summary import HeatMaps, shares
 from tetris_jax.runs.merge import Run
+from tetris_jax.scores import table
+from tetris_jax.scores.table import NOC, ORDER, ROBUST, STANDARD, Metric
 
 __all__ = ['MAX_PICTURE_BYTES', 'render']
 
@@ -56,23 +59,36 @@ def render(
   drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept)
   mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
   held = {
-    'runs': [
-      _run(run, summaries[index], lines[index], scores[index], drawn[index])
-      for index, run in enumerate(runs)
-    ],
+    'runs': [_run(*one) for one in zip(runs, summaries, lines, scores, drawn, strict=True)],
     'orders': list(orders),
     'pairs': list(pairs),
     'shares': shares(maps),
     'maps': [
-      {'model': one.model, 'dataset': one.dataset, 'name': _shown(name), 'picture': source}
+      {'model': one.model, 'dataset': one.dataset, 'name': style.plain(name), 'picture': source}
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
-    'quality': compare.QUALITY,
+    'quality': table.quality_name(table.QUALITY),
   }
+  added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
   # No text of a file name or a reason may end the script element.
   text = json.dumps(held, allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
-  return _TEMPLATE.read_text('utf-8').replace('{{DATA}}', text)
+  page = _TEMPLATE.read_text('utf-8').replace('{{COLUMNS}}', ''.join(map(_column, added)))
+  return page.replace('{{DATA}}', text)
+
+
+def _column(metric: Metric) -> str:
+  """The page's columns of a metric beyond those that it spells itself, as JavaScript."""
+  name, title = json.dumps(metric.name), json.dumps(metric.titled())
+  show = {'x100': 'x100', 'clicks': 'plain(2)', 'count': 'plain(0)'}[metric.format]
+  title = title.replace('<', '\\u003c')
+  if metric.kind == 'range':
+    return f'  {{name: {title}, of: (run) => value(run[{name}]), show: {show}}},\n'
+  of = f'(run) => run[{name}][mode]'
+  return (
+    f"  ...modes.map((mode) => ({{name: {title} + ' ' + mode.toUpperCase(), of: {of}, "
+    f'show: {show}}})),\n'
+  )
 
 
 def _run(
@@ -82,41 +98,39 @@ def _run(
   scores: Mapping[str, Mapping[str, float | None]],
   pictures: Mapping[str, str],
 ) -> dict[str, Any]:
-  flags, devices, versions = (run.config[key] for key in ('flags', 'devices', 'versions'))
-  speed = summary['evaluations_per_second']
   bad = [
     [row['instance'], row['status'], row['reason']] for row in run.rows if row['status'] != 'ok'
   ]
   bad += [
     [row['instance'], 'warning', said] for row in run.rows for said in row.get('warnings', ())
   ]
-  facts = [
-    ['Instances', f'{line["n"]} ok, {line["n_failed"]} failed, {line["n_skipped"]} skipped'],
-    *([f'Weights {name}', f'sha256 {sha}'] for name, sha in run.config['model']['sha256'].items()),
-    ['Flags', ', '.join(f'{key} {value}' for key, value in flags.items() if value)],
-    ['Preset', ', '.join(f'{key} {value}' for key, value in run.config['preset'].items())],
-    ['Evaluations', f'{summary["forward"]} forward, {summary["backward"]} with gradient'],
-    ['Speed', 'unknown' if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
-    ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
-    ['Versions', ', '.join(f'{key} {value}' for key, value in versions.items())],
-  ]
   return {
     **line,
     'curves': summary['per_click'],
     'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
-      [_shown(name), *(_short(one[key]) for key in ('d', 'auc', 'min', 'base', 'max'))]
+      [style.plain(name), *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
       for name, one in scores.items()
     ],
-    'pictures': [[_shown(name), source] for name, source in pictures.items()],
-    'reasons': [[_shown(text) for text in line] for line in bad[:_MOST_REASONS]],
-    'facts': [[name, _shown(value)] for name, value in facts],
+    'pictures': [[style.plain(name), source] for name, source in pictures.items()],
+    'reasons': [[style.plain(text) for text in line] for line in bad[:_MOST_REASONS]],
+    'facts': [[name, style.plain(value)] for name, value in _facts(run, summary)],
   }
 
 
-def _shown(text: str) -> str:
-  """Text that UTF-8 can hold; file names need not."""
-  return str(text).encode(errors='replace').decode()
+def _facts(run: Run, summary: Mapping[str, Any]) -> list[list[str]]:
+  flags, devices = run.config['flags'], run.config['devices']
+  speed = summary['evaluations_per_second']
+  return [
+    ['Instances', markdown.counted(summary)],
+    *([f'Weights {name}', f'sha256 {sha}'] for name, sha in run.config['model']['sha256'].items()),
+    ['Flags', markdown.listed({key: value for key, value in flags.items() if value})],
+    ['Preset', markdown.listed(run.config['preset'])],
+    ['Evaluations', f'{summary["forward"]} forward, {summary["backward"]} with gradient'],
+    ['Speed', 'unknown' if speed is None else f'{speed:.1f} evaluations/s, compiling aside'],
+    ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
+    ['Versions', markdown.listed(run.config['versions'])],
+  ]
 
 
 def _short(value: float | None) -> float | None:

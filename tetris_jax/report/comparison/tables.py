@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from tetris_jax.report.attack.summary import ORDER
-from tetris_jax.report.comparison.compare import QUALITY
+from tetris_jax.report import markdown, style
+from tetris_jax.scores import table
+from tetris_jax.scores.table import STANDARD, Metric
 
 __all__ = ['as_csv', 'as_latex', 'as_markdown']
 
-_NOTHING = '-'
 _LATEX = str.maketrans(
   {
     '\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
@@ -21,39 +23,48 @@ _LATEX = str.maketrans(
 )  # fmt: skip
 
 
-def _x100(value: float | None) -> str:
-  return _NOTHING if value is None else f'{round(100 * value, 1) + 0.0:.1f}'
+class _Column(NamedTuple):
+  """A column of the table of runs.
+
+  Attributes:
+    title: its head.
+    cell: a line of `compare.overview` -> what the column shows of it.
+  """
+
+  title: str
+  cell: Callable[[Mapping[str, Any]], Any]
 
 
-def _interval(estimate: Mapping[str, Any] | None) -> str:
-  if not estimate or estimate['low'] is None:
-    return _NOTHING
-  return f'{_x100(estimate["low"])} to {_x100(estimate["high"])}'
+def _metric_columns(metric: Metric) -> Iterator[_Column]:
+  name, title = metric.name, metric.titled()
+  if metric.kind == 'range':
+    yield _Column(title, lambda line: style.number(metric.format, line[name]['value']))
+    yield _Column(style.INTERVAL, lambda line: style.interval(line[name], metric.format))
+    return
+
+  def cell(mode: str, line: Mapping[str, Any]) -> str:
+    return style.number(metric.format, line[name][mode])
+
+  for mode in table.ORDER:
+    # The columns of IoU-AuC come first and are named by their modes alone.
+    head = mode.upper() if metric is STANDARD else f'{title} {mode.upper()}'
+    yield _Column(head, functools.partial(cell, mode))
 
 
-def _count(value: float | None) -> str:
-  return _NOTHING if value is None else f'{value:.2f}'
+def _columns() -> list[_Column]:
+  return [
+    _Column('Data set', lambda line: line['dataset']),
+    _Column('Preset', lambda line: line['preset']),
+    _Column('Model', lambda line: line['model']),
+    _Column('n', lambda line: str(line['n'])),
+    *(column for metric in table.compared('printed') for column in _metric_columns(metric)),
+    _Column('Rank', lambda line: style.whole(line['rank'])),
+    _Column('Robust rank', lambda line: style.whole(line['robust_rank'])),
+  ]
 
 
-def _rank(value: int | None) -> str:
-  return _NOTHING if value is None else str(value)
-
-
-_COLUMNS: tuple[tuple[str, Callable[[Mapping[str, Any]], str]], ...] = (
-  ('Data set', lambda line: line['dataset']),
-  ('Preset', lambda line: line['preset']),
-  ('Model', lambda line: line['model']),
-  ('n', lambda line: str(line['n'])),
-  *((mode.upper(), lambda line, mode=mode: _x100(line['iou_auc'][mode])) for mode in ORDER),
-  ('D', lambda line: _x100(line['d'] and line['d']['value'])),
-  ('95 % interval', lambda line: _interval(line['d'])),
-  *(
-    (f'NoC@{QUALITY} {mode.upper()}', lambda line, mode=mode: _count(line['noc'][mode]))
-    for mode in ORDER
-  ),
-  ('Rank', lambda line: _rank(line['rank'])),
-  ('Robust rank', lambda line: _rank(line['robust_rank'])),
-)  # fmt: skip
+_NAMES = 3
+"""How many columns, the first ones, are text."""
 
 
 def as_markdown(
@@ -68,87 +79,100 @@ def as_markdown(
     orders: of `compare.orders`.
     pairs: of `compare.pairs`.
   """
+  columns = _columns()
+  cells = [[markdown.cell(column.cell(line)) for column in columns] for line in lines]
   parts = [
     '# Robustness to clicks',
     'IoU-AuC and D are x100; D = MAX - MIN, lower is more robust. Rank: by BASE; robust rank: by '
     'D. Intervals: 95 %, bootstrap over instances.',
-    _pipe([name for name, _ in _COLUMNS], [[cell(line) for _, cell in _COLUMNS] for line in lines]),
+    markdown.table([column.title for column in columns], cells, left=_NAMES),
   ]
   if orders:
-    cells = [
-      [one['dataset'], one['preset'], str(one['n_models']), _tau(one['kendall_tau'])]
-      for one in orders
-    ]
     parts += [
       '## Does the attack change the order of models?',
       "Kendall's tau between the orders by BASE and by D; 1 is the same order.",
-      _pipe(['Data set', 'Preset', 'Models', 'tau'], cells),
+      _orders(orders),
     ]
   if pairs:
-    cells = [
-      [one['dataset'], one['same'], f'{one["first"]} - {one["second"]}']
-      + [_x100(one['difference']['value']), _interval(one['difference'])]
-      + [_p(one['p_value']), str(one['difference']['n'])]
-      for one in pairs
-    ]
-    head = ['Data set', 'Both with', 'D of', 'Difference', '95 % interval', 'p', 'n']
     parts += [
       '## Differences of D on the same instances',
       'Interval: paired bootstrap. p: two-sided permutation test; not corrected for the number of '
       'pairs.',
-      _pipe(head, cells),
+      _pairs(pairs),
     ]
-  return '\n\n'.join(parts) + '\n'
+  return markdown.document(parts)
 
 
-def _tau(value: float | None) -> str:
-  return _NOTHING if value is None else f'{value:.2f}'
+def _orders(orders: Sequence[Mapping[str, Any]]) -> str:
+  lines = [
+    [markdown.cell(one['dataset']), markdown.cell(one['preset']), str(one['n_models'])]
+    + [style.two_decimals(one['kendall_tau'])]
+    for one in orders
+  ]
+  return markdown.table(['Data set', 'Preset', 'Models', 'tau'], lines, left=2)
 
 
-def _p(value: float | None) -> str:
-  if value is None:
-    return _NOTHING
-  return '< 0.001' if value < 0.001 else f'{value:.3f}'
+def _pairs(pairs: Sequence[Mapping[str, Any]]) -> str:
+  lines = []
+  for one in pairs:
+    names = [one['dataset'], one['same'], f'{one["first"]} - {one["second"]}']
+    difference = one['difference']
+    lines.append(
+      [*map(markdown.cell, names), style.x100(difference['value']), style.interval(difference)]
+      + [style.p_value(one['p_value']), str(difference['n'])]
+    )
+  head = ['Data set', 'Both with', 'D of', 'Difference', style.INTERVAL, 'p', 'n']
+  return markdown.table(head, lines, left=3)
 
 
-def _pipe(head: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-  left = sum(name in ('Data set', 'Preset', 'Model', 'Both with', 'D of') for name in head)
-  rule = ['---'] * left + ['---:'] * (len(head) - left)
-  clean = [[cell.replace('|', '\\|') for cell in row] for row in cells]
-  return '\n'.join(f'| {" | ".join(row)} |' for row in [head, rule, *clean])
+def _csv_columns() -> Iterator[_Column]:
+  """All that a line holds of numbers: scores by mode first, then of MIN and MAX together."""
+
+  def at(*keys: str) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda line: functools.reduce(operator.getitem, keys, line)
+
+  for name in ('dataset', 'preset', 'model', 'num_clicks', 'n', 'n_failed', 'n_skipped'):
+    yield _Column(name, at(name))
+  known = table.compared('printed', 'kept')
+  for metric in (one for one in known if one.kind == 'mode'):
+    for mode in table.ORDER:
+      yield _Column(f'{metric.name}_{mode}', at(metric.name, mode))
+  for metric in (one for one in known if one.kind == 'range'):
+    yield _Column(metric.name, at(metric.name, 'value'))
+    for end in ('low', 'high'):
+      yield _Column(f'{metric.name}_{end}', at(metric.name, end))
+  for name in ('rank', 'robust_rank'):
+    yield _Column(name, at(name))
+  for mode in ('min', 'max'):
+    yield _Column(f'rank_{mode}', at('ranks', mode))
 
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
   """One line a run; scores in [0, 1] in full, empty where there is none."""
-  head = ['dataset', 'preset', 'model', 'num_clicks', 'n', 'n_failed', 'n_skipped']
-  scores = [f'{kind}_{mode}' for kind in ('iou_auc', 'biou_auc', 'noc') for mode in ORDER]
+  columns = list(_csv_columns())
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
-  ranks = ['rank', 'robust_rank', 'rank_min', 'rank_max']
-  writer.writerow([*head, *scores, 'd', 'd_low', 'd_high', *ranks])
-  for line in lines:
-    difference = line['d'] or {}
-    cells = [line[name] for name in head]
-    cells += [line[kind][mode] for kind in ('iou_auc', 'biou_auc', 'noc') for mode in ORDER]
-    cells += [difference.get(key) for key in ('value', 'low', 'high')]
-    cells += [line['rank'], line['robust_rank']]
-    writer.writerow([*cells, line['ranks']['min'], line['ranks']['max']])
+  writer.writerow([column.title for column in columns])
+  writer.writerows([column.cell(line) for column in columns] for line in lines)
   return file.getvalue()
 
 
 def as_latex(lines: Sequence[Mapping[str, Any]]) -> str:
   r"""A `tabular` of all runs in the rules of `booktabs`; nothing else is needed."""
-  names = ['95\\,\\%' if name == '95 % interval' else _tex(name) for name, _ in _COLUMNS]
+  columns = _columns()
+  titles = [
+    '95\\,\\%' if column.title == style.INTERVAL else _tex(column.title) for column in columns
+  ]
   out = [
     '% needs \\usepackage{booktabs}',
-    f'\\begin{{tabular}}{{lll{"r" * (len(_COLUMNS) - 3)}}}',
+    f'\\begin{{tabular}}{{{"l" * _NAMES}{"r" * (len(columns) - _NAMES)}}}',
     '\\toprule',
-    ' & '.join(names) + ' \\\\',
+    ' & '.join(titles) + ' \\\\',
     '\\midrule',
   ]
   for line in lines:
-    cells = [_tex(cell(line)) for _, cell in _COLUMNS]
-    out.append(' & '.join('--' if cell == _NOTHING else cell for cell in cells) + ' \\\\')
+    cells = [_tex(column.cell(line)) for column in columns]
+    out.append(' & '.join('--' if cell == style.NOTHING else cell for cell in cells) + ' \\\\')
   return '\n'.join([*out, '\\bottomrule', '\\end{tabular}', ''])
 
 

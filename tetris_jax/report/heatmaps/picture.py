@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tetris_jax import types
-from tetris_jax.report.attack import figures
+from tetris_jax.report import style
 
 __all__ = ['LEAST_SPAN', 'colour_limits', 'draw', 'field']
 
 LEAST_SPAN = 0.02
 """Of the colour scale, so that differences that mean nothing look like nothing."""
 
-_OUTLINE = '#F0E442'
 # Of different sizes and mostly hollow, so that all three are seen where they coincide.
 _MARKERS = {
-  'min': {'marker': 'v', 'markersize': 19, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
-  'max': {'marker': '^', 'markersize': 12, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
-  'base': {'marker': 'o', 'markersize': 5, 'markerfacecolor': 'black', 'markeredgewidth': 0.5},
+  'min': {'markersize': 19, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'max': {'markersize': 12, 'markerfacecolor': 'none', 'markeredgewidth': 2.2},
+  'base': {'markersize': 5, 'markerfacecolor': 'black', 'markeredgewidth': 0.5},
 }
 _HALO = 2.4
 _TITLES = {
@@ -62,8 +60,8 @@ def colour_limits(iou: np.ndarray) -> tuple[float, float]:
 
 def _mark(mode: str, halo: bool = False) -> dict[str, Any]:
   """How the click of a mode is plotted, or the white rim below it."""
-  look: dict[str, Any] = {'linestyle': 'none', 'clip_on': False, **_MARKERS[mode]}
-  look['markeredgecolor'] = figures.COLOURS[mode]
+  look: dict[str, Any] = {'marker': style.MARKERS[mode], **_MARKERS[mode]}
+  look |= {'linestyle': 'none', 'clip_on': False, 'markeredgecolor': style.MODE_COLOURS[mode]}
   if halo:
     look['markeredgecolor'] = 'white'
     look['markeredgewidth'] = look['markeredgewidth'] + _HALO
@@ -77,6 +75,74 @@ def _plot(axis: Any, clicks: Mapping[str, np.ndarray]) -> None:
       if mode in clicks:
         y, x = clicks[mode]
         axis.plot(x, y, **_mark(mode, halo))
+
+
+def _limits(legal: np.ndarray) -> tuple[tuple[float, float], tuple[float, float]]:
+  """The ends of both axes, x and then y from the bottom up, around the legal region."""
+  rows, columns = np.nonzero(legal)
+  margin = 0.06 * max(np.ptp(rows), np.ptp(columns)) + 4
+  return (
+    (max(columns.min() - margin, -0.5), min(columns.max() + margin, legal.shape[1] - 0.5)),
+    (min(rows.max() + margin, legal.shape[0] - 0.5), max(rows.min() - margin, -0.5)),
+  )
+
+
+def _figure(legal: np.ndarray, panels: int, outlined: bool) -> tuple[Any, Any]:
+  """A figure and its axes, cut to the legal region, with its outline if so asked."""
+  import matplotlib.figure
+
+  across, down = _limits(legal)
+  aspect = (down[0] - down[1]) / (across[1] - across[0])
+  figure = matplotlib.figure.Figure(
+    # No narrower than the legend.
+    figsize=(max(4.2 * panels + 0.8, 8.5), float(np.clip(4.2 * aspect, 2, 8)) + 1.5),
+    dpi=100,
+    layout='constrained',
+  )
+  axes = figure.subplots(1, panels, squeeze=False)[0]
+  for axis in axes:
+    if outlined:
+      axis.contour(legal, [0.5], colors=style.YELLOW, linewidths=1.2)
+    axis.set_xlim(*across)
+    axis.set_ylim(*down)
+    axis.set_xticks([])
+    axis.set_yticks([])
+  return figure, axes
+
+
+def _title(axis: Any, text: str) -> None:
+  # A name is no formula, and need not be valid UTF-8.
+  axis.set_title(style.plain(text), fontsize=9, parse_math=False)
+
+
+def _draw_map(axis: Any, grey: np.ndarray, made: Mapping[str, np.ndarray]) -> Any:
+  """The map over a grey photograph; returns what a colour bar is made of."""
+  low, high = colour_limits(made['iou'])
+  axis.imshow(grey, cmap='gray', vmin=0, vmax=1)
+  return axis.imshow(field(made), cmap='viridis', vmin=low, vmax=high)
+
+
+def _draw_preset(
+  axis: Any, name: str, share: float | None, made: Mapping[str, np.ndarray]
+) -> None:
+  """The clicks that a preset found and, as a title, what it found by them."""
+  _plot(axis, dict(zip(types.MODES, made[f'{name}/yx'], strict=True)))
+  iou = dict(zip(types.MODES, made[f'{name}/iou'], strict=True))
+  ends = f'MIN {iou["min"]:.3f}  MAX {iou["max"]:.3f}'
+  _title(axis, f'{name}: {ends}\nshare of range {style.two_decimals(share)}')
+
+
+def _draw_legend(figure: Any, modes: Sequence[str], outlined: bool) -> None:
+  import matplotlib.lines
+
+  handles = [
+    matplotlib.lines.Line2D([], [], label=_TITLES[mode], **_mark(mode)) for mode in modes
+  ]
+  if outlined:
+    handles.append(matplotlib.lines.Line2D([], [], label='object', color=style.YELLOW, linewidth=2))
+  figure.legend(
+    handles=handles, loc='outside lower center', ncols=4, frameon=False, fontsize=9
+  )
 
 
 def draw(
@@ -97,68 +163,22 @@ def draw(
   Returns:
     A PNG file.
   """
-  import matplotlib.figure
-  import matplotlib.lines
   import matplotlib.ticker
 
   legal = made['legal']
-  rows, columns = np.nonzero(legal)
-  margin = 0.06 * max(np.ptp(rows), np.ptp(columns)) + 4
-  limits = (
-    (max(columns.min() - margin, -0.5), min(columns.max() + margin, legal.shape[1] - 0.5)),
-    (min(rows.max() + margin, legal.shape[0] - 0.5), max(rows.min() - margin, -0.5)),
-  )
-  aspect = (limits[1][0] - limits[1][1]) / (limits[0][1] - limits[0][0])
-  panels = 1 + len(shares)
-  figure = matplotlib.figure.Figure(
-    # No narrower than the legend.
-    figsize=(max(4.2 * panels + 0.8, 8.5), float(np.clip(4.2 * aspect, 2, 8)) + 1.5),
-    dpi=100,
-    layout='constrained',
-  )
-  axes = figure.subplots(1, panels, squeeze=False)[0]
-  low, high = colour_limits(made['iou'])
-  painted = field(made)
-  grey = image.mean(-1) / 255 * 0.5 + 0.5
   # A contour needs two rows and two columns, and has no line where all pixels are legal.
   outlined = min(legal.shape) > 1 and not legal.all()
-  for axis in axes:
-    if outlined:
-      axis.contour(legal, [0.5], colors=_OUTLINE, linewidths=1.2)
-    axis.set_xlim(*limits[0])
-    axis.set_ylim(*limits[1])
-    axis.set_xticks([])
-    axis.set_yticks([])
-
-  def title(axis: Any, text: str) -> None:
-    # A name is no formula, and need not be valid UTF-8.
-    text = text.encode(errors='replace').decode()
-    axis.set_title(text, fontsize=9, parse_math=False)
-
+  figure, axes = _figure(legal, 1 + len(shares), outlined)
   axes[0].imshow(image)
   _plot(axes[0], {'base': made['yx'][0]})
-  title(axes[0], f'{instance}\nrobot click {made["iou"][0]:.3f}')
+  _title(axes[0], f'{instance}\nrobot click {made["iou"][0]:.3f}')
+  grey = image.mean(-1) / 255 * 0.5 + 0.5
   shown = None
   for axis, (name, share) in zip(axes[1:], shares.items(), strict=True):
-    axis.imshow(grey, cmap='gray', vmin=0, vmax=1)
-    shown = axis.imshow(painted, cmap='viridis', vmin=low, vmax=high)
-    _plot(axis, dict(zip(types.MODES, made[f'{name}/yx'], strict=True)))
-    iou = dict(zip(types.MODES, made[f'{name}/iou'], strict=True))
-    ends = f'MIN {iou["min"]:.3f}  MAX {iou["max"]:.3f}'
-    of_range = '-' if share is None else f'{share:.2f}'
-    title(axis, f'{name}: {ends}\nshare of range {of_range}')
+    shown = _draw_map(axis, grey, made)
+    _draw_preset(axis, name, share, made)
   if shown is not None:
     plain = matplotlib.ticker.ScalarFormatter(useOffset=False)
     figure.colorbar(shown, ax=axes, label='IoU of a click there', shrink=0.85, format=plain)
-  handles = [
-    matplotlib.lines.Line2D([], [], label=_TITLES[mode], **_mark(mode))
-    for mode in (_MARKERS if shares else ('base',))
-  ]
-  if outlined:
-    handles.append(matplotlib.lines.Line2D([], [], label='object', color=_OUTLINE, linewidth=2))
-  figure.legend(
-    handles=handles, loc='outside lower center', ncols=4, frameon=False, fontsize=9
-  )
-  file = io.BytesIO()
-  figure.savefig(file, format='png')
-  return file.getvalue()
+  _draw_legend(figure, list(_MARKERS) if shares else ['base'], outlined)
+  return style.png(figure)

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax import truth as grid
-from tetris_jax.runs import merge
-from tetris_jax.runs import workdirs as results
+from tetris_jax.report import style
+from tetris_jax.report.summaries import counts, measured
+from tetris_jax.runs import merge, workdirs
 from tetris_jax.runs.workdirs import WorkdirError
-from tetris_jax.scores import metrics, priors
+from tetris_jax.scores import priors, statistics
+from tetris_jax.scores.coverage import LEAST_RANGE
 
 __all__ = ['HeatMaps', 'read_heatmaps', 'share_table', 'shares', 'summarise']
 
@@ -43,12 +44,8 @@ class HeatMaps:
   pictures: Mapping[str, pathlib.Path]
 
 
-def _ok(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-  return [row for row in rows if row['status'] == 'ok']
-
-
 def _in_means(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-  return [row for row in _ok(rows) if row['left_out'] is None]
+  return [row for row in measured(rows) if row['left_out'] is None]
 
 
 def _known_shares(rows: Sequence[Mapping[str, Any]], preset: str) -> np.ndarray:
@@ -71,19 +68,15 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     that are but enter no mean; and the means, "levels" and "quantiles", of
     `tetris_jax.scores.priors.mean_of_rows`.
   """
-  counts = {
-    f'n_{status}': sum(row['status'] == status for row in rows)
-    for status in ('ok', 'failed', 'skipped')
-  }
   named = ('instance', 'status', 'reason')
   kept = _in_means(rows)
   return {
-    **counts,
+    **counts(rows),
     'n': len(kept),
     'rejected': [{key: row[key] for key in named} for row in rows if row['status'] != 'ok'],
     'left_out': [
       {'instance': row['instance'], 'reason': row['left_out']}
-      for row in _ok(rows)
+      for row in measured(rows)
       if row['left_out'] is not None
     ],
     **priors.mean_of_rows(kept),
@@ -92,19 +85,18 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
   """Markdown: cost and mean share of the true range per preset, shares above 1 counted as 1."""
-  least = grid.LEAST_RANGE
   lines = [
-    f'Instances with a true range above {least}; a forward pass costs 1, a gradient 2 more.',
+    f'Instances with a true range above {LEAST_RANGE}; a forward pass costs 1, a gradient 2 more.',
     '',
     '| preset | cost | instances | mean share | lowest share |',
     '|---|---|---|---|---|',
   ]
   for name in names:
-    found = [row['presets'][name] for row in _ok(rows)]
-    cost = max((f['forward'] + 2 * f['backward'] for f in found), default=0)
+    spent = [row['presets'][name] for row in measured(rows)]
+    cost = max((one['forward'] + 2 * one['backward'] for one in spent), default=0)
     known = _known_shares(rows, name)
-    mean = f'{known.mean():.3f} | {known.min():.3f}' if len(known) else '- | -'
-    lines.append(f'| {name} | {cost} | {len(known)} | {mean} |')
+    found = [f'{known.mean():.3f}', f'{known.min():.3f}'] if len(known) else [style.NOTHING] * 2
+    lines.append(f'| {name} | {cost} | {len(known)} | {" | ".join(found)} |')
   return '\n'.join(lines) + '\n'
 
 
@@ -119,23 +111,23 @@ def read_heatmaps(folder: pathlib.Path) -> HeatMaps:
   pieces = [_read_piece(one) for one in folders]
   first = pieces[0][0]
   for (config, _), one in zip(pieces, folders, strict=True):
-    lines = results.difference(first, config, merge.MAY_DIFFER)
+    lines = workdirs.difference(first, config, merge.MAY_DIFFER)
     if lines:
       listed = '; '.join(lines)
-      raise WorkdirError(f'--heatmaps: {folders[0]} and {one} do not merge: {listed}')
+      raise WorkdirError(f'heatmaps: {folders[0]} and {one} do not merge: {listed}')
   count = first['shard']['count']
   numbers = sorted(config['shard']['id'] for config, _ in pieces)
   if numbers != list(range(count)):
-    raise WorkdirError(f'--heatmaps: {folder}: expected each of {count} shards, found {numbers}')
+    raise WorkdirError(f'heatmaps: {folder}: expected each of {count} shards, found {numbers}')
   rows = [row for _, rows in pieces for row in rows]
   if len(rows) != first['instances']['count']:
     raise WorkdirError(
-      f'--heatmaps: {folder} has {len(rows)} rows for {first["instances"]["count"]} instances'
+      f'heatmaps: {folder} has {len(rows)} rows for {first["instances"]["count"]} instances'
     )
   flags = first['flags']
   name = merge.dataset_name(flags['dataset'], flags['data_dir'])
   # File names begin with the instance's position.
-  made = sorted(_ok(rows), key=lambda row: row['map'])
+  made = sorted(measured(rows), key=lambda row: row['map'])
   widest = sorted(made, key=lambda row: row['min'] - row['max'])
   pictures = {row['instance']: row['picture'] for row in widest if row['picture']}
   return HeatMaps(first['model']['name'], name, made, pictures)
@@ -162,12 +154,12 @@ def _read_piece(
       row['picture'] = row['picture'] and folder / 'maps' / row['picture']
   except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise WorkdirError(
-      f'--heatmaps: {folder} is no finished work folder of experiments.heatmap: '
+      f'heatmaps: {folder} is no finished work folder of experiments.heatmap: '
       f'{type(error).__name__}: {error}'
     ) from error
   for row in rows:
     if row['status'] == 'ok' and row['picture'] and not row['picture'].is_file():
-      raise WorkdirError(f'--heatmaps: {row["picture"]} is missing; give the run\'s command again')
+      raise WorkdirError(f'heatmaps: {row["picture"]} is missing; give the run\'s command again')
   return config, rows
 
 
@@ -181,13 +173,13 @@ def shares(maps: Sequence[HeatMaps]) -> list[dict[str, Any]]:
   for one in maps:
     for preset in dict.fromkeys(name for row in one.rows for name in row['presets']):
       found = _known_shares(one.rows, preset)
-      estimate = metrics.mean(found)
+      estimate = statistics.mean(found)
       out.append(
         {
           'model': one.model,
           'dataset': one.dataset,
           'preset': preset,
-          'share': dict(zip(('value', 'low', 'high', 'n'), estimate, strict=True)),
+          'share': estimate._asdict(),
           'lowest': float(found.min()) if len(found) else None,
         }
       )

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from tetris_jax.report import style
+from tetris_jax.scores.table import NOC
+
 __all__ = ['draw_distance', 'draw_models', 'draw_rounds', 'draw_spread']
-
-# Told apart with any colour vision (Okabe and Ito, 2008).
-_COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
-_BLACK = '#000000'
-
-
-def _figure(columns: int, width: float, height: float) -> tuple[Any, Any]:
-  import matplotlib.figure
-
-  # A Figure of its own, not pyplot's: no global state, no display.
-  figure = matplotlib.figure.Figure(figsize=(width, height), dpi=150, layout='constrained')
-  axes = figure.subplots(1, columns, squeeze=False)[0]
-  for axis in axes:
-    axis.grid(color='0.88')
-    axis.set_axisbelow(True)
-    axis.spines[['top', 'right']].set_visible(False)
-  return figure, axes
-
-
-def _png(figure: Any) -> bytes:
-  file = io.BytesIO()
-  figure.savefig(file, format='png')
-  return file.getvalue()
 
 
 def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> bytes:
@@ -54,13 +33,13 @@ def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> b
   robot = [100 * found[k]['robot']['iou'] for k in order]
   place = np.arange(1, len(order) + 1)
   width = float(np.clip(240 / len(order), 1.5, 8))
-  figure, (axis,) = _figure(1, 8, 4.2)
-  axis.vlines(place, quantiles[0], quantiles[4], color=_COLOURS[0], alpha=0.3, lw=width,
+  figure, (axis,) = style.figure(1, 8, 4.2)
+  axis.vlines(place, quantiles[0], quantiles[4], color=style.CYCLE[0], alpha=0.3, lw=width,
               label='all users')
-  axis.vlines(place, quantiles[1], quantiles[3], color=_COLOURS[0], alpha=0.55, lw=width,
+  axis.vlines(place, quantiles[1], quantiles[3], color=style.CYCLE[0], alpha=0.55, lw=width,
               label='middle half')
-  axis.plot(place, quantiles[2], '_', color=_COLOURS[1], ms=width + 3, mew=2, label='median')
-  axis.plot(place, robot, 'o', color=_BLACK, ms=max(2.0, width / 1.6), label='robot user')
+  axis.plot(place, quantiles[2], '_', color=style.CYCLE[1], ms=width + 3, mew=2, label='median')
+  axis.plot(place, robot, 'o', color=style.BLACK, ms=max(2.0, width / 1.6), label='robot user')
   axis.set_xlim(0.4, len(order) + 0.6)
   axis.set_ylim(-2, 102)
   axis.set_ylabel('IoU x100 after one click', fontsize=12)
@@ -69,7 +48,7 @@ def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> b
   clicks = sum(map(len, iou))
   axis.set_title(f'{model}, {source}: {clicks} clicks on {len(iou)} instances', fontsize=12)
   figure.legend(loc='outside lower center', ncols=4, frameon=False, fontsize=11)
-  return _png(figure)
+  return style.png(figure)
 
 
 def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -82,8 +61,8 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
     A PNG file.
   """
   sources = dict.fromkeys(name for row in rows for name in row['users'])
-  figure, axes = _figure(2, 10, 4.2)
-  for colour, source in zip(_COLOURS * len(sources), sources, strict=False):
+  figure, axes = style.figure(2, 10, 4.2)
+  for colour, source in zip(style.CYCLE * len(sources), sources, strict=False):
     pixels, parts = [], []
     for row in rows:
       if source in row['users']:
@@ -101,7 +80,27 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
     axis.set_xlim(left=0)
     axis.set_ylim(0, 101)
   figure.legend(loc='outside lower center', ncols=4, frameon=False, fontsize=11)
-  return _png(figure)
+  return style.png(figure)
+
+
+def _bars(axis: Any, walks: Mapping[str, Any], num_clicks: int) -> None:
+  """NoC@90 of each walk."""
+  names = list(walks)
+  noc = [walks[name]['noc90'] for name in names]
+  height = [one['value'] for one in noc]
+  low = [one['value'] - (one['value'] if one['low'] is None else one['low']) for one in noc]
+  high = [(one['value'] if one['high'] is None else one['high']) - one['value'] for one in noc]
+  colours = [style.BLACK if name == 'base' else style.BLUE for name in names]
+  axis.bar(range(len(names)), height, color=colours, yerr=[low, high], ecolor='0.45', capsize=3)
+  axis.set_xticks(range(len(names)), names, rotation=45, ha='right', rotation_mode='anchor')
+  axis.set_ylabel(f'{NOC.titled()}, with 95 % intervals', fontsize=12)
+  axis.set_ylim(0, num_clicks * 1.05)
+
+
+def _walk(axis: Any, walks: Mapping[str, Any], name: str, colour: str) -> None:
+  """Mean IoU after each click of one walk."""
+  curve = [100 * point['value'] for point in walks[name]['per_click']]
+  axis.plot(range(1, len(curve) + 1), curve, 'o-', color=colour, ms=4, lw=2, label=name)
 
 
 def draw_rounds(summary: Mapping[str, Any]) -> bytes:
@@ -116,30 +115,22 @@ def draw_rounds(summary: Mapping[str, Any]) -> bytes:
   import matplotlib.ticker
 
   walks = summary['trajectories']
-  figure, axes = _figure(2, 11, 4.4)
-  names = list(walks)
-  noc = [walks[name]['noc90'] for name in names]
-  height = [one['value'] for one in noc]
-  low = [one['value'] - (one['value'] if one['low'] is None else one['low']) for one in noc]
-  high = [(one['value'] if one['high'] is None else one['high']) - one['value'] for one in noc]
-  colours = [_BLACK if name == 'base' else _COLOURS[0] for name in names]
-  axes[0].bar(range(len(names)), height, color=colours, yerr=[low, high], ecolor='0.45', capsize=3)
-  axes[0].set_xticks(range(len(names)), names, rotation=45, ha='right', rotation_mode='anchor')
-  axes[0].set_ylabel('NoC@90, with 95 % intervals', fontsize=12)
-  axes[0].set_ylim(0, summary['num_clicks'] * 1.05)
-  shown = [name for name in names if not name.startswith('G') or name in ('G1', 'G10')]
-  for colour, name in zip(_COLOURS * len(shown), [n for n in shown if n != 'base'], strict=False):
-    curve = [100 * point['value'] for point in walks[name]['per_click']]
-    axes[1].plot(range(1, len(curve) + 1), curve, 'o-', color=colour, ms=4, lw=2, label=name)
-  curve = [100 * point['value'] for point in walks['base']['per_click']]
-  axes[1].plot(range(1, len(curve) + 1), curve, 'o-', color=_BLACK, ms=4, lw=2, label='base')
-  axes[1].set_xlabel('Clicks', fontsize=12)
-  axes[1].set_ylabel('Mean IoU x100', fontsize=12)
-  axes[1].xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-  axes[1].legend(frameon=False, fontsize=11)
-  title = f'{summary["model"]}, {summary["n_ok"]} instances'
-  figure.suptitle(title, fontsize=12)
-  return _png(figure)
+  figure, (bars, curves) = style.figure(2, 11, 4.4)
+  _bars(bars, walks, summary['num_clicks'])
+  shown = [
+    name
+    for name in walks
+    if name != 'base' and (not name.startswith('G') or name in ('G1', 'G10'))
+  ]
+  for colour, name in zip(style.CYCLE * len(shown), shown, strict=False):
+    _walk(curves, walks, name, colour)
+  _walk(curves, walks, 'base', style.BLACK)
+  curves.set_xlabel('Clicks', fontsize=12)
+  curves.set_ylabel('Mean IoU x100', fontsize=12)
+  curves.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+  curves.legend(frameon=False, fontsize=11)
+  figure.suptitle(f'{summary["model"]}, {summary["n_ok"]} instances', fontsize=12)
+  return style.png(figure)
 
 
 def draw_models(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
@@ -152,13 +143,13 @@ def draw_models(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
   Returns:
     A PNG file.
   """
-  figure, (axis,) = _figure(1, 5.6, 4.8)
+  figure, (axis,) = style.figure(1, 5.6, 4.8)
   for line in lines:
     at = 100 * line['attack_d1'], 100 * line['user_d']
-    axis.plot(*at, 'o', color=_COLOURS[0], ms=8)
+    axis.plot(*at, 'o', color=style.CYCLE[0], ms=8)
     axis.annotate(line['model'], at, xytext=(6, 5), textcoords='offset points', fontsize=10)
   axis.set_xlabel('MAX@1 - MIN@1 of the attack, x100', fontsize=12)
   axis.set_ylabel('Highest - lowest IoU of users, x100', fontsize=12)
   axis.margins(0.2)
   axis.set_title(title, fontsize=11)
-  return _png(figure)
+  return style.png(figure)
