@@ -71,7 +71,7 @@ def test_a_local_search_tells_the_gradient_that_it_starts_from():
 def test_hidden_range_repeats_the_last_step_at_each_end():
   tried = np.array([[0.5, 0.3, 0.4, 0.8, np.nan], [0.05, 0.9, 0.99, 0.5, 0.4]])
   np.testing.assert_allclose(checks.hidden_range(tried), [0.1 + 0.2, 0.05 + 0.01])
-  beyond = checks.hidden_range(tried, np.array([0.6, 1.0]))
+  beyond = checks.hidden_range(tried, found=np.array([0.6, 1.0]))
   np.testing.assert_allclose(beyond, [0.5 + 0.3 - 0.6, 0.94 + 0.06 - 1], atol=1e-12)
   assert np.isnan(checks.hidden_range(np.array([0.5, np.nan])))
   assert np.isnan(checks.hidden_range(np.array([0.5])))

@@ -71,7 +71,7 @@ def test_levels_leave_out_what_lies_near_the_border():
   assert [level['max'] is None for level in few] == [False, True, True, True]
   # A search that kept to a depth says nothing of what lies above.
   deep = depth > 0.07
-  found = priors.levels(iou[deep], depth[deep], 0.07)
+  found = priors.levels(iou[deep], depth[deep], searched=0.07)
   assert [level['depth'] for level in found] == [0.07, 0.1, 0.3]
   assert found[0]['n'] == deep.sum() and found[0]['min'] > 0.07
 

@@ -19,7 +19,7 @@ from ports.nn.resize import aligned, crop
 from tetris_jax.geometry.render import hard_disks, soft_disks
 from tetris_jax.types import EMPTY, Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
-__all__ = ['DISKS', 'Features', 'Protocol', 'State', 'segmenter', 'view']
+__all__ = ['DISKS', 'Context', 'Features', 'Forward', 'Protocol', 'State', 'segmenter', 'view']
 
 DISKS = ('soft', 'hard')
 

@@ -15,7 +15,7 @@ from flax import nnx
 
 from tetris_jax.types import Params
 
-__all__ = ['Definition', 'bind', 'define']
+__all__ = ['Definition', 'Module', 'bind', 'define']
 
 Module = TypeVar('Module', bound=nnx.Module)
 

@@ -93,11 +93,11 @@ def read(path: str | os.PathLike[str], sha256: str | None = None) -> dict[str, n
     raise CheckpointError(f'{path.name}: {error}') from error
   except OSError as error:
     raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from error
-  refuse_non_finite(state, path.name)
+  _refuse_non_finite(state, path.name)
   return state
 
 
-def refuse_non_finite(state: Mapping[str, np.ndarray], where: str) -> None:
+def _refuse_non_finite(state: Mapping[str, np.ndarray], where: str) -> None:
   """Raises CheckpointError that names every array of `state` with a NaN or an infinity."""
   bad = [n for n, a in state.items() if a.dtype.kind == 'f' and not np.isfinite(a).all()]
   if bad:

@@ -11,7 +11,16 @@ import numpy as np
 
 from ports.weights.errors import CheckpointError
 
-__all__ = ['Move', 'as_is', 'conv_kernel', 'convert', 'fold_batch_norm', 'linear_kernel', 'moves']
+__all__ = [
+  'Arrays',
+  'Move',
+  'as_is',
+  'conv_kernel',
+  'convert',
+  'fold_batch_norm',
+  'linear_kernel',
+  'moves',
+]
 
 Arrays = tuple[np.ndarray, ...]
 

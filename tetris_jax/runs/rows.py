@@ -88,7 +88,8 @@ def _first_click(
   yx, evaluated, even, iou, depth, searched = fields
   hidden = checks.hidden(trajectories, i)
   diagonal = float(np.hypot(*size))
-  found = priors.outlook(yx, iou, depth, evaluated, even, yx[0], diagonal, _float(searched))
+  robot, kept = yx[0], _float(searched)
+  found = priors.outlook(yx, iou, depth, evaluated, even, robot, diagonal, searched=kept)
   return {**_rounded(found), 'hidden': None if np.isnan(hidden) else round(hidden, _DECIMALS)}
 
 

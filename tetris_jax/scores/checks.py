@@ -67,7 +67,7 @@ def warnings(found: Trajectories, row: int) -> list[str]:
   return said
 
 
-def hidden_range(tried: Array, found: Array | None = None) -> np.ndarray:
+def hidden_range(tried: Array, *, found: Array | None = None) -> np.ndarray:
   """How much wider the true range of IoU may be than the one found.
 
   At each end, once more the step from the second most extreme value to the most extreme, cut to
@@ -122,4 +122,4 @@ def hidden(found: Trajectories, row: int) -> float:
     return 0.0
   finite = iou[np.isfinite(iou)]
   wide = np.asarray(np.ptp(finite) if finite.size else 0.0)
-  return float(hidden_range(np.asarray(tried)[row], wide))
+  return float(hidden_range(np.asarray(tried)[row], found=wide))

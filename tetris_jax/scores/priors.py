@@ -91,7 +91,9 @@ def quantiles(iou: np.ndarray, weight: np.ndarray) -> dict[str, float]:
   return found
 
 
-def levels(iou: np.ndarray, depth: np.ndarray, searched: float = 0.0) -> list[dict[str, Any]]:
+def levels(
+  iou: np.ndarray, depth: np.ndarray, *, searched: float = 0.0
+) -> list[dict[str, Any]]:
   """Lowest and highest IoU among the positions deeper than each of `DEPTHS`.
 
   What few positions show is no extreme: a level with fewer than `FEWEST` has none.
@@ -121,6 +123,7 @@ def outlook(
   even: np.ndarray,
   robot: np.ndarray,
   diagonal: float,
+  *,
   searched: float = 0.0,
 ) -> dict[str, Any]:
   """Extremes by depth and quantiles under every prior, of one instance.
@@ -143,7 +146,7 @@ def outlook(
   sure = np.flatnonzero(known & evaluated)
   sure = sure[np.unique(yx[sure], axis=0, return_index=True)[1]]
   found: dict[str, Any] = {
-    'levels': levels(np.asarray(iou[sure], float), depth[sure], searched),
+    'levels': levels(np.asarray(iou[sure], float), depth[sure], searched=searched),
     'quantiles': None,
   }
   known &= even

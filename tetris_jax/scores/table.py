@@ -115,7 +115,7 @@ class Metric:
     if self.qualities and self.compared != 'no' and QUALITY not in self.qualities:
       raise ValueError(f'{self.name}: compared at {QUALITY}, which is none of its qualities')
 
-  def titled(self, quality: float = QUALITY) -> str:
+  def titled(self, *, quality: float = QUALITY) -> str:
     """Its title, at that quality if it is taken at qualities."""
     return self.title.format(quality=quality_name(quality)) if self.qualities else self.title
 

@@ -10,7 +10,7 @@ from tetris_jax.report.style import interval, number, x100
 from tetris_jax.scores import priors, table
 from tetris_jax.scores.table import ORDER, ROBUST, STANDARD, Metric
 
-__all__ = ['report']
+__all__ = ['Picture', 'report']
 
 _MOST_VULNERABLE = 10
 
@@ -94,7 +94,7 @@ def _click_counts(summary: Mapping[str, Any]) -> str:
       for metric, quality in at
     ]
     lines.append([mode.upper(), *cells, str(summary['n_ok'])])
-  titles = [metric.titled(quality) for metric, quality in at]
+  titles = [metric.titled(quality=quality) for metric, quality in at]
   return markdown.table(['', *titles, 'n'], lines)
 
 
@@ -136,8 +136,8 @@ def _first_click(summary: Mapping[str, Any]) -> list[str]:
     '## First click, by depth and by prior',
     'Lowest and highest IoU among the clicks tried that lie deeper in the legal region than a '
     'share of its largest inner distance. Clicks are spread over the whole region, few of them '
-    'deep inside: below the first line D is at least this. `--depth` searches there. Instances '
-    f'with fewer than {priors.FEWEST} clicks are not counted.',
+    'deep inside: below the first line D is at least this. An attack kept to a depth searches '
+    f'there. Instances with fewer than {priors.FEWEST} clicks are not counted.',
     _by_depth(levels),
   ]
   names = list(next(iter(quantiles.values()), {}))
