@@ -14,6 +14,8 @@ __all__ = ['cell', 'facts', 'interval', 'markdown', 'table', 'troubles', 'x100']
 _MOST_LISTED = 50
 _MOST_VULNERABLE = 10
 _NOTHING = '-'
+# Most presets draw nothing and have no seed.
+_SHOWN_FLAGS = ('batch_size', 'limit', 'seed')
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]], rest: str = '---:') -> str:
@@ -196,7 +198,7 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
     *([['Weights given', f'`{given}`, in place of the published file']] if given else []),
     ['Data set', f'{flags["dataset"]}{where}, {config["instances"]["count"]} instances'],
-    ['Flags', f'batch_size {flags["batch_size"]}, limit {flags["limit"]}, seed {flags["seed"]}'],
+    ['Flags', ', '.join(f'{key} {flags[key]}' for key in _SHOWN_FLAGS if key in flags)],
     ['Preset', ', '.join(f'{key} {value}' for key, value in config['preset'].items())],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
     *_speed(summary),
