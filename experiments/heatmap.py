@@ -2,7 +2,7 @@
 
   python -m experiments.heatmap --dataset=folder --data_dir=D --preset=tetris --preset=strong_v1
 
-Model and data are chosen by the flags of experiments.attack. Per instance into the work folder's
+Per instance into the work folder's
 maps/: an .npz (positions `yx` with their `iou`, `biou` and `predicted` IoU, NaN where a model
 expects none; `legal`; and `<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture.
 `shares.json` has a row an instance with the share of the true range that each preset found, or the
@@ -12,86 +12,74 @@ of the extremes by depth in the legal region (`levels`) and of IoU quantiles und
 
 The same command resumes a run that was stopped. Several machines share a run as they share one of
 experiments.attack, each with the same --workdir; `experiments.report --heatmaps=` merges what lies
-below it. Ends with 0, 1, 2, 3 or 130 as experiments.attack does.
+below it. Ends with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag,
+the data, the weights or the work folder cannot be used or every instance was skipped, 130 when
+interrupted.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
+import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from absl import app, flags
-
-from experiments import attack, heatmap_runner, launch
-from experiments.launch import UsageError
-from tetris_jax import data, presets, types
+from experiments import heatmap_runner
+from experiments.lib import describe, launch, opening
+from experiments.lib import settings as lib
+from experiments.lib.settings import UsageError
+from tetris_jax import presets
 from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['Settings', 'configuration', 'execute', 'main']
-
-_PRESETS = ('tetris', 'strong_v1')
-_UNUSED = ('num_clicks', 'batch_size', 'pictures')
+__all__ = ['Settings', 'execute', 'main']
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the flags ask for; see this program's `--help`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(
+  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Search, lib.Data, lib.Model
+):
+  """What may be asked of maps; see this program's `--help`."""
 
-  Attributes:
-    base: the flags that are those of experiments.attack; its `preset` names the program instead.
-    presets: names of the attacks.
-    stride: rows and columns between positions, in pixels; 0 to choose one for each instance.
-    every: only every so-manieth instance, from the first.
-  """
-
-  base: attack.Settings
-  presets: tuple[str, ...] = _PRESETS
-  stride: int = 0
-  every: int = 1
+  # They stand under "presets" in config.json, with all their numbers.
+  preset: tuple[str, ...] = lib.setting(
+    ('tetris', 'strong_v1'),
+    'Named attacks, each by a flag of its own.',
+    names=lambda: presets.PRESETS,
+    multi=True,
+    recorded='never',
+  )
+  stride: int = lib.setting(
+    0,
+    'Rows and columns between positions, in pixels; 0 for about 2500 positions an instance.',
+    least=0,
+  )
+  every: int = lib.setting(
+    1, 'Only every so-manieth instance, from the first; --limit counts those.', least=1
+  )
 
   def __post_init__(self) -> None:
-    """Raises UsageError for a number out of its range, or no preset."""
-    for name, least in (('stride', 0), ('every', 1)):
-      value = getattr(self, name)
-      if value < least:
-        raise UsageError(f'--{name}={value}: expected at least {least}')
-    if not self.presets:
+    """Raises UsageError also for no preset."""
+    super().__post_init__()
+    if not self.preset:
       raise UsageError('--preset names no attack')
 
+  @property
+  def folder(self) -> pathlib.Path:
+    """The work folder."""
+    return self.folder_by_name(f'{self.model}-{self.dataset}-heatmap{self.suffix()}')
 
-def _open_presets(settings: Settings) -> tuple[list[presets.AttackConfig], attack.Settings]:
-  """The attacks, each once, and the base with what was left open."""
-  # One instance at a time is mapped, by its first click.
-  base = dataclasses.replace(settings.base, num_clicks=1, batch_size=1)
+
+def _open_presets(settings: Settings) -> list[presets.AttackConfig]:
+  """The attacks, each once; raises UsageError for one that cannot be mapped."""
   configs: dict[str, presets.AttackConfig] = {}
-  for name in settings.presets:
-    config, completed = attack.open_preset(dataclasses.replace(base, preset=name))
-    if config.search is None:
+  for name in settings.preset:
+    config = opening.open_preset(name, 1, settings)  # By its first click.
+    if not opening.searches(config):
       raise UsageError(f'--preset={name} searches nothing; choose one that does')
     configs[config.name] = config
-  # What is completed depends on whether there is a search, which all of them have.
-  return list(configs.values()), dataclasses.replace(completed, preset='heatmap')
-
-
-def configuration(
-  settings: Settings,
-  base: attack.Settings,
-  configs: Sequence[presets.AttackConfig],
-  info: types.ModelInfo,
-  dataset: data.Dataset,
-) -> dict[str, Any]:
-  """What `config.json` holds: as `attack.configuration`, with all presets and the lattice."""
-  described = attack.configuration(base, configs[0], info, dataset)
-  del described['preset']
-  for name in ('preset', 'num_clicks', 'batch_size'):
-    del described['flags'][name]
-  described['flags'] |= {'stride': settings.stride, 'every': settings.every}
-  described['program'] = 'heatmap'
-  described['presets'] = {config.name: presets.describe(config) for config in configs}
-  return described
+  return list(configs.values())
 
 
 def _write(
@@ -112,63 +100,42 @@ def execute(settings: Settings) -> int:
   """Runs or resumes the maps and writes what they amount to.
 
   Returns:
-    The exit status: 0, or 3 when an instance failed, or 1 when none was measured.
+    The exit status; see `launch.exit_status`.
 
   Raises:
     UsageError: a flag, the data or the weights cannot be used.
     results.WorkdirError: the work folder cannot be used.
   """
-  if importlib.util.find_spec('matplotlib') is None:
-    raise UsageError("pictures need matplotlib: pip install 'tetris_jax[demo]'")
-  configs, base = _open_presets(settings)
-  dataset = attack.open_dataset(dataclasses.replace(base, limit=0))
+  opening.check_drawing()
+  configs = _open_presets(settings)
+  seed = opening.seed_of(settings, configs)
+  settings = opening.completed(settings, searched=True)
+  dataset = opening.open_dataset(dataclasses.replace(settings, limit=0))
   chosen = range(0, len(dataset), settings.every)
-  dataset = dataset.select(chosen[: base.limit] if base.limit else chosen)
-  segmenter = attack.open_segmenter(base)
-  attack.keep_compiled_programs()
-  described = configuration(settings, base, configs, segmenter.info, dataset)
-  folder = base.folder
+  dataset = dataset.select(chosen[: settings.limit] if settings.limit else chosen)
+  segmenter = opening.open_segmenter(settings)
+  opening.keep_compiled_programs()
+  attacks = {'presets': {config.name: presets.describe(config) for config in configs}}
+  described = describe.configuration(settings, attacks, segmenter.info, dataset)
+  described['program'] = 'heatmap'
+  folder = settings.folder
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('maps',)) as workdir:
     maps = workdir.path / 'maps'
-    mapper = heatmap_runner.Mapper(segmenter, base.seed)
-    rows = heatmap_runner.run(dataset, mapper, configs, settings.stride, maps, base.shard)
+    mapper = heatmap_runner.Mapper(segmenter, seed)
+    rows = heatmap_runner.run(dataset, mapper, configs, settings.stride, maps, settings.shard)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
   print(f'Instances: {counts}.\n{folder / "shares.md"}')
-  return launch.exit_status(rows, made, 'summary.json')
+  return launch.exit_status(rows, made, folder / 'summary.json')
 
 
-def _settings_of_flags() -> Settings:
-  asked = flags.FLAGS
-  for name in _UNUSED:
-    if asked[name].present:
-      raise UsageError(f'--{name} says nothing to experiments.heatmap; leave it out')
-  base = dataclasses.replace(attack.settings_of_flags(), preset='heatmap')
-  return Settings(base, tuple(asked.preset), asked.stride, asked.every)
-
-
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl; exits with the status that the module's docstring lists."""
-
-  def run() -> int:
-    launch.join_by_flags()
-    return execute(_settings_of_flags())
-
-  launch.exit_with(argv, run)
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv, resumes=True)
 
 
 if __name__ == '__main__':
-  # Defined here, so that programs whose flags have the same names can be imported together.
-  flags.DEFINE_multi_string(
-    'preset', list(_PRESETS), 'Named attacks, each by a flag of its own.', allow_override=True
-  )
-  flags.DEFINE_integer(
-    'stride', 0, 'Rows and columns between positions; 0 for about 2500 positions an instance.'
-  )
-  flags.DEFINE_integer(
-    'every', 1, 'Only every so-manieth instance, from the first; --limit counts those.'
-  )
-  app.run(main)
+  sys.exit(main())

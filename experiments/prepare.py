@@ -3,43 +3,60 @@
   python -m experiments.prepare --dataset=grabcut --data_dir=GrabCut --out=prepared
 
 Read it with --dataset=tfds --data_dir=prepared/interactive_grabcut/1.0.0, or from any program with
-`tensorflow_datasets.builder_from_directory(...).as_data_source()`. Ends with 0, or with 2 when the
-data cannot be used.
+`tensorflow_datasets.builder_from_directory(...).as_data_source()`. Ends with 0, with 2 when the
+data cannot be used, and with 130 when interrupted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 
-from absl import app, flags
-
+from experiments.lib import launch
+from experiments.lib import settings as lib
+from experiments.lib.settings import UsageError
 from tetris_jax import data
 from tetris_jax.data import benchmarks
 
-__all__ = ['main']
+__all__ = ['Settings', 'execute', 'main']
 
 
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(lib.Plugins):
+  """What is prepared, and where; see this program's `--help`."""
+
+  dataset: str | None = lib.setting(
+    None, 'Data set to prepare.', choices=sorted(benchmarks.BENCHMARKS)
+  )
+  data_dir: str | None = lib.setting(None, 'The data set as downloaded.')
+  out: str = lib.setting('prepared', 'Folder below which it goes.')
+
+
+def execute(settings: Settings) -> int:
+  """Prepares; returns the exit status.
+
+  Raises:
+    UsageError: nothing is named, or the data cannot be used.
+  """
+  name, place = settings.dataset, settings.data_dir
+  if name is None or place is None:
+    raise UsageError('--dataset and --data_dir are needed: which data set, and where it lies')
   try:
-    if len(argv) > 1:
-      raise data.DataError(f'unexpected argument {argv[1]!r}; flags are given as --name=value')
-    for note in data.open_dataset(flags.FLAGS.dataset, flags.FLAGS.data_dir).notes:
+    for note in data.open_dataset(name, place).notes:
       print(f'note: {note}', file=sys.stderr)
     from tetris_jax.data import builders
 
-    print(builders.prepare(flags.FLAGS.dataset, flags.FLAGS.data_dir, flags.FLAGS.out))
+    print(builders.prepare(name, place, settings.out))
   except data.DataError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+    raise UsageError(str(error)) from error
+  return launch.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv)
 
 
 if __name__ == '__main__':
-  # Defined here, so that programs whose flags have the same names can be imported together.
-  flags.DEFINE_enum(
-    'dataset', None, sorted(benchmarks.BENCHMARKS), 'Data set to prepare.', required=True
-  )
-  flags.DEFINE_string('data_dir', None, 'The data set as downloaded.', required=True)
-  flags.DEFINE_string('out', 'prepared', 'Folder below which it goes.')
-  app.run(main)
+  sys.exit(main())

@@ -2,29 +2,41 @@
 
   python -m experiments.replay --workdir=runs/mine
 
-Data set, model and batches are those of the run's config.json. Ends with 0 when no number differs
-by more than --tolerance, 1 when some do (they are listed), 2 when the run cannot be read.
+Data set, model, batches and plugins are those of the run's config.json. Nothing is written. Ends
+with 0 when no number differs by more than --tolerance, 3 when some do (they are listed), 2 when the
+run cannot be read or has no number to compare.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from absl import app, flags
 
 import tetris_jax
-from experiments import attack, launch
+from experiments import attack
+from experiments.lib import launch, opening, plugins
+from experiments.lib import settings as lib
 from tetris_jax import data, types
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['Difference', 'compare', 'main']
+__all__ = ['Difference', 'Settings', 'compare', 'execute', 'main']
 
-flags.DEFINE_float('tolerance', 0.0, 'Of the difference between a number and its replay.')
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(lib.Plugins):
+  """What may be asked of a replay; see this program's `--help`."""
+
+  workdir: str | None = lib.setting(None, 'The folder of a finished run of experiments.attack.')
+  tolerance: float = lib.setting(
+    0.0, 'Of the difference between a number and its replay.', least=0
+  )
 
 
 class Difference(NamedTuple):
@@ -118,26 +130,38 @@ def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
     raise results.WorkdirError(f'{folder} is not a finished run: {error}') from error
 
 
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl; exits with the status that the module's docstring lists."""
-  launch.exit_with(argv, _run, resumes=False)
+def execute(settings: Settings) -> int:
+  """Replays a run and says what differs.
 
+  Returns:
+    The exit status that the module's docstring lists.
 
-def _run() -> int:
-  if not flags.FLAGS.workdir:
-    raise launch.UsageError('--workdir is missing: the folder of a finished run')
-  settings, rows = _load(pathlib.Path(flags.FLAGS.workdir))
-  segmenter, dataset = attack.open_segmenter(settings), attack.open_dataset(settings)
-  compared, different = compare(segmenter, dataset, rows, settings.batch_size)
+  Raises:
+    UsageError: no run is named, or its data or weights cannot be used.
+    results.WorkdirError: the run cannot be read, or has no number.
+  """
+  if not settings.workdir:
+    raise lib.UsageError('--workdir is missing: the folder of a finished run')
+  asked, rows = _load(pathlib.Path(settings.workdir))
+  plugins.load(asked.plugins)
+  segmenter, dataset = opening.open_segmenter(asked), opening.open_dataset(asked)
+  compared, different = compare(segmenter, dataset, rows, asked.batch_size)
+  if not compared:
+    raise results.WorkdirError(f'{settings.workdir} has no row whose numbers could be compared')
   sizes = [abs(d.reported - d.replayed) for d in different]
-  far = [d for d, size in zip(different, sizes, strict=True) if not size <= flags.FLAGS.tolerance]
+  far = [d for d, size in zip(different, sizes, strict=True) if not size <= settings.tolerance]
   for d in far:
     print(f'{d.instance}: {d.what} of {d.mode.upper()} after click {d.click} is '
           f'{d.replayed:.6f}, reported {d.reported:.6f}')
   largest = f', by at most {max(sizes):.2g}' if different else ''
   print(f'{compared} numbers compared, {len(different)} differ{largest}')
-  return 1 if far or not compared else 0
+  return launch.FAILED if far else launch.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  sys.exit(main())

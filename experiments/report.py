@@ -8,20 +8,21 @@ A work folder is a whole run, one shard of a run, or the folder that holds all s
 be all there, once, and of one configuration. Of one run, rows.jsonl, summary.json, report.md and
 figures/ lie in --out itself, of several in a folder each below it. Beside them: report.html,
 comparison.md, comparison.csv, comparison.tex and comparison.json. All of these but the page's facts
-are the same bytes for shards as for one run; how fast it ran is in speed.json. Ends with 0, or with
-2 when something does not merge.
+are the same bytes for shards as for one run; how fast it ran is in speed.json. Ends with 0, with 2
+when something does not merge or cannot be written, and with 130 when interrupted.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
-
+from experiments.lib import launch
+from experiments.lib import settings as lib
 from tetris_jax.report.attack import write
 from tetris_jax.report.comparison import compare, page
 from tetris_jax.report.comparison import tables as overview
@@ -29,7 +30,19 @@ from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import merge
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['execute', 'main']
+__all__ = ['Settings', 'execute', 'main', 'report']
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(lib.Plugins):
+  """What may be asked of a report; see this program's `--help`."""
+
+  workdirs: tuple[str, ...] = lib.setting((), 'Work folders, by commas; patterns are expanded.')
+  heatmaps: tuple[str, ...] = lib.setting((), 'Work folders of experiments.heatmap, for the page.')
+  out: str = lib.setting('report', 'Folder that everything is written into.')
+  pictures_per_run: int = lib.setting(
+    12, 'How many of the most fragile instances of a run the page shows.', least=0
+  )
 
 
 def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
@@ -53,7 +66,7 @@ def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
   return write.write_run(workdir, rows, run.config, run.totals, picture, speed_apart=True)
 
 
-def execute(
+def report(
   workdirs: Sequence[str],
   out: str | os.PathLike[str],
   pictures_per_run: int,
@@ -103,24 +116,16 @@ def execute(
   print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{root / "report.html"}')
 
 
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl."""
-  try:
-    if len(argv) > 1:
-      raise results.WorkdirError(f'unexpected argument {argv[1]!r}; name folders by --workdirs')
-    asked = flags.FLAGS
-    execute(asked.workdirs or [], asked.out, asked.pictures_per_run, asked.heatmaps)
-  except results.WorkdirError as error:
-    print(f'error: {error}', file=sys.stderr)
-    sys.exit(2)
+def execute(settings: Settings) -> int:
+  """Makes the report; returns the exit status. Raises results.WorkdirError as `report`."""
+  report(settings.workdirs, settings.out, settings.pictures_per_run, settings.heatmaps)
+  return launch.DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv)
 
 
 if __name__ == '__main__':
-  # Defined here, so that programs whose flags have the same names can be imported together.
-  flags.DEFINE_list('workdirs', None, 'Work folders, by commas; patterns are expanded.')
-  flags.DEFINE_list('heatmaps', [], 'Work folders of experiments.heatmap, for the page.')
-  flags.DEFINE_string('out', 'report', 'Folder that everything is written into.')
-  flags.DEFINE_integer(
-    'pictures_per_run', 12, 'How many of the most fragile instances of a run the page shows.'
-  )
-  app.run(main)
+  sys.exit(main())

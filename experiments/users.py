@@ -13,22 +13,23 @@ users' outcomes inside their [MIN@1, MAX@1]. --compare merges finished runs of t
 included, and ranks models.
 
 The work folder has the files of experiments.attack. The same command resumes a run that was
-stopped, and ends with 0, 1, 2, 3 or 130 as experiments.attack does.
+stopped. Ends with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag,
+the data, the clicks, the weights or a work folder cannot be used or every instance was skipped, 130
+when interrupted.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
-
-from experiments import attack, launch, user_runner
-from experiments.launch import UsageError
+from experiments import user_runner
+from experiments.lib import describe, launch, opening
+from experiments.lib import settings as lib
+from experiments.lib.settings import UsageError
 from tetris_jax import data
 from tetris_jax import users as sampled_user
 from tetris_jax.report.users import write as user_report
@@ -38,35 +39,83 @@ from tetris_jax.scores import priors
 
 __all__ = ['Settings', 'compare', 'execute', 'main']
 
-_UNUSED = ('depth', 'num_beams', 'preset', 'pictures')
 # What --compare goes by; all else was settled when the runs were made.
-_COMPARING = ('compare', 'workdirs', 'workdir')
+_COMPARING = ('compare', 'workdirs', 'workdir', 'plugins')
 _SAMPLED_USERS = 20
 _SAMPLED_PRIORS = ('uniform', 'distance', 'gaussian_0.05')
 _NO_GROUPS = 'none'
 
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """What the flags ask for; see this program's `--help`.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings(
+  lib.Plugins,
+  lib.Processes,
+  lib.Run,
+  lib.Batches,
+  lib.Rounds,
+  lib.Data,
+  lib.Model,
+):
+  """What may be asked of users; see this program's `--help`."""
 
-  Attributes:
-    base: the flags that are those of experiments.attack.
-    clicks: path of a CSV file, or None.
-    clicks_dataset: what its column `dataset` has to say, or None.
-    priors: of sampled users; None for uniform, distance and gaussian_0.05.
-    num_users: how many of each; None for 20 without `clicks` and none with it.
-    groups: prior of G1 to G10, "none", or None for "distance" without `clicks` and none with it.
-    workdirs: of attacks.
-  """
+  seed: int = lib.setting(0, 'Of all draws.', least=0, most=lib.LARGEST_SEED)
+  # Who clicks stands under "users" in config.json.
+  clicks: str | None = lib.setting(
+    None,
+    "CSV file of users' first clicks: RClicks' columns or instance,y,x[,user,label].",
+    recorded='never',
+  )
+  clicks_dataset: str | None = lib.setting(
+    None,
+    "Whose rows of RClicks' column dataset are meant; by default those of --dataset, where RClicks "
+    'has it.',
+    recorded='never',
+  )
+  priors: tuple[str, ...] | None = lib.setting(
+    None,
+    f'Click priors of sampled users: {", ".join(priors.PRIORS)}, or another gaussian_S with S a '
+    f'share of the diagonal; by default {",".join(_SAMPLED_PRIORS)}.',
+    recorded='never',
+  )
+  num_users: int | None = lib.setting(
+    None,
+    f'Sampled first clicks an instance and prior; by default {_SAMPLED_USERS}, or 0 with --clicks.',
+    least=0,
+    recorded='never',
+  )
+  groups: str | None = lib.setting(
+    None,
+    "Click prior that stands in for RClicks' clickability model in G1 to G10, or none; by default "
+    'distance, or none with --clicks.',
+    recorded='never',
+  )
+  workdirs: tuple[str, ...] = lib.setting(
+    (),
+    'Finished work folders of experiments.attack, by commas; patterns are expanded.',
+    recorded='never',
+  )
+  compare: tuple[str, ...] = lib.setting(
+    (),
+    'Merges these finished work folders of this program; patterns are expanded.',
+    recorded='never',
+  )
 
-  base: attack.Settings
-  clicks: str | None = None
-  clicks_dataset: str | None = None
-  priors: tuple[str, ...] | None = None
-  num_users: int | None = None
-  groups: str | None = None
-  workdirs: tuple[str, ...] = ()
+  def __post_init__(self) -> None:
+    """Raises UsageError also for what says nothing beside --compare."""
+    super().__post_init__()
+    if not self.compare:
+      return
+    for field in dataclasses.fields(self):
+      if field.name not in _COMPARING and getattr(self, field.name) != field.default:
+        raise UsageError(
+          f'--{field.name} says nothing beside --compare, which evaluates nothing and merges '
+          'finished runs; leave it out'
+        )
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The work folder."""
+    return self.folder_by_name(f'{self.model}-{self.dataset}-users')
 
   @property
   def plan(self) -> user_runner.Plan:
@@ -74,8 +123,6 @@ class Settings:
     count = self.num_users
     if count is None:
       count = 0 if self.clicks else _SAMPLED_USERS
-    if count < 0:
-      raise UsageError(f'--num_users={count}: expected at least 0')
     group = self.groups or (_NO_GROUPS if self.clicks else 'distance')
     walks: dict[str, sampled_user.User] = {}
     if group != _NO_GROUPS:
@@ -104,7 +151,7 @@ class Settings:
       walks |= {prior: sampled_user.User(prior) for prior in sampled}
     if not (self.clicks or sampled or walks):
       raise UsageError('nobody clicks: give --clicks, --num_users above 0 or --groups')
-    return user_runner.Plan(sampled, count, walks, self.base.num_clicks, self.base.seed)
+    return user_runner.Plan(sampled, count, walks, self.num_clicks, self.seed)
 
 
 def _read_clicks(
@@ -115,7 +162,7 @@ def _read_clicks(
     if settings.clicks_dataset is not None:
       raise UsageError(f'--clicks_dataset={settings.clicks_dataset} needs --clicks')
     return None
-  title = settings.clicks_dataset or data.RCLICKS_NAMES.get(settings.base.dataset)
+  title = settings.clicks_dataset or data.RCLICKS_NAMES.get(settings.dataset)
   try:
     file = data.read_clicks(settings.clicks, names, selected=chosen, clicks_dataset=title)
   except data.DataError as error:
@@ -158,52 +205,58 @@ def _attacks(workdirs: Sequence[str]) -> list[merge.Run]:
   return merge.collect(merge.find_workdirs(workdirs)) if workdirs else []
 
 
-def execute(settings: Settings) -> int:
-  """Runs or resumes an evaluation of users' clicks and writes its report.
-
-  Returns:
-    The exit status: 0, or 3 when an instance failed, or 1 when none was measured.
-
-  Raises:
-    UsageError: a flag, the data, the clicks or the weights cannot be used.
-    results.WorkdirError: a work folder cannot be used.
-  """
-  if importlib.util.find_spec('matplotlib') is None:
-    raise UsageError("figures need matplotlib: pip install 'tetris_jax[demo]'")
-  plan = settings.plan
-  # The robot user's preset: nothing is searched, and models draw clicks as in their evaluation.
-  config, base = attack.open_preset(dataclasses.replace(settings.base, preset='baseline'))
-  base = dataclasses.replace(base, preset='users')
-  whole = attack.open_dataset(dataclasses.replace(base, limit=0))
-  dataset = whole.select(range(min(base.limit or len(whole), len(whole))))
-  file = _read_clicks(settings, whole.names, dataset.names)
+def _told(settings: Settings, file: data.ClickFile | None) -> data.ClickFile | None:
+  """The file; what was left out of it is said."""
   for reason, lines in file.left_out.items() if file else ():
     count = f'{len(lines)} click{"" if len(lines) == 1 else "s"}'
     print(
       f'note: --clicks={settings.clicks}: {count} left out, {reason} (first in line {lines[0]})',
       file=sys.stderr,
     )
+  return file
+
+
+def execute(settings: Settings) -> int:
+  """Runs or resumes an evaluation of users' clicks and writes its report; or compares.
+
+  Returns:
+    The exit status; see `launch.exit_status`.
+
+  Raises:
+    UsageError: a flag, the data, the clicks or the weights cannot be used.
+    results.WorkdirError: a work folder cannot be used.
+  """
+  if settings.compare:
+    compare(settings.compare, settings.workdirs, settings.workdir or 'users')
+    return launch.DONE
+  opening.check_drawing()
+  plan = settings.plan
+  # Nothing is searched, and models draw clicks as in their evaluation.
+  settings = opening.completed(settings, searched=False)
+  whole = opening.open_dataset(dataclasses.replace(settings, limit=0))
+  dataset = whole.select(range(min(settings.limit or len(whole), len(whole))))
+  file = _told(settings, _read_clicks(settings, whole.names, dataset.names))
   attacked = _attacks(settings.workdirs)
-  segmenter = attack.open_segmenter(base)
-  attack.keep_compiled_programs()
-  described = attack.configuration(base, config, segmenter.info, dataset)
-  described['program'] = 'users'
-  described['preset'] = {'name': 'users', 'num_clicks': base.num_clicks}
-  described['users'] = _described(settings, plan, file)
+  segmenter = opening.open_segmenter(settings)
+  opening.keep_compiled_programs()
+  asked = {'preset': {'name': 'users', 'num_clicks': settings.num_clicks}}
+  described = describe.configuration(settings, asked, segmenter.info, dataset)
+  described |= {'program': 'users', 'users': _described(settings, plan, file)}
   scores = user_report.matched(described, attacked)
-  with results.open_workdir(base.folder, described) as workdir:
+  with results.open_workdir(settings.folder, described) as workdir:
     workdir.write_json('instances.json', {'instances': user_runner.listed(dataset)})
     rows, totals = user_runner.run(
       dataset,
       user_runner.Evaluator(segmenter, plan),
       workdir,
-      base.batch_size,
+      settings.batch_size,
       file.clicks if file else None,
-      base.shard,
+      settings.shard,
     )
     made = user_report.write_run(workdir, rows, described, totals, scores)
-  print(f'{user_report.headline(made)}\n{base.folder / "report.md"}')
-  return launch.exit_status(rows, made, 'report.md')
+  page = settings.folder / 'report.md'
+  print(f'{user_report.headline(made)}\n{page}')
+  return launch.exit_status(rows, made, page)
 
 
 def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:
@@ -228,83 +281,10 @@ def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:
   print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{page}')
 
 
-def _settings_of_flags() -> Settings:
-  asked = flags.FLAGS
-  for name in _UNUSED:
-    if asked[name].present:
-      raise UsageError(f'--{name} says nothing to experiments.users; leave it out')
-  return Settings(
-    attack.settings_of_flags(),
-    asked.clicks,
-    asked.clicks_dataset,
-    tuple(asked.priors) if asked['priors'].present else None,
-    asked.num_users,
-    asked.groups,
-    tuple(asked.workdirs),
-  )
-
-
-def _check_comparing() -> None:
-  """Raises UsageError for a flag of an evaluation beside --compare."""
-  asked = flags.FLAGS
-  for module in (attack, sys.modules['__main__']):
-    for flag in asked.get_flags_for_module(module):
-      if flag.present and flag.name not in _COMPARING:
-        raise UsageError(
-          f'--{flag.name} says nothing beside --compare, which evaluates nothing and merges '
-          'finished runs; leave it out'
-        )
-
-
-def main(argv: Sequence[str]) -> None:
-  """Entry point of absl; exits with the status that the module's docstring lists."""
-
-  def run() -> int:
-    asked = flags.FLAGS
-    if asked.compare:
-      _check_comparing()
-      compare(asked.compare, asked.workdirs, asked.workdir or 'users')
-      return 0
-    launch.join_by_flags()
-    return execute(_settings_of_flags())
-
-  launch.exit_with(argv, run)
+def main(argv: Sequence[str] | None = None) -> int:
+  """Runs the program; returns the exit status that the module's docstring lists."""
+  return launch.run(__doc__, Settings, execute, argv, resumes=True)
 
 
 if __name__ == '__main__':
-  # Defined here, so that programs whose flags have the same names can be imported together.
-  flags.DEFINE_string(
-    'clicks',
-    None,
-    "CSV file of users' first clicks: RClicks' columns or instance,y,x[,user,label].",
-  )
-  flags.DEFINE_string(
-    'clicks_dataset',
-    None,
-    "Whose rows of RClicks' column dataset are meant; by default those of --dataset, where RClicks "
-    'has it.',
-  )
-  flags.DEFINE_list(
-    'priors',
-    list(_SAMPLED_PRIORS),
-    f'Click priors of sampled users: {", ".join(priors.PRIORS)}, or another gaussian_S with S a '
-    'share of the diagonal.',
-  )
-  flags.DEFINE_integer(
-    'num_users',
-    None,
-    f'Sampled first clicks an instance and prior; by default {_SAMPLED_USERS}, or 0 with --clicks.',
-  )
-  flags.DEFINE_string(
-    'groups',
-    None,
-    "Click prior that stands in for RClicks' clickability model in G1 to G10, or none; by default "
-    'distance, or none with --clicks.',
-  )
-  flags.DEFINE_list(
-    'workdirs', [], 'Finished work folders of experiments.attack, by commas; patterns are expanded.'
-  )
-  flags.DEFINE_list(
-    'compare', [], 'Merges these finished work folders of this program; patterns are expanded.'
-  )
-  app.run(main)
+  sys.exit(main())

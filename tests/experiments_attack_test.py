@@ -1,5 +1,6 @@
 """The launcher: files, exit states, resumption, and that a kill at any moment changes no byte."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -12,6 +13,8 @@ import pytest
 import toy
 
 from experiments import attack, progress, runner
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
 from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
@@ -20,7 +23,7 @@ SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  monkeypatch.setattr(attack, 'zoo', toy)
+  monkeypatch.setattr(opening, 'zoo', toy)
 
 
 @pytest.fixture(scope='module')
@@ -123,7 +126,9 @@ def test_baseline_has_only_base(data_dir, tmp_path):
 def test_a_model_that_does_not_listen_is_warned_of(data_dir, tmp_path, monkeypatch, capsys):
   def deaf(name, weights=None):
     made = original(name, weights)
-    return made._replace(decode=lambda params, context, clicks: (context[0] - 0.4, context[1]))
+    return dataclasses.replace(
+      made, decode=lambda params, context, clicks: (context[0] - 0.4, context[1])
+    )
 
   original = toy.segmenter
   monkeypatch.setattr(toy, 'segmenter', deaf)
@@ -179,7 +184,7 @@ def test_a_run_without_any_number_fails_and_still_ends_in_rows(
   data_dir, tmp_path, monkeypatch, capsys
 ):
   forbid_attacks(monkeypatch)
-  assert attack.execute(settings(data_dir, tmp_path)) == 1
+  assert attack.execute(settings(data_dir, tmp_path)) == 3
   assert len(rows_of(tmp_path)) == 5
   assert summary_of(tmp_path)['n_failed'] == 5
   assert 'no instance was measured' in capsys.readouterr().err
@@ -196,7 +201,7 @@ def test_a_violated_order_and_a_nan_are_failed_rows(data_dir, tmp_path, monkeypa
     return found._replace(iou=iou), seconds
 
   monkeypatch.setattr(runner.Attacker, '__call__', spoil)
-  assert attack.execute(settings(data_dir, tmp_path, preset='tetris', limit=2)) == 1
+  assert attack.execute(settings(data_dir, tmp_path, preset='tetris', limit=2)) == 3
   first, second = rows_of(tmp_path)
   assert 'MIN <= BASE <= MAX' in first['reason']
   assert 'not a finite number' in second['reason']
@@ -249,7 +254,7 @@ def test_pictures_are_drawn_as_asked(data_dir, tmp_path):
 )
 def test_flags_are_checked_before_anything_is_written(data_dir, tmp_path, changes, message):
   asked = {'model': 'toy', 'dataset': 'folder', 'data_dir': str(data_dir)} | changes
-  with pytest.raises(attack.UsageError, match=message):
+  with pytest.raises(UsageError, match=message):
     attack.execute(attack.Settings(workdir=str(tmp_path / 'run'), **asked))
   assert not (tmp_path / 'run').exists()
 
@@ -259,7 +264,7 @@ def test_a_known_data_set_takes_options_and_says_what_is_odd(tmp_path, capsys):
   asked = attack.Settings(
     dataset='tetris', data_dir=str(tmp_path / 'd'), data_options=('long_side=48',), limit=1
   )
-  dataset = attack.open_dataset(asked)
+  dataset = opening.open_dataset(asked)
   assert dataset.names == ('p0#255',) and dataset.size(0) == (34, 48)
   assert 'note: TETRIS was published with 2000 pictures' in capsys.readouterr().err
 
@@ -312,15 +317,15 @@ sys.path.insert(0, sys.argv.pop(1))
 stop = sys.argv.pop(1)
 import toy
 from experiments import attack
-from tetris_jax import results
-attack.zoo = toy
+from experiments.lib import opening
+opening.zoo = toy
 replace = os.replace
 def replace_or_die(source, target):
   if stop != 'never' and str(target).endswith(stop):
     os.kill(os.getpid(), 9)
   replace(source, target)
 os.replace = replace_or_die
-attack.app.run(attack.main)
+sys.exit(attack.main())
 """
 
 
@@ -384,10 +389,10 @@ def test_a_name_of_several_lines_is_drawn(tmp_path):
 
 
 def test_a_missing_drawing_package_is_said_before_any_work(data_dir, tmp_path, monkeypatch):
-  find = attack.importlib.util.find_spec
+  find = opening.importlib.util.find_spec
   monkeypatch.setattr(
-    attack.importlib.util, 'find_spec', lambda name: None if name == 'matplotlib' else find(name)
+    opening.importlib.util, 'find_spec', lambda name: None if name == 'matplotlib' else find(name)
   )
-  with pytest.raises(attack.UsageError, match=r'matplotlib: pip install .tetris_jax\[demo\]'):
+  with pytest.raises(UsageError, match=r'matplotlib: pip install .tetris_jax\[demo\]'):
     attack.execute(settings(data_dir, tmp_path / 'run'))
   assert not (tmp_path / 'run').exists()

@@ -10,6 +10,8 @@ import torch_pickles as tp
 import toy
 
 from experiments import attack, replay
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
 from ports import zoo
 from ports.clicks.zoom import Zoom
 from ports.ritm import segmenter
@@ -110,7 +112,7 @@ def test_global_searches_run_on_it_and_replay(checkpoint, data_dir, tmp_path, pr
   # Sixteen or more clicks on one object find some that matter.
   assert iou['min'][0] < iou['max'][0]
   compared, different = replay.compare(
-    attack.open_segmenter(asked), attack.open_dataset(asked), [row], 1
+    opening.open_segmenter(asked), opening.open_dataset(asked), [row], 1
   )
   assert compared == 2 * 2 * 3 and different == []
 
@@ -120,7 +122,7 @@ def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):
     model='ritm_h32_it_cl', dataset='folder', data_dir=str(data_dir), workdir=str(tmp_path / 'w')
   )
   address = zoo.MODELS['ritm_h32_it_cl'].original.url
-  with pytest.raises(attack.UsageError, match=f'--model=ritm_h32_it_cl: .*{re.escape(address)}'):
+  with pytest.raises(UsageError, match=f'--model=ritm_h32_it_cl: .*{re.escape(address)}'):
     attack.execute(asked)
   with pytest.raises(CheckpointError, match='weights=PATH'):
     zoo.load('ritm_h18_it_sbd')
@@ -132,7 +134,7 @@ def test_a_checkpoint_of_another_size_is_refused(checkpoint, data_dir, tmp_path)
     model='ritm_h18_it_cl', weights=str(checkpoint), dataset='folder', data_dir=str(data_dir),
     workdir=str(tmp_path / 'w'),
   )
-  with pytest.raises(attack.UsageError, match=r'--weights=.*does not fit the network'):
+  with pytest.raises(UsageError, match=r'--weights=.*does not fit the network'):
     attack.execute(asked)
 
 
@@ -145,5 +147,5 @@ def test_choices_are_checked(data_dir, tmp_path, model, changes, message):
   asked = attack.Settings(
     model=model, dataset='folder', data_dir=str(data_dir), workdir=str(tmp_path), **changes
   )
-  with pytest.raises(attack.UsageError, match=message):
+  with pytest.raises(UsageError, match=message):
     attack.execute(asked)

@@ -52,7 +52,7 @@ def test_a_checkpoint_is_converted_kept_and_not_converted_again(tmp_path, checkp
 def test_a_file_with_another_sum_is_refused_in_one_line(tmp_path, checkpoint):
   path, sha256 = checkpoint
   done = fetch(tmp_path / 'cache', f'--source={path}')
-  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert done.returncode == 2 and 'Traceback' not in done.stderr
   assert f'mobile_sam.pt: sha256 is {sha256}' in done.stderr
   assert not (tmp_path / 'cache').exists()
 
@@ -62,7 +62,7 @@ def test_a_hostile_file_is_refused_by_name_even_with_the_right_sum(tmp_path):
   path = tp.write_zip(tmp_path / 'a.pt', {'a/data.pkl': tp.whole(tp.dictionary({'w': call}))})
   sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
   done = fetch(tmp_path / 'cache', f'--source={path}', f'--sha256={sha256}')
-  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert done.returncode == 2 and 'Traceback' not in done.stderr
   assert 'a.pt' in done.stderr and 'posix.system' in done.stderr
   assert not (tmp_path / 'run').exists()
 
@@ -78,5 +78,5 @@ def test_a_hostile_file_is_refused_by_name_even_with_the_right_sum(tmp_path):
 )
 def test_bad_arguments_are_named(tmp_path, arguments, message):
   done = fetch(tmp_path / 'cache', *arguments)
-  assert done.returncode == 1 and 'Traceback' not in done.stderr
+  assert done.returncode == 2 and 'Traceback' not in done.stderr
   assert message in done.stderr + done.stdout

@@ -1,5 +1,6 @@
 """Replaying a finished run: its rows are restored, and an altered one is noticed."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,13 +8,14 @@ import pytest
 import toy
 
 from experiments import attack, replay
+from experiments.lib import opening
 from tetris_jax.runs import workdirs as results
 
 
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  monkeypatch.setattr(attack, 'zoo', toy)
+  monkeypatch.setattr(opening, 'zoo', toy)
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +24,7 @@ def finished(tmp_path_factory):
   toy.write_folder(root / 'd', ((40, 56), (48, 48), (64, 40)))
   with pytest.MonkeyPatch.context() as patch:
     patch.setenv('TETRIS_CACHE', str(root / 'cache'))
-    patch.setattr(attack, 'zoo', toy)
+    patch.setattr(opening, 'zoo', toy)
     settings = attack.Settings(
       model='toy', dataset='folder', data_dir=str(root / 'd'), workdir=str(root / 'run'),
       num_clicks=2, batch_size=2, preset='tetris', pictures=0,
@@ -32,7 +34,7 @@ def finished(tmp_path_factory):
 
 
 def compare(settings, rows):
-  segmenter, dataset = attack.open_segmenter(settings), attack.open_dataset(settings)
+  segmenter, dataset = opening.open_segmenter(settings), opening.open_dataset(settings)
   return replay.compare(segmenter, dataset, rows, settings.batch_size)
 
 
@@ -59,7 +61,7 @@ def test_a_vanished_instance_is_named(finished, tmp_path):
   settings, folder = finished
   shutil.copytree(settings.data_dir, tmp_path / 'd')
   (tmp_path / 'd' / 'images' / 'p1.png').write_bytes(b'')
-  moved = attack.dataclasses.replace(settings, data_dir=str(tmp_path / 'd'))
+  moved = dataclasses.replace(settings, data_dir=str(tmp_path / 'd'))
   with pytest.raises(results.WorkdirError, match='p1'):
     compare(moved, results.read_rows(folder / 'rows.jsonl'))
 

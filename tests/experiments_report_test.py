@@ -11,10 +11,13 @@ import subprocess
 import sys
 
 import experiments_attack_test as killable
+import jax
 import pytest
 import toy
 
 from experiments import attack, report
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
 from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (140, 40), (40, 60), (50, 50), (150, 30), (44, 44))
@@ -23,7 +26,7 @@ SIZES = ((40, 56), (48, 48), (140, 40), (40, 60), (50, 50), (150, 30), (44, 44))
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  monkeypatch.setattr(attack, 'zoo', toy)
+  monkeypatch.setattr(opening, 'zoo', toy)
 
 
 def launch(data_dir, workdir, **changes):
@@ -37,7 +40,7 @@ def made(tmp_path_factory):
   """A data set with a damaged picture, one run of it, and the same in three shards."""
   patch = pytest.MonkeyPatch()
   patch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  patch.setattr(attack, 'zoo', toy)
+  patch.setattr(opening, 'zoo', toy)
   root = tmp_path_factory.mktemp('sharded')
   toy.write_folder(root / 'dev', SIZES)
   (root / 'dev' / 'images' / 'p6.png').write_bytes(b'no picture')
@@ -58,13 +61,13 @@ def copy(made, tmp_path):
 
 def refused(workdirs, tmp_path):
   with pytest.raises(results.WorkdirError) as error:
-    report.execute([str(workdir) for workdir in workdirs], tmp_path / 'out', 3)
+    report.report([str(workdir) for workdir in workdirs], tmp_path / 'out', 3)
   assert not (tmp_path / 'out').exists()
   return str(error.value)
 
 
 def test_merged_shards_equal_one_run_byte_for_byte(made, tmp_path):
-  report.execute([str(made / 'cut')], tmp_path / 'out', 3)
+  report.report([str(made / 'cut')], tmp_path / 'out', 3)
   for name in ('rows.jsonl', 'instances.json'):
     assert (tmp_path / 'out' / name).read_bytes() == (made / 'whole' / name).read_bytes()
   merged, speed, whole = (
@@ -84,7 +87,7 @@ def test_merged_shards_equal_one_run_byte_for_byte(made, tmp_path):
 
 def test_reports_on_shards_and_on_one_run_differ_in_speed_alone(made, tmp_path):
   for name in ('cut', 'whole'):
-    report.execute([str(made / name)], tmp_path / name, 3)
+    report.report([str(made / name)], tmp_path / name, 3)
   cut, whole = (
     {
       path.relative_to(tmp_path / name).as_posix(): path.read_bytes()
@@ -118,9 +121,9 @@ def test_shards_hold_whole_batches_of_the_common_plan(made):
 
 
 def test_a_merged_run_can_be_merged_again_and_beside_others(made, tmp_path):
-  report.execute([str(made / 'cut')], tmp_path / 'one', 3)
+  report.report([str(made / 'cut')], tmp_path / 'one', 3)
   launch(made / 'dev', tmp_path / 'baseline', preset='baseline')
-  report.execute([str(tmp_path / 'one'), str(tmp_path / 'base*')], tmp_path / 'both', 3)
+  report.report([str(tmp_path / 'one'), str(tmp_path / 'base*')], tmp_path / 'both', 3)
   for name in ('toy-dev-tetris', 'toy-dev-baseline'):
     assert (tmp_path / 'both' / name / 'summary.json').exists()
   rows = (tmp_path / 'both' / 'toy-dev-tetris' / 'rows.jsonl').read_bytes()
@@ -132,7 +135,7 @@ def test_a_merged_run_can_be_merged_again_and_beside_others(made, tmp_path):
 
 
 def test_pictures_are_found_where_the_shards_drew_them(made, tmp_path):
-  report.execute([str(made / 'cut')], tmp_path / 'out', 3)
+  report.report([str(made / 'cut')], tmp_path / 'out', 3)
   text = (tmp_path / 'out' / 'report.md').read_text()
   for name in ('00000_p0.png', '00001_p1.png'):
     link = next(part for part in text.split('](')[1:] if name in part).partition(')')[0]
@@ -179,7 +182,7 @@ def test_mixed_configurations_are_refused_by_the_names_of_flags(made, tmp_path):
   (second / 'config.json').write_text(json.dumps(config))
   message = refused([tmp_path / 'cut'], tmp_path)
   assert f'{first} and {second} are of different configurations' in message
-  assert '--seed: 0 there, 7 now' in message
+  assert '--seed: None there, 7 now' in message
   assert "versions.jaxlib: " in message and "'0.0.1' now" in message
   assert '--data_dir' not in message and 'shard.' not in message
   assert 'shard.count: 3 there, 1 now' in refused([first, third, tmp_path / 'whole'], tmp_path)
@@ -211,7 +214,7 @@ def test_what_is_no_finished_work_folder_is_refused(made, tmp_path):
   (first / 'instances.json').write_text(json.dumps(held))
   assert 'instances.json is not that of its config.json' in refused([first], tmp_path)
   with pytest.raises(results.WorkdirError, match='holds work folders; name another'):
-    report.execute([str(tmp_path / 'whole')], tmp_path / 'whole', 3)
+    report.report([str(tmp_path / 'whole')], tmp_path / 'whole', 3)
   assert 'names no work folder' in refused([], tmp_path)
 
 
@@ -221,7 +224,7 @@ def test_more_shards_than_batches_leave_empty_ones_that_merge(tmp_path, capsys):
     changes = {'shard_id': number, 'num_shards': 3, 'preset': 'baseline', 'pictures': 0}
     assert launch(tmp_path / 'dev', tmp_path / 'cut', **changes) == 0
   assert 'fewer batches than shards' in capsys.readouterr().out
-  report.execute([str(tmp_path / 'cut')], tmp_path / 'out', 3)
+  report.report([str(tmp_path / 'cut')], tmp_path / 'out', 3)
   rows = results.read_rows(tmp_path / 'out' / 'rows.jsonl')
   assert [row['instance'] for row in rows] == ['p0', 'p1']
 
@@ -236,14 +239,14 @@ def test_more_shards_than_batches_leave_empty_ones_that_merge(tmp_path, capsys):
   ],
 )
 def test_shard_flags_are_checked(changes, message):
-  with pytest.raises(attack.UsageError, match=message):
+  with pytest.raises(UsageError, match=message):
     attack.Settings(**changes)
 
 
 def test_processes_of_jax_are_shards_by_themselves(monkeypatch):
   assert attack.Settings(workdir='w').folder.as_posix() == 'w'
-  monkeypatch.setattr(attack.jax, 'process_count', lambda: 4)
-  monkeypatch.setattr(attack.jax, 'process_index', lambda: 2)
+  monkeypatch.setattr(jax, 'process_count', lambda: 4)
+  monkeypatch.setattr(jax, 'process_index', lambda: 2)
   assert attack.Settings().shard == (2, 4)
   assert attack.Settings(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
 

@@ -10,6 +10,7 @@ import torch_pickles as tp
 import toy
 
 from experiments import attack, replay
+from experiments.lib import opening
 from ports.clicks.zoom import Zoom
 from ports.simpleclick import segmenter
 from tetris_jax.runs import workdirs as results
@@ -50,7 +51,7 @@ def test_a_checkpoint_is_attacked_end_to_end(state, tmp_path, preset):
     assert row['iou']['min'][0] <= row['iou']['base'][0] <= row['iou']['max'][0]
     moved = [np.subtract(row['clicks'][m], row['clicks']['base']) for m in ('min', 'max')]
     assert np.abs(np.array(moved)[:, :, :2]).max() > 0.1
-  found = attack.open_segmenter(asked), attack.open_dataset(asked)
+  found = opening.open_segmenter(asked), opening.open_dataset(asked)
   compared, different = replay.compare(*found, [row], 1)
   assert compared == 2 * 2 * (3 if preset == 'tetris' else 1) and different == []
 
@@ -75,6 +76,6 @@ def test_a_checkpoint_that_torch_saved_is_attacked(state, tmp_path, as_zip, pres
   assert len(list((tmp_path / 'run' / 'figures').glob('*.png'))) >= 1
   if preset == 'strong_v1_16':
     assert row['iou']['min'][0] <= row['iou']['base'][0] <= row['iou']['max'][0]
-    found = attack.open_segmenter(asked), attack.open_dataset(asked)
+    found = opening.open_segmenter(asked), opening.open_dataset(asked)
     compared, different = replay.compare(*found, [row], 1)
     assert compared == 2 * 2 * 3 and different == []

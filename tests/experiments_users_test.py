@@ -15,6 +15,8 @@ import toy
 
 import tetris_jax
 from experiments import attack, report, user_runner, users
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
 from tetris_jax import data, types
 from tetris_jax.geometry import region
 from tetris_jax.runs import workdirs as results
@@ -26,7 +28,7 @@ SIZES = ((40, 56), (48, 48), (64, 40))
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  monkeypatch.setattr(attack, 'zoo', toy)
+  monkeypatch.setattr(opening, 'zoo', toy)
 
 
 @pytest.fixture(scope='module')
@@ -50,15 +52,15 @@ def clicks(tmp_path_factory):
   return path
 
 
-def settings(data_dir, workdir, *, base=None, **changes):
+def settings(data_dir, workdir, *, program=users, **changes):
   asked = {'model': 'toy', 'dataset': 'folder', 'data_dir': str(data_dir), 'batch_size': 2}
-  asked |= {'workdir': str(workdir), 'num_clicks': 2} | (base or {})
-  return users.Settings(attack.Settings(**asked), **changes)
+  asked |= {'workdir': str(workdir), 'num_clicks': 2} | changes
+  return program.Settings(**asked)
 
 
-def sampled(data_dir, workdir, *, base=None, **changes):
+def sampled(data_dir, workdir, **changes):
   asked = {'num_users': 5, 'priors': ('uniform', 'gaussian_0.05')} | changes
-  return settings(data_dir, workdir, base=base, **asked)
+  return settings(data_dir, workdir, **asked)
 
 
 def rows_of(workdir):
@@ -74,7 +76,7 @@ def made(data_dir, clicks, tmp_path_factory):
   """A run of clicks of a file, and one of sampled users in all rounds."""
   patch = pytest.MonkeyPatch()
   patch.setenv('TETRIS_CACHE', str(tmp_path_factory.getbasetemp() / 'cache'))
-  patch.setattr(attack, 'zoo', toy)
+  patch.setattr(opening, 'zoo', toy)
   root = tmp_path_factory.mktemp('made')
   assert users.execute(settings(data_dir, root / 'file', clicks=str(clicks))) == 0
   assert users.execute(sampled(data_dir, root / 'sampled')) == 0
@@ -189,7 +191,7 @@ def test_a_run_by_distance_samples_by_depth(data_dir, tmp_path):
 
 def test_draws_depend_on_the_seed_and_on_nothing_else(made, data_dir, tmp_path):
   other = sampled(
-    data_dir, tmp_path / 'a', base={'limit': 2, 'batch_size': 1}, priors=('gaussian_0.05',)
+    data_dir, tmp_path / 'a', limit=2, batch_size=1, priors=('gaussian_0.05',)
   )
   assert users.execute(other) == 0
   for row, whole in zip(rows_of(tmp_path / 'a'), rows_of(made / 'sampled'), strict=False):
@@ -197,7 +199,7 @@ def test_draws_depend_on_the_seed_and_on_nothing_else(made, data_dir, tmp_path):
     assert row['users'][name]['yx'] == whole['users'][name]['yx']
     for walk in ('G1', 'G10', name):
       assert row['trajectories'][walk]['clicks'] == whole['trajectories'][walk]['clicks']
-  seeded = sampled(data_dir, tmp_path / 'b', base={'seed': 1}, groups='none')
+  seeded = sampled(data_dir, tmp_path / 'b', seed=1, groups='none')
   assert users.execute(seeded) == 0
   fresh, old = rows_of(tmp_path / 'b')[0], rows_of(made / 'sampled')[0]
   assert fresh['users']['uniform']['yx'] != old['users']['uniform']['yx']
@@ -240,8 +242,8 @@ def test_another_file_of_clicks_is_another_run(made, data_dir, tmp_path):
 
 def test_shards_merge_to_the_whole_run(made, data_dir, tmp_path):
   for number in (1, 0):
-    base = {'shard_id': number, 'num_shards': 2}
-    assert users.execute(sampled(data_dir, tmp_path / 'cut', base=base)) == 0
+    shard = {'shard_id': number, 'num_shards': 2}
+    assert users.execute(sampled(data_dir, tmp_path / 'cut', **shard)) == 0
   users.compare([str(tmp_path / 'cut')], [], str(tmp_path / 'out'))
   rows = (tmp_path / 'out' / 'rows.jsonl').read_bytes()
   assert rows == (made / 'sampled' / 'rows.jsonl').read_bytes()
@@ -259,7 +261,7 @@ def test_shards_merge_to_the_whole_run(made, data_dir, tmp_path):
 
 def test_outcomes_beside_a_finished_attack(made, data_dir, clicks, tmp_path):
   work = tmp_path / 'attack'
-  asked = settings(data_dir, work, base={'preset': 'tetris', 'pictures': 0}).base
+  asked = settings(data_dir, work, program=attack, preset='tetris', pictures=0)
   assert attack.execute(asked) == 0
   assert users.execute(
     settings(data_dir, made / 'file', clicks=str(clicks), workdirs=(str(work),))
@@ -278,27 +280,27 @@ def test_outcomes_beside_a_finished_attack(made, data_dir, clicks, tmp_path):
       if wrong == work:
         users.compare([str(wrong)], [], str(tmp_path / 'out'))
       else:
-        report.execute([str(wrong)], tmp_path / 'out', 1)
+        report.report([str(wrong)], tmp_path / 'out', 1)
 
 
 def test_models_are_ranked(made, data_dir, clicks, tmp_path, monkeypatch):
   def segmenter(name, weights=None):
     del weights
     radius = {'narrow': 6.0, 'toy': 15.0, 'wide': 25.0}[name]
-    return toy.segmenter(name)._replace(params={'radius': np.float32(radius)})
+    return toy.segmenter(name).with_params({'radius': np.float32(radius)})
 
   zoo = python_types.SimpleNamespace(
     MODELS=('narrow', 'toy', 'wide'), segmenter=segmenter, options=toy.options,
     cache_dir=toy.cache_dir,
   )  # fmt: skip
-  monkeypatch.setattr(attack, 'zoo', zoo)
+  monkeypatch.setattr(opening, 'zoo', zoo)
   for name in zoo.MODELS:
     base = {'model': name, 'num_clicks': 1, 'limit': 2}
     assert users.execute(
-      settings(data_dir, tmp_path / f'u_{name}', clicks=str(clicks), base=base)
+      settings(data_dir, tmp_path / f'u_{name}', clicks=str(clicks), **base)
     ) == 0
     chosen = {'preset': 'strong_v1_16', 'pictures': 0} | base
-    assert attack.execute(settings(data_dir, tmp_path / f'a_{name}', base=chosen).base) == 0
+    assert attack.execute(settings(data_dir, tmp_path / f'a_{name}', program=attack, **chosen)) == 0
   users.compare([str(tmp_path / 'u_*')], [str(tmp_path / 'a_*')], str(tmp_path / 'out'))
   found = json.loads((tmp_path / 'out' / 'comparison.json').read_text())
   lines = [line for line in found['runs'] if line['source'] == 'file']
@@ -327,9 +329,9 @@ def test_odd_instances_become_rows_with_a_reason(data_dir, tmp_path):
 
 
 def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, monkeypatch):
-  broken = toy.segmenter()._replace(params={'radius': np.float32(np.nan)})
+  broken = toy.segmenter().with_params({'radius': np.float32(np.nan)})
   monkeypatch.setattr(toy, 'segmenter', lambda name, weights=None: broken)
-  assert users.execute(settings(data_dir, tmp_path / 'w', clicks=str(clicks))) == 1
+  assert users.execute(settings(data_dir, tmp_path / 'w', clicks=str(clicks))) == 3
   row = rows_of(tmp_path / 'w')[0]
   assert (row['status'], row['reason']) == ('failed', 'IoU of a click is not a finite number')
 
@@ -355,7 +357,7 @@ def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, mon
 def test_usage_errors_name_the_flag(data_dir, clicks, tmp_path, changes, message):
   if changes.get('clicks') == 'FILE':
     changes = changes | {'clicks': str(clicks)}
-  with pytest.raises(attack.UsageError, match=message):
+  with pytest.raises(UsageError, match=message):
     users.execute(settings(data_dir, tmp_path / 'w', **changes))
   assert not (tmp_path / 'w').exists()
 
@@ -363,8 +365,8 @@ def test_usage_errors_name_the_flag(data_dir, clicks, tmp_path, changes, message
 @pytest.mark.parametrize(
   ('given', 'message'),
   [
-    (('--preset=tetris',), '--preset says nothing to experiments.users'),
-    (('--depth=0.1',), '--depth says nothing to experiments.users'),
+    (('--preset=tetris',), "error: Unknown command line flag 'preset'"),
+    (('--depth=0.1',), "error: Unknown command line flag 'depth'"),
     (('--compare=a', '--clicks=c.csv'), '--clicks says nothing beside --compare'),
     (('--compare=a', '--dataset=grabcut'), '--dataset says nothing beside --compare'),
     (('--compare=/nowhere/a', '--workdirs=/nowhere/b'), '--compare'),

@@ -12,7 +12,7 @@ import pytest
 import toy
 
 import tetris_jax
-from experiments import launch
+from experiments.lib import settings
 from tetris_jax import mesh, presets
 from tetris_jax.runs import workdirs as results
 
@@ -25,7 +25,7 @@ def test_two_devices_find_what_one_finds():
   config = presets.get('tetris', num_clicks=2)
 
   def found_by(params, batch, key):
-    return tetris_jax.attack(model._replace(params=params), batch, config, key)
+    return tetris_jax.attack(model.with_params(params), batch, config)
 
   devices = jax.local_devices()
   assert len(devices) == 2
@@ -41,12 +41,15 @@ RUN = """
 import sys
 sys.path.insert(0, {tests!r})
 import toy
-from experiments import attack, launch
-attack.zoo = toy
-attack.jax.config.update('jax_platforms', 'cpu')
+import jax
+from experiments import attack
+from experiments.lib import launch, opening
+from experiments.lib.settings import Processes
+opening.zoo = toy
+jax.config.update('jax_platforms', 'cpu')
 settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
                            num_clicks=2, batch_size=3, pictures=0)
-print(attack.jax.local_device_count())
+print(jax.local_device_count())
 sys.exit(attack.execute(settings))
 """
 
@@ -73,13 +76,16 @@ JOINED = """
 import sys
 sys.path.insert(0, {tests!r})
 import toy
-from experiments import attack, launch
-attack.zoo = toy
-attack.jax.config.update('jax_platforms', 'cpu')
-launch.join('localhost:{port}', 2, {process})
+import jax
+from experiments import attack
+from experiments.lib import launch, opening
+from experiments.lib.settings import Processes
+opening.zoo = toy
+jax.config.update('jax_platforms', 'cpu')
+launch.join(Processes(coordinator='localhost:{port}', num_processes=2, process_id={process}))
 settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
                            num_clicks=2, batch_size=1, pictures=0)
-print(settings.shard, attack.jax.local_device_count(), attack.jax.device_count())
+print(settings.shard, jax.local_device_count(), jax.device_count())
 sys.exit(attack.execute(settings))
 """
 
@@ -129,5 +135,5 @@ def test_two_processes_write_the_rows_of_one(tmp_path):
   (('localhost:1', 2, 2), '--process_id=2 of --num_processes=2'),
 ])
 def test_flags_of_processes_belong_together(asked, said):
-  with pytest.raises(launch.UsageError, match=said):
-    launch.join(*asked)
+  with pytest.raises(settings.UsageError, match=said):
+    settings.Processes(coordinator=asked[0], num_processes=asked[1], process_id=asked[2])

@@ -11,6 +11,8 @@ from tetris_jax.report import style, summaries
 __all__ = ['cell', 'counted', 'document', 'facts', 'listed', 'table', 'troubles', 'warnings']
 
 _MOST_LISTED = 50
+# Most presets draw nothing and have no seed.
+_SHOWN_FLAGS = ('batch_size', 'limit', 'seed')
 
 
 def cell(text: Any) -> str:
@@ -36,8 +38,12 @@ def document(parts: Iterable[str]) -> str:
 
 
 def listed(values: Mapping[str, Any]) -> str:
-  """Keys and values in one line."""
-  return ', '.join(f'{key} {value}' for key, value in values.items())
+  """Keys and values in one line; what is nested stands in brackets."""
+
+  def shown(value: Any) -> str:
+    return f'({listed(value)})' if isinstance(value, Mapping) else str(value)
+
+  return ', '.join(f'{key} {shown(value)}' for key, value in values.items())
 
 
 def counted(summary: Mapping[str, Any]) -> str:
@@ -98,7 +104,7 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
     *([['Weights given', f'`{given}`, in place of the published file']] if given else []),
     ['Data set', f'{flags["dataset"]}{where}, {config["instances"]["count"]} instances'],
-    ['Flags', f'batch_size {flags["batch_size"]}, limit {flags["limit"]}, seed {flags["seed"]}'],
+    ['Flags', ', '.join(f'{key} {flags[key]}' for key in _SHOWN_FLAGS if key in flags)],
     ['Preset', listed(config['preset'])],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
     *_speed(summary),

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from experiments import attack
+from experiments.lib import describe
 
 __all__ = ['machine', 'peak_mib', 'timed']
 
@@ -61,5 +61,5 @@ def machine() -> dict[str, dict[str, str]]:
   device = jax.devices()[0]
   return {
     'device': {'platform': device.platform, 'kind': device.device_kind, 'cpu': platform.machine()},
-    'versions': {name: attack.version(name) for name in ('jax', 'jaxlib', 'flax', 'numpy')},
+    'versions': describe.versions('jax', 'jaxlib', 'flax', 'numpy'),
   }

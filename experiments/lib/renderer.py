@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments import timing
+from experiments.lib import timing
 from tetris_jax import types
 from tetris_jax.geometry import render
 
-__all__ = ['bench']
+__all__ = ['measure']
 
 # Network pixels, of every click-map model here.
 _RADIUS = 5.0
@@ -26,7 +26,7 @@ def _clicks(num_trajectories: int, num_clicks: int, side: int) -> types.Clicks:
   return types.Clicks(yx, rng.integers(0, 2, yx.shape[:2], np.int32))
 
 
-def bench(
+def measure(
   repeats: int, *, side: int = 400, num_clicks: int = 20, num_trajectories: int = 64
 ) -> dict[str, Any]:
   """Rates of each kind of map, all trajectories in one program.

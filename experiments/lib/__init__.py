@@ -1,0 +1,1 @@
+"""What the programs share: settings, flags, opening things, how they start and end."""

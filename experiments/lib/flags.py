@@ -1,0 +1,76 @@
+"""Command-line flags of a program's settings: made of the fields, and read back into them."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from absl import flags
+
+from experiments.lib.settings import Group
+
+__all__ = ['define', 'read', 'usage']
+
+S = TypeVar('S', bound=Group)
+
+_DEFINE: dict[Any, Callable[..., Any]] = {
+  bool: flags.DEFINE_bool,
+  float: flags.DEFINE_float,
+  int: flags.DEFINE_integer,
+  str: flags.DEFINE_string,
+}
+
+
+def _definer(annotation: Any, multi: bool) -> Callable[..., Any]:
+  """What defines a flag of a field's type, `... | None` aside."""
+  kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+  kind = kinds[0] if type(None) in typing.get_args(annotation) else annotation
+  if typing.get_origin(kind) is tuple:
+    return flags.DEFINE_multi_string if multi else flags.DEFINE_list
+  return _DEFINE[kind]
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+  """A field's help, with the names or choices that there are."""
+  told = field.metadata
+  names = told['names']() if told['names'] else told['choices']
+  return f'{told["help"]} One of {", ".join(names)}.' if names else told['help']
+
+
+def define(kind: type[Group], values: flags.FlagValues) -> None:
+  """Defines a flag a field, and --help.
+
+  Args:
+    kind: of the settings.
+    values: where the flags go; nothing else is touched.
+  """
+  annotations = typing.get_type_hints(kind)
+  for field in dataclasses.fields(kind):
+    default: Any = field.default
+    if isinstance(default, tuple):
+      default = list(default)
+    definer = _definer(annotations[field.name], field.metadata['multi'])
+    definer(field.name, default, _help(field), flag_values=values, module_name='flags')
+  flags.DEFINE_bool(
+    'help', False, 'Shows this.', flag_values=values, module_name='flags', short_name='h'
+  )
+
+
+def read(kind: type[S], values: flags.FlagValues) -> S:
+  """The settings that parsed flags ask for.
+
+  Raises:
+    UsageError: a value that its field does not allow.
+  """
+  asked = {field.name: values[field.name].value for field in dataclasses.fields(kind)}
+  made = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+  return kind(**made)
+
+
+def usage(kind: type[Group], text: str) -> str:
+  """What --help shows: a text, then every flag with its default."""
+  values = flags.FlagValues()
+  define(kind, values)
+  return f'{text.strip()}\n\n{values.get_help(include_special_flags=False).strip()}'

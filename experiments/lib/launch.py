@@ -1,0 +1,136 @@
+"""How every program starts and ends: flags to settings, help, processes, exit codes.
+
+0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights
+or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but rows
+failed or numbers differ. 130: interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+from absl import flags as absl_flags
+from absl import logging
+
+from experiments.lib import flags, plugins
+from experiments.lib.settings import Plugins, Processes, UsageError
+from tetris_jax.runs import workdirs as results
+
+__all__ = ['DONE', 'FAILED', 'INTERRUPTED', 'UNUSABLE', 'exit_status', 'join', 'run', 'tell_failed']
+
+DONE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 130
+
+_MOST_TOLD = 10
+
+S = TypeVar('S', bound=Plugins)
+
+
+def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
+  """Says on standard error why rows failed.
+
+  Args:
+    rows: of this shard, failed or not.
+    written: the file that has them all.
+  """
+  failed = [row for row in rows if row['status'] == 'failed']
+  for row in failed[:_MOST_TOLD]:
+    print(f'{row["instance"]}: failed, {row["reason"]}', file=sys.stderr)
+  if len(failed) > _MOST_TOLD:
+    print(f'and {len(failed) - _MOST_TOLD} more, see {written}', file=sys.stderr)
+
+
+def exit_status(
+  rows: Sequence[Mapping[str, Any]], made: Mapping[str, Any], written: object
+) -> int:
+  """What a program that makes rows ends with, which it says where it is not plain.
+
+  Args:
+    rows: of this shard.
+    made: its summary, with the counts.
+    written: the file that tells more.
+
+  Returns:
+    0, or 3 when an instance failed, or 2 when there are instances and all of them were skipped.
+  """
+  if not rows:
+    print('this shard has no instances: there are fewer batches than shards')
+    return DONE
+  tell_failed(rows, written)
+  if not made['n_ok']:
+    print(f'error: no instance was measured; see {written}', file=sys.stderr)
+    return FAILED if made['n_failed'] else UNUSABLE
+  return FAILED if made['n_failed'] else DONE
+
+
+def join(processes: Processes) -> None:
+  """Joins the other JAX processes of a run; to be called before anything touches a device.
+
+  Raises:
+    UsageError: they cannot be joined.
+  """
+  where = processes.coordinator
+  if where is None:
+    return
+  address = None if where == 'auto' else where
+  try:
+    jax.distributed.initialize(address, processes.num_processes, processes.process_id)
+  except (RuntimeError, ValueError) as error:
+    raise UsageError(f'--coordinator={where}: {error}') from error
+
+
+def _asked(text: str, kind: type[S], argv: Sequence[str]) -> S | None:
+  """The settings of a command line; None where help was asked for and shown."""
+  values = absl_flags.FlagValues()
+  flags.define(kind, values)
+  try:
+    rest = values(list(argv))[1:]
+  except absl_flags.Error as error:
+    raise UsageError(f'{error} (--help lists the flags)') from error
+  if rest:
+    raise UsageError(f'unexpected argument {rest[0]!r}; flags are given as --name=value')
+  plugins.load(values['plugins'].value or ())
+  if values['help'].value:
+    print(flags.usage(kind, text))
+    return None
+  return flags.read(kind, values)
+
+
+def run(
+  text: str | None,
+  kind: type[S],
+  execute: Callable[[S], int],
+  argv: Sequence[str] | None = None,
+  *,
+  resumes: bool = False,
+) -> int:
+  """Runs a program.
+
+  Args:
+    text: its docstring, for --help.
+    kind: of its settings.
+    execute: what it does; returns the exit code.
+    argv: the command line, program first; by default that of this process.
+    resumes: whether the same command goes on where an interrupted one stopped.
+
+  Returns:
+    The exit code; see above.
+  """
+  absl_flags.FLAGS.mark_as_parsed()  # Libraries may read absl's own; here they keep defaults.
+  logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
+  try:
+    asked = _asked(text or '', kind, sys.argv if argv is None else argv)
+    if asked is None:
+      return DONE
+    if isinstance(asked, Processes):
+      join(asked)
+    return execute(asked)
+  except (UsageError, results.WorkdirError) as error:
+    print(f'error: {error}', file=sys.stderr)
+    return UNUSABLE
+  except KeyboardInterrupt:
+    ending = '; the same command resumes the run' if resumes else ''
+    print(f'\ninterrupted{ending}', file=sys.stderr)
+    return INTERRUPTED

@@ -1,0 +1,150 @@
+"""Model, data set and preset of a program's settings, or a message that names the flag."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import jax
+
+from experiments.lib.settings import Batches, Data, Model, Search, Seed, UsageError
+from ports import zoo
+from ports.weights import errors
+from tetris_jax import data, presets, types
+
+__all__ = [
+  'check_drawing',
+  'completed',
+  'keep_compiled_programs',
+  'open_dataset',
+  'open_preset',
+  'open_segmenter',
+  'searches',
+  'seed_of',
+]
+
+M = TypeVar('M', bound=Model)
+
+
+def check_drawing() -> None:
+  """Raises UsageError where a package that draws figures is not installed."""
+  for package, name in (('PIL', 'Pillow'), ('matplotlib', 'matplotlib')):
+    if importlib.util.find_spec(package) is None:
+      raise UsageError(f"figures need {name}: pip install 'tetris_jax[demo]'")
+
+
+def open_dataset(settings: Data) -> data.Dataset:
+  """The instances that are asked for; raises UsageError where they cannot be had."""
+  options: dict[str, Any] = {}
+  if settings.objects != 'binary':
+    options['objects'] = settings.objects
+  if settings.ignore_id is not None:
+    options['ignore_id'] = settings.ignore_id
+  try:
+    options.update(data.parse_options(settings.dataset, settings.data_options))
+    dataset = data.open_dataset(settings.dataset, settings.data_dir, **options)
+  except data.DataError as error:
+    raise UsageError(str(error)) from error
+  except ValueError as error:
+    raise UsageError(f'--objects, --ignore_id, --data_options: {error}') from error
+  for note in dataset.notes:
+    print(f'note: {note}', file=sys.stderr)
+  if settings.limit:
+    dataset = dataset.select(range(min(settings.limit, len(dataset))))
+  return dataset
+
+
+def open_preset(name: str, num_clicks: int, search: Search) -> presets.AttackConfig:
+  """A named attack.
+
+  Args:
+    name: as --preset has it.
+    num_clicks: rounds.
+    search: what else is asked of it.
+
+  Raises:
+    UsageError: an unknown name, or one that has nothing of what is asked for.
+  """
+  try:
+    config = presets.get(name, num_clicks=num_clicks)
+  except ValueError as error:
+    raise UsageError(f'--preset={name}: {error}') from error
+  try:
+    config = presets.at_depth(config, search.depth)
+  except ValueError as error:
+    raise UsageError(f'--depth={search.depth}: {error}') from error
+  try:
+    return presets.with_beams(config, search.num_beams)
+  except ValueError as error:
+    raise UsageError(f'--num_beams={search.num_beams}: {error}') from error
+
+
+def searches(config: presets.AttackConfig) -> bool:
+  """Whether an attack moves clicks at all."""
+  return config.search is not None
+
+
+def seed_of(settings: Seed, configs: Sequence[presets.AttackConfig]) -> int:
+  """The seed of the draws, 0 by default; raises UsageError for a seed where nothing is drawn."""
+  drawing = [config.name for config in configs if config.search is not None and config.search.draws]
+  if settings.seed is not None and not drawing:
+    names = ', '.join(config.name for config in configs)
+    raise UsageError(f'--seed={settings.seed}: {names} draws nothing at random; leave it out')
+  return settings.seed or 0
+
+
+def _options(name: str) -> Mapping[str, tuple[str, ...]]:
+  """What may be chosen of the model; raises UsageError for an unknown model."""
+  if name not in zoo.MODELS:
+    known = ', '.join(sorted(zoo.MODELS))
+    raise UsageError(f'--model={name} is unknown; known models: {known}')
+  return zoo.options(name)
+
+
+def completed(settings: M, searched: bool) -> M:
+  """The settings with what was left open, so that `config.json` says it.
+
+  Args:
+    settings: of a program with a model.
+    searched: whether clicks are moved, or evaluated where they lie.
+
+  Raises:
+    UsageError: unknown model.
+  """
+  changes: dict[str, Any] = {}
+  if isinstance(settings, Batches) and not settings.batch_size:
+    one = 1 if jax.default_backend() == 'cpu' else 8
+    changes['batch_size'] = one * jax.local_device_count()
+  options = _options(settings.model)
+  if 'zoom' in options and settings.zoom is None:
+    changes['zoom'] = options['zoom'][0]
+  if 'disks' in options and settings.disks is None:
+    # The standard evaluation is defined with hard disks; through them no gradient passes.
+    changes['disks'] = 'soft' if searched else 'hard'
+  return dataclasses.replace(settings, **changes)
+
+
+def open_segmenter(settings: Model) -> types.Segmenter:
+  """The model that is asked for; raises UsageError where its weights cannot be had."""
+  options = _options(settings.model)
+  chosen = {name: getattr(settings, name) for name in ('zoom', 'disks')}
+  chosen = {name: value for name, value in chosen.items() if value is not None}
+  for name, value in chosen.items():
+    if value not in options.get(name, ()):
+      known = f'known: {", ".join(options[name])}' if name in options else 'it has no such choice'
+      raise UsageError(f'--{name}={value} with --model={settings.model}: {known}')
+  try:
+    return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
+  except (errors.CheckpointError, OSError) as error:
+    flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
+    raise UsageError(f'{flag}: {error}') from error
+
+
+def keep_compiled_programs() -> None:
+  """Lets JAX keep compiled programs between runs, unless the user has chosen a folder for them."""
+  if 'JAX_COMPILATION_CACHE_DIR' not in os.environ:
+    jax.config.update('jax_compilation_cache_dir', str(zoo.cache_dir() / 'xla'))

@@ -1,0 +1,304 @@
+"""What a program can be told: frozen dataclasses whose fields hold default, help and checks.
+
+A group holds what several programs read. A program's `Settings` are its groups and fields of its
+own, flat, and a plain object in Python:
+
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Settings(settings.Run, settings.Data, settings.Model):
+    pictures: int = settings.setting(-1, 'How many instances are drawn.', least=-1)
+
+`experiments.lib.flags` makes flags of them. Bases are written from the last to the first, for that
+is the order in which dataclasses collect fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+
+from tetris_jax import data, presets
+
+__all__ = [
+  'LARGEST_SEED',
+  'Attack',
+  'Batches',
+  'Data',
+  'Group',
+  'Model',
+  'ModelName',
+  'Plugins',
+  'Processes',
+  'Rounds',
+  'Run',
+  'Search',
+  'Seed',
+  'UsageError',
+  'setting',
+]
+
+LARGEST_SEED = 2**32 - 1
+"""That JAX and NumPy both take."""
+
+
+class UsageError(Exception):
+  """A program cannot start; the message names the flag, what was found, and what to do."""
+
+
+def setting(
+  default: Any,
+  help: str,
+  *,
+  least: int | None = None,
+  most: int | None = None,
+  choices: Sequence[str] = (),
+  names: Callable[[], Iterable[str]] | None = None,
+  multi: bool = False,
+  path: bool = False,
+  recorded: str = 'always',
+) -> Any:
+  """A field of a `Group`.
+
+  Args:
+    default: where nothing is given.
+    help: what `--help` says.
+    least: smallest number allowed.
+    most: largest number allowed, along with `least`.
+    choices: the only values allowed.
+    names: gives the names that `--help` lists, when it is asked for; not checked.
+    multi: a tuple is given by the same flag again and again, and not by commas.
+    path: of a file or a folder, recorded from the root.
+    recorded: in "flags" of config.json, where runs are told apart: "always"; "given", where it is
+      not the default; or "never", for what changes no row or stands elsewhere in config.json.
+  """
+  told = {
+    'help': help,
+    'least': least,
+    'most': most,
+    'choices': tuple(choices),
+    'names': names,
+    'multi': multi,
+    'path': path,
+    'recorded': recorded,
+  }
+  return dataclasses.field(default=default, metadata=told)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Group:
+  """Fields made by `setting`, checked when an object is made."""
+
+  def __post_init__(self) -> None:
+    """Raises UsageError for a value that its field does not allow."""
+    for field in dataclasses.fields(self):
+      value, told = getattr(self, field.name), field.metadata
+      if value is None:
+        continue
+      found = f'--{field.name}={value}'
+      least, most = told['least'], told['most']
+      if most is not None and not least <= value <= most:
+        raise UsageError(f'{found}: expected {least} to {most}')
+      if least is not None and value < least:
+        raise UsageError(f'{found}: expected at least {least}')
+      if told['choices'] and value not in told['choices']:
+        raise UsageError(f'{found}: expected one of {", ".join(told["choices"])}')
+
+
+def _models() -> Iterable[str]:
+  from ports import zoo  # Not all programs need it.
+
+  return sorted(zoo.MODELS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plugins(Group):
+  """Code of one's own."""
+
+  plugins: tuple[str, ...] = setting(
+    (),
+    'Modules to import first, by commas: those that register models, presets, metrics or data sets '
+    'of your own.',
+    recorded='given',
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelName(Group):
+  """Which model."""
+
+  model: str = setting('mobile_sam', 'Model of the zoo.', names=_models)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Model(ModelName):
+  """A model ready to be evaluated."""
+
+  weights: str | None = setting(
+    None,
+    'File with the weights; by default they come from the cache or are fetched.',
+    path=True,
+  )
+  zoom: str | None = setting(
+    None,
+    'For models that read click maps: "exact" is the published evaluation (an aspect-keeping crop '
+    'of 400 pixels, "exact_600" on DAVIS), "fixed" sees one size at every click. Default: the '
+    "first that the zoo lists of the model's.",
+  )
+  disks: str | None = setting(
+    None,
+    'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
+    'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Data(Group):
+  """Instances of a data set."""
+
+  dataset: str = setting('samples', 'Data set.', names=data.names)
+  data_dir: str | None = setting(
+    None,
+    'Where the data set lies; --dataset=folder has images/ and masks/ in it.',
+    path=True,
+  )
+  data_options: tuple[str, ...] = setting(
+    (), 'Options of a data set as key=value, such as split=val for --dataset=sbd.'
+  )
+  objects: str = setting(
+    'binary', "For --dataset=folder: 'binary' masks, or 'ids' with an object a number."
+  )
+  ignore_id: int | None = setting(
+    None, 'With --objects=ids: the number of pixels that no metric counts.'
+  )
+  limit: int = setting(0, 'Only the first so many instances; 0 for all.', least=0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rounds(Group):
+  """How many clicks."""
+
+  num_clicks: int = setting(10, 'Rounds of a trajectory.', least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search(Group):
+  """What may be asked of a global search."""
+
+  depth: float = setting(
+    0.0,
+    'With a preset of a global search: clicks lie deeper in the legal region than this share of '
+    'its largest inner distance.',
+  )
+  num_beams: int = setting(
+    1,
+    'With a preset of a global search: trajectories of MIN, and of MAX, carried through the '
+    'rounds.',
+    least=1,
+  )
+
+  def suffix(self) -> str:
+    """What tells a work folder's default name from that of the plain preset."""
+    deep = f'-depth-{self.depth:g}' if self.depth else ''
+    return deep + (f'-beams-{self.num_beams}' if self.num_beams > 1 else '')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attack(Search, Rounds):
+  """One attack."""
+
+  preset: str = setting('tetris', 'Named attack.', names=lambda: presets.PRESETS)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Seed(Group):
+  """Of attacks, most of which draw nothing."""
+
+  seed: int | None = setting(
+    None,
+    'Of a preset whose search draws at random; refused with any other.',
+    least=0,
+    most=LARGEST_SEED,
+    recorded='given',
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batches(Group):
+  """How instances are grouped."""
+
+  batch_size: int = setting(
+    0, 'Instances evaluated at once; 0 for 1 a CPU device, 8 a GPU or TPU.', least=0
+  )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run(Group):
+  """Where rows go, and which part of a run this is."""
+
+  workdir: str | None = setting(
+    None,
+    'Where results go; by default a folder below runs/, named by model, data set and attack.',
+    recorded='never',
+  )
+  shard_id: int | None = setting(
+    None,
+    "Which part of the instances to evaluate; by default the JAX process's own.",
+    recorded='never',
+  )
+  num_shards: int | None = setting(
+    None, 'In how many parts; by default the JAX processes.', recorded='never'
+  )
+
+  def __post_init__(self) -> None:
+    """Raises UsageError for a shard that cannot be."""
+    super().__post_init__()
+    number, count = self.shard_id, self.num_shards
+    if (number is None) != (count is None):
+      raise UsageError('--shard_id and --num_shards are given together or not at all')
+    if number is not None and count is not None and not 0 <= number < count:
+      raise UsageError(f'--shard_id={number} of --num_shards={count}: expected 0 to {count - 1}')
+
+  @property
+  def shard(self) -> tuple[int, int]:
+    """Its number and how many there are; asks JAX where nothing was given."""
+    if self.shard_id is None or self.num_shards is None:
+      return jax.process_index(), jax.process_count()
+    return self.shard_id, self.num_shards
+
+  def folder_by_name(self, name: str) -> pathlib.Path:
+    """The work folder, `name` below runs/ by default; each shard of several has one below it."""
+    whole = pathlib.Path(self.workdir or pathlib.Path('runs') / name)
+    number, count = self.shard
+    return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processes(Group):
+  """The JAX processes of a run."""
+
+  coordinator: str | None = setting(
+    None,
+    'Runs as one of several JAX processes, each of which evaluates a shard: host:port of the '
+    'first, with --num_processes and --process_id; or "auto" where the cluster itself says who is '
+    'who.',
+    recorded='never',
+  )
+  num_processes: int | None = setting(None, 'With --coordinator: how many.', recorded='never')
+  process_id: int | None = setting(
+    None, 'With --coordinator: which one, from 0.', recorded='never'
+  )
+
+  def __post_init__(self) -> None:
+    """Raises UsageError for flags that do not belong together."""
+    super().__post_init__()
+    where, count, number = self.coordinator, self.num_processes, self.process_id
+    if where is None or where == 'auto':
+      if count is not None or number is not None:
+        raise UsageError('--num_processes and --process_id need --coordinator=HOST:PORT')
+    elif count is None or number is None:
+      raise UsageError(f'--coordinator={where} needs --num_processes and --process_id')
+    elif not 0 <= number < count:
+      raise UsageError(f'--process_id={number} of --num_processes={count}')

@@ -1,0 +1,130 @@
+"""How programs start and end: each ending has its code, and is said in one message."""
+
+import dataclasses
+
+import pytest
+from absl import flags as absl_flags
+
+from experiments.lib import launch, settings
+from experiments.lib.settings import UsageError, setting
+from tetris_jax.runs import workdirs as results
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked(settings.Plugins):
+  """A flag beside those of every program."""
+
+  number: int = setting(1, 'A number.', least=1)
+
+
+def run(*given, execute=lambda asked: 0, **how):
+  return launch.run('Does things.\n\nAnd more.', Asked, execute, ['program', *given], **how)
+
+
+def raising(error):
+  def execute(asked):
+    raise error
+
+  return execute
+
+
+def test_settings_reach_the_program_and_its_code_comes_back():
+  seen = []
+  assert run('--number=5', execute=lambda asked: seen.append(asked) or 3) == 3
+  assert seen == [Asked(number=5)]
+  assert 'number' not in absl_flags.FLAGS
+
+
+@pytest.mark.parametrize('flag', ['--help', '-h'])
+def test_help_is_the_docstring_and_the_flags(flag, capsys):
+  assert run('--number=2', flag, execute=raising(AssertionError('ran'))) == 0
+  said = capsys.readouterr()
+  assert said.out.startswith('Does things.\n\nAnd more.\n\nflags:\n') and '--number:' in said.out
+  assert said.err == ''
+
+
+@pytest.mark.parametrize(('given', 'message'), [
+  ('--numbre=1', "Unknown command line flag 'numbre'. Did you mean: number ? (--help lists the "
+   'flags)'),
+  ('--number=x', "flag --number=x: invalid literal for int() with base 10: 'x' (--help lists the "
+   'flags)'),
+  ('--number', 'Missing value for flag --number (--help lists the flags)'),
+  ('--number=0', '--number=0: expected at least 1'),
+  ('number=1', "unexpected argument 'number=1'; flags are given as --name=value"),
+  ('--plugins=no_such_plugin', '--plugins=no_such_plugin: there is no module no_such_plugin in '),
+])
+def test_a_wrong_command_line_ends_with_2_and_one_message(given, message, capsys):
+  assert run(given, execute=raising(AssertionError('ran'))) == 2
+  said = capsys.readouterr()
+  assert said.err.startswith(f'error: {message}') and said.err.count('\n') == 1
+  assert said.out == ''
+
+
+def test_errors_end_with_2_and_interruptions_with_130(capsys):
+  for error in (UsageError('--number: no'), results.WorkdirError('w is a file')):
+    assert run(execute=raising(error)) == 2
+    assert capsys.readouterr().err == f'error: {error}\n'
+  for resumes in (True, False):
+    assert run(execute=raising(KeyboardInterrupt()), resumes=resumes) == 130
+    said = capsys.readouterr().err
+    assert 'interrupted' in said and ('resumes the run' in said) == resumes
+
+
+def test_what_nobody_foresaw_shows_its_traceback():
+  with pytest.raises(ZeroDivisionError):
+    run(execute=raising(ZeroDivisionError('x')))
+
+
+def rows(**counts):
+  made = [
+    {'instance': f'{status}{k}', 'status': status, 'reason': f'because {k}'}
+    for status, count in counts.items()
+    for k in range(count)
+  ]
+  return made, {f'n_{status}': counts.get(status, 0) for status in ('ok', 'failed', 'skipped')}
+
+
+@pytest.mark.parametrize(('counts', 'code', 'measured'), [
+  ({'ok': 2}, 0, True),
+  ({'ok': 1, 'skipped': 2}, 0, True),
+  ({'ok': 1, 'failed': 1}, 3, True),
+  ({'failed': 2}, 3, False),
+  ({'failed': 1, 'skipped': 1}, 3, False),
+  ({'skipped': 2}, 2, False),
+])
+def test_rows_decide_the_code(counts, code, measured, capsys):
+  assert launch.exit_status(*rows(**counts), 'w/report.md') == code
+  said = capsys.readouterr().err
+  assert ('error: no instance was measured; see w/report.md' in said) != measured
+  assert ('failed0: failed, because 0\n' in said) == ('failed' in counts)
+
+
+def test_a_shard_without_instances_is_done(capsys):
+  assert launch.exit_status([], {'n_ok': 0, 'n_failed': 0}, 'report.md') == 0
+  assert 'fewer batches than shards' in capsys.readouterr().out
+
+
+def test_ten_reasons_are_told_and_the_others_counted(capsys):
+  launch.tell_failed(rows(failed=13, ok=1)[0], 'w/rows.jsonl')
+  lines = capsys.readouterr().err.splitlines()
+  assert lines == [
+    *(f'failed{k}: failed, because {k}' for k in range(10)), 'and 3 more, see w/rows.jsonl'
+  ]
+  launch.tell_failed(rows(failed=10)[0], 'w/rows.jsonl')
+  assert len(capsys.readouterr().err.splitlines()) == 10
+
+
+def test_joining_names_the_coordinator(monkeypatch):
+  asked = []
+  monkeypatch.setattr(launch.jax.distributed, 'initialize', lambda *args: asked.append(args))
+  launch.join(settings.Processes())
+  launch.join(settings.Processes(coordinator='auto'))
+  launch.join(settings.Processes(coordinator='host:1', num_processes=2, process_id=1))
+  assert asked == [(None, None, None), ('host:1', 2, 1)]
+
+  def refuse(*args):
+    raise RuntimeError('nobody there')
+
+  monkeypatch.setattr(launch.jax.distributed, 'initialize', refuse)
+  with pytest.raises(UsageError, match='--coordinator=auto: nobody there'):
+    launch.join(settings.Processes(coordinator='auto'))

@@ -1,0 +1,99 @@
+"""What settings open: model, data set and preset, or a message that names the flag."""
+
+import types as python_types
+
+import jax
+import pytest
+import toy
+
+from experiments import attack, heatmap, users
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
+from tetris_jax import presets
+
+
+@pytest.fixture(autouse=True)
+def toy_zoo(monkeypatch):
+  monkeypatch.setattr(opening, 'zoo', toy)
+
+
+def test_what_is_left_open_is_completed(monkeypatch):
+  one = opening.completed(attack.Settings(model='toy'), searched=True)
+  assert one.batch_size == jax.local_device_count()  # One a CPU device.
+  assert (one.zoom, one.disks) == (None, None)
+  monkeypatch.setattr(
+    toy, 'options', lambda name: {'zoom': ('exact', 'fixed'), 'disks': ('soft', 'hard')}
+  )
+  for searched, disks in ((True, 'soft'), (False, 'hard')):
+    found = opening.completed(users.Settings(model='toy', batch_size=3), searched)
+    assert (found.batch_size, found.zoom, found.disks) == (3, 'exact', disks)
+  given = heatmap.Settings(model='toy', zoom='fixed', disks='hard')
+  assert opening.completed(given, searched=True) == given
+
+
+def test_presets_are_changed_as_asked_and_refused_by_flag():
+  asked = attack.Settings(depth=0.1, num_beams=2)
+  config = opening.open_preset('strong_v1_16', 3, asked)
+  assert config.num_clicks == 3 and config.name == 'strong_v1_16_depth_0.1_beams_2'
+  assert opening.searches(config) and not opening.searches(presets.get('baseline'))
+  for name, changes, message in (
+    ('none', {}, '--preset=none: unknown preset'),
+    ('tetris', {'depth': 0.1}, r'--depth=0\.1: tetris has no depth'),
+    ('tetris', {'num_beams': 2}, '--num_beams=2: tetris carries no beams'),
+  ):
+    with pytest.raises(UsageError, match=message):
+      opening.open_preset(name, 1, attack.Settings(**changes))
+
+
+def test_a_seed_goes_with_a_search_that_draws():
+  fixed = [presets.get('tetris'), presets.get('strong_v1')]
+  assert opening.seed_of(attack.Settings(), fixed) == 0
+  for seed in (0, 7):
+    with pytest.raises(UsageError, match=f'--seed={seed}: tetris, strong_v1 draws nothing'):
+      opening.seed_of(attack.Settings(seed=seed), fixed)
+  drawing = python_types.SimpleNamespace(
+    name='random', search=python_types.SimpleNamespace(draws=True)
+  )
+  assert opening.seed_of(attack.Settings(seed=7), [*fixed, drawing]) == 7
+
+
+def test_an_attack_refuses_a_seed_before_anything_is_written(tmp_path):
+  with pytest.raises(UsageError, match='--seed=1: tetris draws nothing at random; leave it out'):
+    attack.execute(attack.Settings(model='toy', seed=1, workdir=str(tmp_path / 'w')))
+  assert not (tmp_path / 'w').exists()
+
+
+def test_a_model_is_opened_with_its_choices(monkeypatch):
+  assert opening.open_segmenter(attack.Settings(model='toy')).info.name == 'toy'
+  with pytest.raises(UsageError, match='--model=none is unknown; known models: toy'):
+    opening.open_segmenter(attack.Settings(model='none'))
+  with pytest.raises(UsageError, match='--zoom=exact with --model=toy: it has no such choice'):
+    opening.open_segmenter(attack.Settings(model='toy', zoom='exact'))
+
+  def refuse(name, weights=None):
+    raise OSError('no file')
+
+  monkeypatch.setattr(toy, 'segmenter', refuse)
+  with pytest.raises(UsageError, match=r'--weights=w\.pth: no file'):
+    opening.open_segmenter(attack.Settings(model='toy', weights='w.pth'))
+
+
+def test_a_data_set_is_opened_up_to_the_limit(tmp_path):
+  toy.write_folder(tmp_path, ((40, 56), (48, 48), (40, 40)))
+  asked = {'dataset': 'folder', 'data_dir': str(tmp_path)}
+  assert opening.open_dataset(users.Settings(**asked)).names == ('p0', 'p1', 'p2')
+  assert opening.open_dataset(users.Settings(**asked, limit=2)).names == ('p0', 'p1')
+  with pytest.raises(UsageError, match='--objects'):
+    opening.open_dataset(users.Settings(**asked, objects='all'))
+
+
+def test_compiled_programs_are_kept_beside_the_weights_or_where_asked(monkeypatch, tmp_path):
+  chosen = []
+  monkeypatch.setattr(jax.config, 'update', lambda *args: chosen.append(args))
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path))
+  monkeypatch.delenv('JAX_COMPILATION_CACHE_DIR', raising=False)
+  opening.keep_compiled_programs()
+  assert chosen == [('jax_compilation_cache_dir', str(tmp_path / 'xla'))]
+  monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', '/elsewhere')
+  opening.keep_compiled_programs()
+  assert len(chosen) == 1

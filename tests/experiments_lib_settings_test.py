@@ -1,0 +1,133 @@
+"""Settings: defaults, checks, and that every program has the flags that it reads and no other."""
+
+import ast
+import collections
+import dataclasses
+import importlib
+import inspect
+import pathlib
+import re
+
+import jax
+import pytest
+
+from experiments.lib import cli, settings
+from experiments.lib.settings import UsageError, setting
+
+MODEL = ['model', 'weights', 'zoom', 'disks']
+DATA = ['dataset', 'data_dir', 'data_options', 'objects', 'ignore_id', 'limit']
+SEARCH = ['depth', 'num_beams']
+RUN = ['workdir', 'shard_id', 'num_shards']
+PROCESSES = ['coordinator', 'num_processes', 'process_id']
+FLAGS = {
+  'attack': [
+    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'batch_size', 'seed', *RUN, *PROCESSES,
+    'pictures',
+  ],
+  'users': [
+    *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, *PROCESSES, 'clicks', 'clicks_dataset',
+    'priors', 'num_users', 'groups', 'workdirs', 'compare',
+  ],
+  'heatmap': [*MODEL, *DATA, 'preset', *SEARCH, 'seed', *RUN, *PROCESSES, 'stride', 'every'],
+  'bench': [
+    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'what', 'batch_sizes', 'repeats', 'out',
+  ],
+  'report': ['workdirs', 'heatmaps', 'out', 'pictures_per_run'],
+  'replay': ['workdir', 'tolerance'],
+  'fetch': ['model', 'source', 'sha256', 'force'],
+  'prepare': ['dataset', 'data_dir', 'out'],
+}  # fmt: skip
+ROOT = pathlib.Path(settings.__file__).parents[1]
+
+
+def of(program):
+  return importlib.import_module(f'experiments.{program}').Settings
+
+
+def reads(file):
+  """Names of the attributes that a file reads."""
+  return {
+    node.attr
+    for node in ast.walk(ast.parse(file.read_text()))
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+  }
+
+
+@pytest.mark.parametrize('program', cli.PROGRAMS)
+def test_a_program_has_exactly_the_flags_that_it_reads(program):
+  names = {field.name for field in dataclasses.fields(of(program))}
+  assert names == {*FLAGS[program], 'plugins'}
+  # A program's own flags are read in its file, those of a group there or where things are opened.
+  here = reads(ROOT / f'{program}.py')
+  own = set(inspect.get_annotations(of(program)))
+  assert own <= here
+  libraries = [ROOT / 'lib' / f'{name}.py' for name in ('launch', 'opening', 'settings')]
+  assert names - own - {'plugins', 'zoom', 'disks'} <= here.union(*map(reads, libraries))
+
+
+def test_no_name_default_or_help_stands_twice():
+  defined = collections.defaultdict(set)
+  groups = [kind for _, kind in inspect.getmembers(settings, inspect.isclass)]
+  for kind in [*groups, *map(of, cli.PROGRAMS)]:
+    if issubclass(kind, settings.Group):
+      for name in inspect.get_annotations(kind):
+        (field,) = (one for one in dataclasses.fields(kind) if one.name == name)
+        defined[name].add((kind, field.metadata['help']))
+        assert field.metadata['help'][0].isupper() and field.metadata['help'].endswith('.')
+  for name, places in defined.items():
+    # One name in two programs that share no group means something else in each, and says so.
+    assert len({help for _, help in places}) == len(places), name
+  for kind in map(of, cli.PROGRAMS):
+    bases = [base for base in kind.__mro__ if issubclass(base, settings.Group)]
+    names = [name for base in bases for name in inspect.get_annotations(base)]
+    assert len(names) == len(set(names)), kind
+  for file in ROOT.rglob('*.py'):
+    if file.name != 'flags.py':
+      assert not re.search(r'\bDEFINE_\w+|flags\.FLAGS\[', file.read_text()), file
+
+
+def test_fields_are_checked_and_errors_name_the_flag():
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Asked(settings.Group):
+    number: int | None = setting(None, 'A number.', least=2)
+    seed: int = setting(0, 'A seed.', least=0, most=9)
+    kind: str = setting('a', 'A kind.', choices=('a', 'b'))
+
+  assert Asked() == Asked(number=None, seed=0, kind='a')
+  assert Asked(number=2).number == 2
+  for changes, message in (
+    ({'number': 1}, '--number=1: expected at least 2'),
+    ({'seed': 10}, '--seed=10: expected 0 to 9'),
+    ({'seed': -1}, '--seed=-1: expected 0 to 9'),
+    ({'kind': 'c'}, '--kind=c: expected one of a, b'),
+  ):
+    with pytest.raises(UsageError, match=message):
+      Asked(**changes)
+  with pytest.raises(UsageError, match='--seed=11'):
+    dataclasses.replace(Asked(), seed=11)
+
+
+@pytest.mark.parametrize('program', ['attack', 'heatmap', 'users'])
+def test_programs_of_rows_agree_on_shards_and_folders(program, monkeypatch):
+  kind = of(program)
+  end = {'attack': 'tetris', 'heatmap': 'heatmap', 'users': 'users'}[program]
+  assert kind(dataset='sbd').folder.as_posix() == f'runs/mobile_sam-sbd-{end}'
+  assert kind(workdir='w', shard_id=1, num_shards=3).folder.as_posix() == 'w/shard-00001-of-00003'
+  monkeypatch.setattr(jax, 'process_count', lambda: 4)
+  monkeypatch.setattr(jax, 'process_index', lambda: 2)
+  assert kind(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
+
+
+def test_folders_of_deeper_and_wider_attacks_are_others():
+  for program in ('attack', 'heatmap'):
+    assert of(program)(depth=0.25, num_beams=4).folder.name.endswith('-depth-0.25-beams-4')
+
+
+def test_making_settings_asks_no_device(monkeypatch):
+  def refuse():
+    raise AssertionError('processes are joined only after the flags are read')
+
+  monkeypatch.setattr(jax, 'process_count', refuse)
+  monkeypatch.setattr(jax, 'process_index', refuse)
+  for program in ('attack', 'heatmap', 'users'):
+    of(program)(coordinator='localhost:1', num_processes=2, process_id=1)
