@@ -45,7 +45,7 @@ def test_a_configuration_says_what_ran_on_what(tmp_path):
   dataset = data.open_dataset('folder', str(tmp_path))
   config = presets.get('tetris', num_clicks=2)
   found = describe.configuration(
-    attack.Settings(shard_id=1, num_shards=2), {'preset': describe.preset(config)},
+    attack.Settings(shard_id=1, num_shards=2), {'preset': presets.describe(config)},
     toy.segmenter().info, dataset,
   )  # fmt: skip
   assert list(found) == ['flags', 'preset', 'model', 'instances', 'shard', 'versions', 'devices']
