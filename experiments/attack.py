@@ -27,8 +27,10 @@ from typing import Any
 import jax
 from absl import app, flags
 
-from experiments import launch, runner
+from experiments import launch
 from experiments.launch import UsageError
+from experiments.lib import attack_job, loop
+from experiments.lib.programs import Programs
 from ports import zoo
 from ports.weights import errors
 from tetris_jax import data, presets, types
@@ -287,7 +289,7 @@ def configuration(
       'step_diagonal': info.step_diagonal,
       'sha256': dict(info.sha256),
     },
-    'instances': runner.fingerprint(dataset),
+    'instances': loop.fingerprint(dataset),
     'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
       **{name: version(name) for name in packages},
@@ -346,13 +348,14 @@ def execute(settings: Settings) -> int:
   described = configuration(settings, config, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
-    attacker = runner.Attacker(segmenter, config, settings.seed, with_masks=pictures > 0)
-    workdir.write_json('instances.json', {'instances': runner.listed(dataset)})
-    rows, totals = runner.run(
-      dataset, attacker, workdir, settings.batch_size, pictures, settings.shard
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, figures = Programs(segmenter, settings.seed), workdir.path / 'figures'
+    job = attack_job.AttackJob(
+      programs, dataset, config, settings.batch_size, pictures, figures
     )
+    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
     drawn = {
-      name: pathlib.Path('figures') / runner.picture_name(index, name)
+      name: pathlib.Path('figures') / loop.picture_name(index, name)
       for index, name in enumerate(dataset.names)
     }
     picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None

@@ -5,10 +5,11 @@
 Model and data are chosen by the flags of experiments.attack. Per instance into the work folder's
 maps/: an .npz (positions `yx` with their `iou`, `biou` and `predicted` IoU, NaN where a model
 expects none; `legal`; and `<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture.
-`shares.json` has a row an instance with the share of the true range that each preset found, or the
-reason why it has no numbers; `shares.md` is its table. `summary.json` has the means over instances
-of the extremes by depth in the legal region (`levels`) and of IoU quantiles under click priors
-(`quantiles`); instances whose lattice has few positions are left out of means and named.
+`rows.jsonl` and `shares.json` have a row an instance with the share of the true range that each
+preset found, or the reason why it has no numbers; `shares.md` is their table. `summary.json` has
+the means over instances of the extremes by depth in the legal region (`levels`) and of IoU
+quantiles under click priors (`quantiles`); instances whose lattice has few positions are left out
+of means and named.
 
 The same command resumes a run that was stopped. Several machines share a run as they share one of
 experiments.attack, each with the same --workdir; `experiments.report --heatmaps=` merges what lies
@@ -22,10 +23,13 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 from absl import app, flags
 
-from experiments import attack, heatmap_runner, launch
+from experiments import attack, launch
 from experiments.launch import UsageError
+from experiments.lib import heatmap_job, loop
+from experiments.lib.programs import Programs
 from tetris_jax import data, types
 from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import workdirs as results
@@ -33,7 +37,7 @@ from tetris_jax.runs import workdirs as results
 __all__ = ['Settings', 'configuration', 'execute', 'main']
 
 _PRESETS = ('tetris', 'strong_v1')
-_UNUSED = ('num_clicks', 'batch_size', 'pictures')
+_UNUSED = ('num_clicks', 'pictures')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +68,9 @@ class Settings:
 
 def _open_presets(settings: Settings) -> tuple[list[types.AttackConfig], attack.Settings]:
   """The attacks, each once, and the base with what was left open."""
-  # One instance at a time is mapped, by its first click.
-  base = dataclasses.replace(settings.base, num_clicks=1, batch_size=1)
+  # Only the first click is mapped, of one instance a device at a time if nothing else is asked.
+  size = settings.base.batch_size or jax.local_device_count()
+  base = dataclasses.replace(settings.base, num_clicks=1, batch_size=size)
   configs: dict[str, types.AttackConfig] = {}
   for name in settings.presets:
     config, completed = attack.open_preset(dataclasses.replace(base, preset=name))
@@ -86,7 +91,7 @@ def configuration(
   """What `config.json` holds: as `attack.configuration`, with all presets and the lattice."""
   described = attack.configuration(base, configs[0], info, dataset)
   del described['preset']
-  for name in ('preset', 'num_clicks', 'batch_size'):
+  for name in ('preset', 'num_clicks'):
     del described['flags'][name]
   described['flags'] |= {'stride': settings.stride, 'every': settings.every}
   described['program'] = 'heatmap'
@@ -130,10 +135,13 @@ def execute(settings: Settings) -> int:
   folder = base.folder
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
-  with results.open_workdir(folder, described, ('maps',)) as workdir:
-    maps = workdir.path / 'maps'
-    mapper = heatmap_runner.Mapper(segmenter, base.seed)
-    rows = heatmap_runner.run(dataset, mapper, configs, settings.stride, maps, base.shard)
+  with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, maps = Programs(segmenter, base.seed), workdir.path / 'maps'
+    job = heatmap_job.HeatmapJob(
+      programs, dataset, configs, settings.stride, base.batch_size, maps
+    )
+    rows, _ = loop.run(job, dataset, workdir, base.batch_size, base.shard)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'

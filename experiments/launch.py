@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from absl import flags, logging
 
+from experiments.lib import loop
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['UsageError', 'exit_status', 'exit_with', 'join', 'join_by_flags']
@@ -19,7 +20,7 @@ class UsageError(Exception):
 
 
 def exit_status(rows: Sequence[Any], made: Mapping[str, Any], written: str) -> int:
-  """What a launcher ends with, which it says where it is not plain.
+  """What a launcher ends with, which it says where it is not plain, and which instances failed.
 
   Args:
     rows: of this shard.
@@ -32,6 +33,8 @@ def exit_status(rows: Sequence[Any], made: Mapping[str, Any], written: str) -> i
   if not rows:
     print('this shard has no instances: there are fewer batches than shards')
     return 0
+  for line in loop.without_numbers(rows, written):
+    print(line, file=sys.stderr)
   if not made['n_ok']:
     print(f'error: no instance was measured; see {written}', file=sys.stderr)
     return 1

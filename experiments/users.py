@@ -27,8 +27,10 @@ from typing import Any
 
 from absl import app, flags
 
-from experiments import attack, launch, user_runner
+from experiments import attack, launch
 from experiments.launch import UsageError
+from experiments.lib import loop, users_job
+from experiments.lib.programs import Programs
 from tetris_jax import data
 from tetris_jax import users as sampled_user
 from tetris_jax.report.users import write as user_report
@@ -69,7 +71,7 @@ class Settings:
   workdirs: tuple[str, ...] = ()
 
   @property
-  def plan(self) -> user_runner.Plan:
+  def plan(self) -> users_job.Plan:
     """Who clicks; raises UsageError for what cannot be."""
     count = self.num_users
     if count is None:
@@ -104,7 +106,7 @@ class Settings:
       walks |= {prior: sampled_user.User(prior) for prior in sampled}
     if not (self.clicks or sampled or walks):
       raise UsageError('nobody clicks: give --clicks, --num_users above 0 or --groups')
-    return user_runner.Plan(sampled, count, walks, self.base.num_clicks, self.base.seed)
+    return users_job.Plan(sampled, count, walks, self.base.num_clicks, self.base.seed)
 
 
 def _read_clicks(
@@ -128,7 +130,7 @@ def _read_clicks(
 
 
 def _described(
-  settings: Settings, plan: user_runner.Plan, file: data.ClickFile | None
+  settings: Settings, plan: users_job.Plan, file: data.ClickFile | None
 ) -> dict[str, Any]:
   """What `config.json` says of users."""
   about = None
@@ -155,7 +157,7 @@ def _described(
 
 
 def _attacks(workdirs: Sequence[str]) -> list[merge.Run]:
-  return merge.collect(merge.find_workdirs(workdirs)) if workdirs else []
+  return merge.collect(merge.find_workdirs(workdirs, '--workdirs')) if workdirs else []
 
 
 def execute(settings: Settings) -> int:
@@ -192,15 +194,10 @@ def execute(settings: Settings) -> int:
   described['users'] = _described(settings, plan, file)
   scores = user_report.matched(described, attacked)
   with results.open_workdir(base.folder, described) as workdir:
-    workdir.write_json('instances.json', {'instances': user_runner.listed(dataset)})
-    rows, totals = user_runner.run(
-      dataset,
-      user_runner.Evaluator(segmenter, plan),
-      workdir,
-      base.batch_size,
-      file.clicks if file else None,
-      base.shard,
-    )
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
+    job = users_job.UsersJob(programs, dataset, plan, base.batch_size, clicks)
+    rows, totals = loop.run(job, dataset, workdir, base.batch_size, base.shard)
     made = user_report.write_run(workdir, rows, described, totals, scores)
   print(f'{user_report.headline(made)}\n{base.folder / "report.md"}')
   return launch.exit_status(rows, made, 'report.md')

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tetris_jax.report.attack import summary
-from tetris_jax.runs import rows
+from tetris_jax.runs import schema
 from tetris_jax.scores import priors
 
 
@@ -21,9 +21,9 @@ def row(instance, low, base, high, backward=0):
 ROWS = [
   row('a', [0.1, 0.5], [0.3, 0.9], [0.7, 0.9], backward=20),
   row('b', [0.2, 0.2], [0.3, 0.4], [0.5, 0.96]),
-  rows.empty_row('c', 'failed', 'damaged', None),
-  rows.empty_row('d', 'skipped', 'empty', (3, 3)),
-  rows.empty_row('e', 'skipped', 'empty', (3, 3)),
+  schema.empty_row('attack', 'c', 'failed', 'damaged', None),
+  schema.empty_row('attack', 'd', 'skipped', 'empty', (3, 3)),
+  schema.empty_row('attack', 'e', 'skipped', 'empty', (3, 3)),
 ]
 
 

@@ -146,28 +146,13 @@ def test_what_a_global_search_says_of_the_first_click_is_on_the_page():
 def maps(tmp_path):
   """A work folder as experiments.heatmap leaves it: two instances, two presets."""
   folder = tmp_path / 'heat'
-  (folder / 'maps').mkdir(parents=True)
-  config = {
-    'program': 'heatmap',
-    'model': {'name': 'mobile_sam'},
-    'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
-    'instances': {'count': 2},
-    'shard': {'id': 0, 'count': 1},
-  }
-  (folder / 'config.json').write_text(json.dumps(config))
-  rows = []
-  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
-    presets = {
-      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
-    }
-    file = f'0000{number}_p{number}'
-    rows.append({
-      'instance': f'p{number}', 'status': 'ok', 'reason': '', 'left_out': None, 'min': 0.1,
-      'max': 0.1 + truth, 'map': f'{file}.npz', 'picture': f'{file}.png', 'presets': presets,
-    })  # fmt: skip
-    picture(folder / 'maps' / f'{file}.png', (900, 500))
-  rows[1]['presets']['wide']['share_of_range'] = 1.1
-  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
+  rows = [
+    runs_lib.map_row(0, 0.1, 0.5, {'tetris': 0.1, 'wide': 0.3}),
+    runs_lib.map_row(1, 0.1, 0.9, {'tetris': 0.4, 'wide': 1.1}),
+  ]
+  runs_lib.write_maps(folder, rows)
+  for row in rows:
+    picture(folder / 'maps' / row['picture'], (900, 500))
   return folder
 
 
@@ -186,60 +171,17 @@ def test_heat_maps_come_with_the_shares_that_were_found(maps):
   assert found['shares'] == [tetris, wide]
 
 
-def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
-  whole = heatmaps.read_heatmaps(maps)
-  config = json.loads((maps / 'config.json').read_text())
-  rows = json.loads((maps / 'shares.json').read_text())['rows']
-  for number in range(2):  # The later instance is in the first shard.
-    shard = tmp_path / 'cut' / f'shard-0000{number}-of-00002'
-    (shard / 'maps').mkdir(parents=True)
-    name = f'0000{1 - number}_p{1 - number}.png'
-    (shard / 'maps' / name).write_bytes((maps / 'maps' / name).read_bytes())
-    (shard / 'shares.json').write_text(json.dumps({'rows': [rows[1 - number]]}))
-    config['shard'] = {'id': number, 'count': 2}
-    (shard / 'config.json').write_text(json.dumps(config))
-  read = heatmaps.read_heatmaps(tmp_path / 'cut')
-  assert [row['instance'] for row in read.rows] == ['p0', 'p1']
-  assert list(read.pictures) == list(whole.pictures) == ['p1', 'p0']
-  assert heatmaps.shares([read]) == heatmaps.shares([whole])
-  with pytest.raises(results.WorkdirError, match=r'expected each of 2 shards, found \[1\]'):
-    heatmaps.read_heatmaps(shard)
-  config['model'] = {'name': 'other'}
-  (shard / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(results.WorkdirError, match=r"do not merge: model\.name: 'mobile_sam' t"):
-    heatmaps.read_heatmaps(tmp_path / 'cut')
-
-
 def test_heat_maps_that_enter_no_mean_are_left_out_of_shares(maps):
-  file = maps / 'shares.json'
-  rows = json.loads(file.read_text())['rows']
+  rows = results.read_rows(maps / 'rows.jsonl', 'heatmap')
   rows[0] |= {'left_out': '3 positions for 900 legal pixels', 'picture': None}
   rows.append({'instance': 'p2', 'status': 'failed', 'reason': 'damaged', 'size': None})
-  file.write_text(json.dumps({'rows': rows}))
-  config = json.loads((maps / 'config.json').read_text())
-  (maps / 'config.json').write_text(json.dumps(config | {'instances': {'count': 3}}))
+  runs_lib.write_maps(maps, rows)
   read = heatmaps.read_heatmaps(maps)
   assert list(read.pictures) == ['p1'] and [row['instance'] for row in read.rows] == ['p0', 'p1']
   tetris, _ = heatmaps.shares([read])
   assert tetris['share']['value'] == 0.4 and tetris['share']['n'] == 1
   summary = heatmaps.summarise([])
   assert summary['n_ok'] == 0 and summary['levels'] is None
-
-
-def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
-  (maps / 'maps' / '00001_p1.png').unlink()
-  with pytest.raises(results.WorkdirError, match=r'00001_p1.png is missing'):
-    heatmaps.read_heatmaps(maps)
-  file = maps / 'shares.json'
-  file.write_text(json.dumps({'rows': json.loads(file.read_text())['rows'][:1]}))
-  with pytest.raises(results.WorkdirError, match='has 1 rows for 2 instances'):
-    heatmaps.read_heatmaps(maps)
-  config = json.loads((maps / 'config.json').read_text())
-  (maps / 'config.json').write_text(json.dumps(config | {'program': 'users'}))
-  with pytest.raises(results.WorkdirError, match=r'it is of experiments\.users'):
-    heatmaps.read_heatmaps(maps)
-  with pytest.raises(results.WorkdirError, match='is no finished work folder of experi'):
-    heatmaps.read_heatmaps(tmp_path)
 
 
 # Runs in the page after its own script: clicks, then leaves what it saw where --dump-dom shows it.

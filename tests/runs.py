@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 
 from tetris_jax.report.attack import summary
+from tetris_jax.runs import schema
+from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.merge import Run
 
 
@@ -59,3 +63,47 @@ def summarised(run):
   """Its summary as `write_run` makes it."""
   made = summary.summarise(run.rows, run.model, run.preset, 2)
   return made | {'evaluations_per_second': 50.0, 'device_seconds': 2.0, 'compile_seconds': 1.0}
+
+
+def map_row(number, low, high, shares, **changes):
+  """An ok row of a heat map of instance p<number>."""
+  file = f'{number:05d}_p{number}'
+  cost = {'forward': 9, 'backward': 0, 'hidden': None}
+  presets = {
+    name: {'min': low, 'max': high, **cost, 'share_of_range': share}
+    for name, share in shares.items()
+  }
+  return {
+    'instance': f'p{number}', 'status': 'ok', 'reason': '', 'size': [20, 30], 'stride': 2,
+    'positions': 40, 'legal_pixels': 160, 'left_out': None, 'min': low, 'base': low, 'max': high,
+    'presets': presets, 'levels': [], 'quantiles': None, 'map': f'{file}.npz',
+    'picture': f'{file}.png',
+  } | changes  # fmt: skip
+
+
+def write_maps(folder, rows, shard=(0, 1), order=None, model='mobile_sam'):
+  """A work folder as experiments.heatmap leaves it, without the maps themselves.
+
+  Args:
+    folder: where to.
+    rows: its own.
+    shard: its number and how many there are.
+    order: names of all instances of the run; those of the rows if left out.
+    model: its name.
+  """
+  instances = [[name, [20, 30]] for name in order or [row['instance'] for row in rows]]
+  config = {
+    'program': 'heatmap',
+    'model': {'name': model},
+    'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
+    'instances': results.fingerprint(instances),
+    'shard': {'id': shard[0], 'count': shard[1]},
+  }
+  (folder / 'maps').mkdir(parents=True, exist_ok=True)
+  for row in rows:
+    if row.get('picture'):
+      (folder / 'maps' / row['picture']).write_bytes(b'')
+  files = {'config': {'schema': schema.SCHEMA, **config}, 'instances': {'instances': instances}}
+  for name, held in (files | {'shares': {'rows': rows}, 'summary': {'n_ok': len(rows)}}).items():
+    (folder / f'{name}.json').write_text(json.dumps(held))
+  (folder / 'rows.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))
