@@ -23,9 +23,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import runner
-from experiments.lib import describe, launch, opening
+from experiments.lib import attack_job, describe, launch, loop, opening
 from experiments.lib import settings as lib
+from experiments.lib.programs import Programs
 from tetris_jax import presets
 from tetris_jax.report.attack import write
 from tetris_jax.runs import workdirs as results
@@ -88,13 +88,14 @@ def execute(settings: Settings) -> int:
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
-    attacker = runner.Attacker(segmenter, config, seed, with_masks=pictures > 0)
-    workdir.write_json('instances.json', {'instances': runner.listed(dataset)})
-    rows, totals = runner.run(
-      dataset, attacker, workdir, settings.batch_size, pictures, settings.shard
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
+    job = attack_job.AttackJob(
+      programs, dataset, config, settings.batch_size, pictures, figures
     )
+    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
     drawn = {
-      name: pathlib.Path('figures') / runner.picture_name(index, name)
+      name: pathlib.Path('figures') / loop.picture_name(index, name)
       for index, name in enumerate(dataset.names)
     }
     picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None

@@ -2,13 +2,14 @@
 
   python -m experiments.heatmap --dataset=folder --data_dir=D --preset=tetris --preset=strong_v1
 
-Per instance into the work folder's
-maps/: an .npz (positions `yx` with their `iou`, `biou` and `predicted` IoU, NaN where a model
-expects none; `legal`; and `<preset>/yx`, `<preset>/iou`, `<preset>/spent`) and a picture.
-`shares.json` has a row an instance with the share of the true range that each preset found, or the
-reason why it has no numbers; `shares.md` is its table. `summary.json` has the means over instances
-of the extremes by depth in the legal region (`levels`) and of IoU quantiles under click priors
-(`quantiles`); instances whose lattice has few positions are left out of means and named.
+Per instance into the work folder's maps/: an .npz (positions `yx` with their `iou`, `biou` and
+`predicted` IoU, NaN where a model expects none; `legal`; and `<preset>/yx`, `<preset>/iou`,
+`<preset>/spent`) and a picture.
+`rows.jsonl` and `shares.json` have a row an instance with the share of the true range that each
+preset found, or the reason why it has no numbers; `shares.md` is their table. `summary.json` has
+the means over instances of the extremes by depth in the legal region (`levels`) and of IoU
+quantiles under click priors (`quantiles`); instances whose lattice has few positions are left out
+of means and named.
 
 The same command resumes a run that was stopped. Several machines share a run as they share one of
 experiments.attack, each with the same --workdir; `experiments.report --heatmaps=` merges what lies
@@ -25,9 +26,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments import heatmap_runner
-from experiments.lib import describe, launch, opening
+import jax
+
+from experiments.lib import describe, heatmap_job, launch, loop, opening
 from experiments.lib import settings as lib
+from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
 from tetris_jax import presets
 from tetris_jax.report.heatmaps import summary as heatmaps
@@ -58,6 +61,8 @@ class Settings(
   every: int = lib.setting(
     1, 'Only every so-manieth instance, from the first; --limit counts those.', least=1
   )
+
+  batch_size: int = lib.setting(0, 'Instances mapped at once; 0 for one a device.', least=0)
 
   def __post_init__(self) -> None:
     """Raises UsageError also for no preset."""
@@ -109,7 +114,8 @@ def execute(settings: Settings) -> int:
   opening.check_drawing()
   configs = _open_presets(settings)
   seed = opening.seed_of(settings, configs)
-  settings = opening.completed(settings, searched=True)
+  size = settings.batch_size or jax.local_device_count()
+  settings = dataclasses.replace(opening.completed(settings, searched=True), batch_size=size)
   dataset = opening.open_dataset(dataclasses.replace(settings, limit=0))
   chosen = range(0, len(dataset), settings.every)
   dataset = dataset.select(chosen[: settings.limit] if settings.limit else chosen)
@@ -121,10 +127,11 @@ def execute(settings: Settings) -> int:
   folder = settings.folder
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
-  with results.open_workdir(folder, described, ('maps',)) as workdir:
-    maps = workdir.path / 'maps'
-    mapper = heatmap_runner.Mapper(segmenter, seed)
-    rows = heatmap_runner.run(dataset, mapper, configs, settings.stride, maps, settings.shard)
+  with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
+    job = heatmap_job.HeatmapJob(programs, dataset, configs, settings.stride, size, maps)
+    rows, _ = loop.run(job, dataset, workdir, size, settings.shard)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'

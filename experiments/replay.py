@@ -124,8 +124,9 @@ def compare(
 
 def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
   try:
-    asked = json.loads((folder / 'config.json').read_text())['flags']
-    return attack.Settings(**asked), results.read_rows(folder / 'rows.jsonl')
+    config = json.loads((folder / 'config.json').read_text())
+    results.check_layout(folder, config)
+    return attack.Settings(**config['flags']), results.read_rows(folder / 'rows.jsonl')
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise results.WorkdirError(f'{folder} is not a finished run: {error}') from error
 

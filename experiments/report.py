@@ -86,13 +86,13 @@ def report(
   if not workdirs:
     raise results.WorkdirError('--workdirs names no work folder')
   root = pathlib.Path(out)
-  folders = merge.find_workdirs(workdirs)
+  folders = merge.find_workdirs(workdirs, '--workdirs')
   taken = {folder.resolve() for folder in folders}
   taken |= {folder.resolve().parent for folder in folders if folder.name.startswith('shard-')}
   if root.resolve() in taken:
     raise results.WorkdirError(f'--out={out} holds work folders; name another folder')
   runs = merge.collect(folders)
-  mapped = [heatmaps.read_heatmaps(pathlib.Path(folder)) for folder in maps]
+  mapped = [heatmaps.read_heatmaps(pathlib.Path(folder), '--heatmaps') for folder in maps]
   try:
     root.mkdir(parents=True, exist_ok=True)
     targets = [root if len(runs) == 1 else root / run.name for run in runs]

@@ -26,9 +26,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from experiments import user_runner
-from experiments.lib import describe, launch, opening
+from experiments.lib import describe, launch, loop, opening, users_job
 from experiments.lib import settings as lib
+from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
 from tetris_jax import data
 from tetris_jax import users as sampled_user
@@ -118,7 +118,7 @@ class Settings(
     return self.folder_by_name(f'{self.model}-{self.dataset}-users')
 
   @property
-  def plan(self) -> user_runner.Plan:
+  def plan(self) -> users_job.Plan:
     """Who clicks; raises UsageError for what cannot be."""
     count = self.num_users
     if count is None:
@@ -151,7 +151,7 @@ class Settings(
       walks |= {prior: sampled_user.User(prior) for prior in sampled}
     if not (self.clicks or sampled or walks):
       raise UsageError('nobody clicks: give --clicks, --num_users above 0 or --groups')
-    return user_runner.Plan(sampled, count, walks, self.num_clicks, self.seed)
+    return users_job.Plan(sampled, count, walks, self.num_clicks, self.seed)
 
 
 def _read_clicks(
@@ -175,7 +175,7 @@ def _read_clicks(
 
 
 def _described(
-  settings: Settings, plan: user_runner.Plan, file: data.ClickFile | None
+  settings: Settings, plan: users_job.Plan, file: data.ClickFile | None
 ) -> dict[str, Any]:
   """What `config.json` says of users."""
   about = None
@@ -202,7 +202,7 @@ def _described(
 
 
 def _attacks(workdirs: Sequence[str]) -> list[merge.Run]:
-  return merge.collect(merge.find_workdirs(workdirs)) if workdirs else []
+  return merge.collect(merge.find_workdirs(workdirs, '--workdirs')) if workdirs else []
 
 
 def _told(settings: Settings, file: data.ClickFile | None) -> data.ClickFile | None:
@@ -244,15 +244,10 @@ def execute(settings: Settings) -> int:
   described |= {'program': 'users', 'users': _described(settings, plan, file)}
   scores = user_report.matched(described, attacked)
   with results.open_workdir(settings.folder, described) as workdir:
-    workdir.write_json('instances.json', {'instances': user_runner.listed(dataset)})
-    rows, totals = user_runner.run(
-      dataset,
-      user_runner.Evaluator(segmenter, plan),
-      workdir,
-      settings.batch_size,
-      file.clicks if file else None,
-      settings.shard,
-    )
+    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
+    programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
+    job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
+    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
     made = user_report.write_run(workdir, rows, described, totals, scores)
   page = settings.folder / 'report.md'
   print(f'{user_report.headline(made)}\n{page}')

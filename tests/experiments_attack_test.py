@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import toy
 
-from experiments import attack, progress, runner
-from experiments.lib import opening
+from experiments import attack
+from experiments.lib import attack_job, opening
 from experiments.lib.settings import UsageError
 from tetris_jax.runs import workdirs as results
 
@@ -49,10 +49,10 @@ def summary_of(workdir):
 
 
 def forbid_attacks(monkeypatch):
-  def refuse(self, batch):
+  def refuse(self, batch, say):
     raise AssertionError('a finished batch was attacked again')
 
-  monkeypatch.setattr(runner.Attacker, '__call__', refuse)
+  monkeypatch.setattr(attack_job.AttackJob, 'attack', refuse)
 
 
 def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
@@ -105,9 +105,11 @@ def test_a_damaged_shard_is_reported_and_its_batch_alone_redone(
   shard = tmp_path / 'results' / '00001.jsonl'
   shard.write_bytes(shard.read_bytes()[:-100])
   attacked = []
-  original = runner.Attacker.__call__
+  original = attack_job.AttackJob.attack
   monkeypatch.setattr(
-    runner.Attacker, '__call__', lambda self, b: (attacked.append(b.id), original(self, b))[1]
+    attack_job.AttackJob,
+    'attack',
+    lambda self, b, say: (attacked.append(b.id), original(self, b, say))[1],
   )
   assert attack.execute(settings(data_dir, tmp_path)) == 0
   assert len(attacked) == 1
@@ -157,16 +159,16 @@ def test_beams_are_asked_for_by_a_flag_and_named(data_dir, tmp_path):
 def test_a_batch_that_raises_becomes_failed_rows_and_is_tried_again(
   data_dir, tmp_path, monkeypatch, capsys
 ):
-  original = runner.Attacker.__call__
+  original = attack_job.AttackJob.attack
   calls = []
 
-  def second_fails(self, batch):
+  def second_fails(self, batch, say):
     calls.append(batch)
     if len(calls) == 2:
       raise RuntimeError('RESOURCE_EXHAUSTED: out of memory\nmore')
-    return original(self, batch)
+    return original(self, batch, say)
 
-  monkeypatch.setattr(runner.Attacker, '__call__', second_fails)
+  monkeypatch.setattr(attack_job.AttackJob, 'attack', second_fails)
   assert attack.execute(settings(data_dir, tmp_path)) == 3
   failed = [row for row in rows_of(tmp_path) if row['status'] == 'failed']
   assert [row['instance'] for row in failed] == ['p2', 'p3']
@@ -191,16 +193,16 @@ def test_a_run_without_any_number_fails_and_still_ends_in_rows(
 
 
 def test_a_violated_order_and_a_nan_are_failed_rows(data_dir, tmp_path, monkeypatch):
-  original = runner.Attacker.__call__
+  original = attack_job.AttackJob.attack
 
-  def spoil(self, batch):
-    found, seconds = original(self, batch)
+  def spoil(self, batch, say):
+    found = original(self, batch, say)
     iou = np.array(found.iou)
     iou[0, 1, 0] = 1.0  # MIN above BASE at click 1.
     iou[1, 0, 1] = np.nan
-    return found._replace(iou=iou), seconds
+    return found._replace(iou=iou)
 
-  monkeypatch.setattr(runner.Attacker, '__call__', spoil)
+  monkeypatch.setattr(attack_job.AttackJob, 'attack', spoil)
   assert attack.execute(settings(data_dir, tmp_path, preset='tetris', limit=2)) == 3
   first, second = rows_of(tmp_path)
   assert 'MIN <= BASE <= MAX' in first['reason']
@@ -273,42 +275,9 @@ def test_another_configuration_is_refused_by_the_name_of_its_flags(data_dir, tmp
   attack.execute(settings(data_dir, tmp_path, limit=1))
   with pytest.raises(results.WorkdirError) as error:
     attack.execute(settings(data_dir, tmp_path, limit=2, num_clicks=3))
-  assert '--limit: 1 there, 2 now' in str(error.value)
-  assert '--num_clicks: 2 there, 3 now' in str(error.value)
-  assert '--batch_size' not in str(error.value)
-
-
-def test_progress_is_quiet_in_a_file_and_counts():
-  class Stream:
-    def __init__(self, terminal):
-      self.text, self.terminal = '', terminal
-
-    def isatty(self):
-      return self.terminal
-
-    def write(self, text):
-      self.text += text
-
-    def flush(self):
-      pass
-
-  for terminal in (False, True):
-    stream = Stream(terminal)
-    bar = progress.Progress(6, 2, stream)
-    bar.advance(1, 30, 2.0)
-    assert ('3/6 instances, 15.0 evaluations/s' in stream.text) == terminal
-    bar.advance(3, 90, 2.0)
-    bar.close()
-    assert stream.text.endswith('\n')
-    assert '6/6 instances, 30.0 evaluations/s' in stream.text
-
-
-@pytest.mark.parametrize(
-  ('seconds', 'text'),
-  [(0, '0 s'), (59.4, '59 s'), (59.6, '1 min 00 s'), (185, '3 min 05 s'), (7800, '2 h 10 min')],
-)
-def test_durations(seconds, text):
-  assert progress.duration(seconds) == text
+  assert '\n  limit: 1 there, 2 now' in str(error.value)
+  assert '\n  num_clicks: 2 there, 3 now' in str(error.value)
+  assert 'batch_size' not in str(error.value)
 
 
 KILLED = """
@@ -374,7 +343,7 @@ def test_what_cannot_be_drawn_costs_no_row(data_dir, tmp_path, monkeypatch, caps
   def refuse(*args):
     raise MemoryError('too large')
 
-  monkeypatch.setattr(runner.overlay, 'draw', refuse)
+  monkeypatch.setattr(attack_job.overlay, 'draw', refuse)
   assert attack.execute(settings(data_dir, tmp_path, limit=2)) == 0
   assert [row['status'] for row in rows_of(tmp_path)] == ['ok', 'ok']
   assert "'p0' was not drawn: MemoryError: too large" in capsys.readouterr().err

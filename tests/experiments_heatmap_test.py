@@ -8,18 +8,20 @@ import shutil
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import toy
 from PIL import Image
 
-from experiments import heatmap, heatmap_runner
-from experiments.lib import describe, opening
+from experiments import heatmap
+from experiments.lib import describe, heatmap_job, opening, programs
 from experiments.lib.settings import UsageError
-from tetris_jax import data, presets
+from tetris_jax import data
 from tetris_jax.geometry import region
 from tetris_jax.report.heatmaps import picture as heatmap_picture
 from tetris_jax.report.heatmaps import summary as heatmaps
+from tetris_jax.runs import maps
 from tetris_jax.runs import workdirs as results
 
 
@@ -80,7 +82,7 @@ def forbid(monkeypatch):
     raise AssertionError('a finished map was evaluated again')
 
   for name in ('truth', 'attack'):
-    monkeypatch.setattr(heatmap_runner.Mapper, name, refuse)
+    monkeypatch.setattr(heatmap_job.HeatmapJob, name, refuse)
 
 
 def test_a_map_holds_every_position_and_what_the_preset_found(made):
@@ -104,25 +106,15 @@ def test_a_map_holds_every_position_and_what_the_preset_found(made):
   assert row['legal_pixels'] == sample.mask.sum()
 
 
-def test_shares_are_those_of_the_search_library(made, monkeypatch):
-  monkeypatch.setattr(
-    heatmap_runner.coverage,
-    'share_of_range',
-    lambda low, high, iou: np.array([high[0] - low[0] + 7]),
-  )
-  stored = load(made / 'work' / 'maps' / '00000_p0.npz')
-  sample = data.open_dataset('folder', str(made / 'data'))[0]
-  row = heatmap_runner._row(sample, stored, [presets.get('strong_v1_16')])
-  found = row['presets']['strong_v1_16']
-  assert found['share_of_range'] == pytest.approx(found['max'] - found['min'] + 7, abs=1e-6)
-
-
 def test_the_work_folder_has_no_empty_folders(made, again):
   assert heatmap.execute(settings(made / 'data', again)) == 0
   for work in (made / 'work', again):
     assert sorted(file.name for file in work.iterdir()) == [
-      '.lock', 'config.json', 'maps', 'shares.json', 'shares.md', 'summary.json'
+      '.lock', 'config.json', 'instances.json', 'maps', 'results', 'rows.jsonl', 'shares.json',
+      'shares.md', 'summary.json',
     ]  # fmt: skip
+    assert [file.name for file in (work / 'results').iterdir()] == ['00000.jsonl']
+    assert results.read_rows(work / 'rows.jsonl', 'heatmap') == rows_of(work)
     assert sorted(file.name for file in (work / 'maps').iterdir()) == [
       '00000_p0.npz', '00000_p0.png'
     ]  # fmt: skip
@@ -144,30 +136,25 @@ def test_a_damaged_map_is_done_again(made, again, capsys):
   altered[start : start + 40] = bytes(byte ^ 255 for byte in whole[start : start + 40])
   missing = io.BytesIO()
   np.savez_compressed(missing, **{k: v for k, v in load(path).items() if k != 'iou'})
-  for damaged in (bytes(altered), missing.getvalue(), b'PK', b''):
-    path.write_bytes(damaged)
+  for damaged in (bytes(altered), missing.getvalue(), b'PK', b'', None):
+    path.unlink() if damaged is None else path.write_bytes(damaged)
     assert heatmap.execute(settings(made / 'data', again)) == 0
-    assert 'is damaged' in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f'{path} is {"missing" if damaged is None else "damaged"}' in said
+    assert 'its batch is done again' in said
     assert rows_of(again) == rows_of(made / 'work')
     np.testing.assert_equal(load(path), load(made / 'work' / 'maps' / '00000_p0.npz'))
 
 
-@pytest.mark.parametrize('flip', [1, 4, 6, 255])
-def test_whatever_byte_is_altered_a_map_is_whole_or_damaged(made, tmp_path, flip):
-  whole = (made / 'work' / 'maps' / '00000_p0.npz').read_bytes()
-  expected = load(made / 'work' / 'maps' / '00000_p0.npz')
-  path = tmp_path / 'one.npz'
-  damaged = 0
-  for i in range(0, len(whole)):
-    # Compressed bytes are much alike; headers and the directory are not.
-    if 200 < i < len(whole) - 1200 and i % 5:
-      continue
-    path.write_bytes(whole[:i] + bytes([whole[i] ^ flip]) + whole[i + 1 :])
-    found = heatmap_runner.read_map(path, ['strong_v1_16'])
-    damaged += found is None
-    if found is not None:
-      np.testing.assert_equal(found, expected)
-  assert damaged > 100
+def test_a_missing_picture_is_drawn_again_without_the_device(made, again, monkeypatch, capsys):
+  picture = again / 'maps' / '00000_p0.png'
+  whole = picture.read_bytes()
+  picture.unlink()
+  forbid(monkeypatch)
+  assert heatmap.execute(settings(made / 'data', again)) == 0
+  assert '00000_p0.png is missing' in capsys.readouterr().err
+  assert picture.read_bytes() == whole
+  assert (again / 'rows.jsonl').read_bytes() == (made / 'work' / 'rows.jsonl').read_bytes()
 
 
 def test_a_map_of_another_mask_is_done_again(made, tmp_path, capsys):
@@ -204,16 +191,16 @@ def mixed(tmp_path_factory):
 
 
 def test_bad_instances_are_counted_and_the_others_go_on(mixed, tmp_path, monkeypatch, capsys):
-  whole = heatmap_runner.Mapper.attack
+  whole = heatmap_job.HeatmapJob.attack
 
-  def attacked(self, batch, config):
+  def attacked(self, batch, config, say):
     if tuple(batch.size[0]) == (60, 1):
       raise ValueError('the model choked\non it')
-    return whole(self, batch, config)
+    return whole(self, batch, config, say)
 
-  monkeypatch.setattr(heatmap_runner.Mapper, 'attack', attacked)
+  monkeypatch.setattr(heatmap_job.HeatmapJob, 'attack', attacked)
   work = tmp_path / 'work'
-  assert heatmap.execute(settings(mixed, work)) == 3
+  assert heatmap.execute(settings(mixed, work, batch_size=1)) == 3
   said = capsys.readouterr()
   rows = rows_of(work)
   assert [row['instance'][0] for row in rows] == list('abcdefg')
@@ -234,8 +221,14 @@ def test_bad_instances_are_counted_and_the_others_go_on(mixed, tmp_path, monkeyp
   read = heatmaps.read_heatmaps(work)
   assert sorted(read.pictures) == ['a_row', 'c_columns', 'd_all']
   # What failed is tried again, and what was mapped is not.
-  monkeypatch.setattr(heatmap_runner.Mapper, 'attack', whole)
-  assert heatmap.execute(settings(mixed, work)) == 3
+  tried = []
+  monkeypatch.setattr(
+    heatmap_job.HeatmapJob,
+    'attack',
+    lambda self, batch, *more: (tried.append(tuple(batch.size[0])), whole(self, batch, *more))[1],
+  )
+  assert heatmap.execute(settings(mixed, work, batch_size=1)) == 3
+  assert tried == [(60, 1)]
   assert [row['status'] for row in rows_of(work)][:4] == ['ok'] * 4
   assert len(list((work / 'maps').glob('*.png'))) == 4
 
@@ -245,6 +238,7 @@ def test_numbers_are_not_given_up_for_a_picture(made, again, monkeypatch, capsys
     raise RuntimeError('no ink')
 
   monkeypatch.setattr(heatmap_picture, 'draw', refuse)
+  (again / 'maps' / '00000_p0.png').unlink()
   assert heatmap.execute(settings(made / 'data', again)) == 0
   assert "'p0' was not drawn: RuntimeError: no ink" in capsys.readouterr().err
   expected = rows_of(made / 'work')[0]
@@ -253,13 +247,15 @@ def test_numbers_are_not_given_up_for_a_picture(made, again, monkeypatch, capsys
 
 
 def test_a_map_that_is_not_finite_is_a_failure(made, tmp_path, monkeypatch):
-  whole = heatmap_runner.Mapper.truth
+  whole = heatmap_job.HeatmapJob.truth
 
-  def truth(self, batch, stride):
-    found = whole(self, batch, stride)
-    return found | {'iou': np.where(np.arange(len(found['iou'])) == 2, np.nan, found['iou'])}
+  def truth(self, batch, say):
+    return [
+      one | {'iou': np.where(np.arange(len(one['iou'])) == 2, np.nan, one['iou'])}
+      for one in whole(self, batch, say)
+    ]
 
-  monkeypatch.setattr(heatmap_runner.Mapper, 'truth', truth)
+  monkeypatch.setattr(heatmap_job.HeatmapJob, 'truth', truth)
   assert heatmap.execute(settings(made / 'data', tmp_path)) == 3
   assert rows_of(tmp_path)[0]['reason'] == 'IoU of a click of the map is not a finite number'
   assert summary_of(tmp_path)['levels'] is None
@@ -312,9 +308,10 @@ def test_the_configuration_says_what_ran_and_another_one_is_refused(made, again,
   assert config['devices']['kind'] and config['flags']['stride'] == 3
   assert config['presets']['strong_v1_16']['search']['budget'] == 16
   for changes, message in (
-    ({'stride': 4}, '--stride: 3 there, 4 now'),
+    ({'stride': 4}, r'\n  stride: 3 there, 4 now'),
+    ({'batch_size': 1}, r'\n  batch_size: 2 there, 1 now'),
     ({'names': ('strong_v1',)}, r'presets\.strong_v1\.search\.budget: None there, 64 now'),
-    ({'depth': 0.1}, r'--depth: 0\.0 there, 0\.1 now'),
+    ({'depth': 0.1}, r'\n  depth: 0\.0 there, 0\.1 now'),
   ):
     with pytest.raises(results.WorkdirError, match=message):
       heatmap.execute(settings(made / 'data', again, **changes))
@@ -328,7 +325,9 @@ def test_the_configuration_says_what_ran_and_another_one_is_refused(made, again,
 
 def test_shards_part_the_instances_and_merge(tmp_path):
   toy.write_folder(tmp_path / 'data', ((40, 52),) * 3)
-  asked = lambda work, **more: settings(tmp_path / 'data', tmp_path / work, 6, **more)
+  asked = lambda work, **more: settings(
+    tmp_path / 'data', tmp_path / work, 6, batch_size=1, **more
+  )
   assert heatmap.execute(asked('whole')) == 0
   for number in range(2):
     assert heatmap.execute(asked('cut', shard_id=number, num_shards=2)) == 0
@@ -344,6 +343,59 @@ def test_shards_part_the_instances_and_merge(tmp_path):
   assert [row['instance'] for row in rows_of(tmp_path / 'some')] == ['p0']
   assert heatmap.execute(asked('most', every=2)) == 0
   assert [row['instance'] for row in rows_of(tmp_path / 'most')] == ['p0', 'p2']
+
+
+def test_two_devices_map_what_one_instance_alone_maps(tmp_path, monkeypatch):
+  assert len(jax.local_devices()) == 2
+  toy.write_folder(tmp_path / 'data', ((40, 52), (48, 44), (64, 40)))
+  both, alone = tmp_path / 'both', tmp_path / 'alone'
+  assert heatmap.execute(settings(tmp_path / 'data', both, names=('tetris', 'strong_v1_16'))) == 0
+  assert json.loads((both / 'config.json').read_text())['flags']['batch_size'] == 2
+  assert len(list((both / 'results').iterdir())) == 2
+  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
+  asked = settings(
+    tmp_path / 'data', alone, names=('tetris', 'strong_v1_16'), batch_size=1
+  )
+  assert heatmap.execute(asked) == 0
+  for name in ('rows.jsonl', 'shares.json', 'shares.md', 'summary.json'):
+    assert (both / name).read_bytes() == (alone / name).read_bytes()
+  for file in (alone / 'maps').iterdir():
+    assert (both / 'maps' / file.name).read_bytes() == file.read_bytes()
+
+
+def test_a_stopped_run_ends_with_the_same_bytes(tmp_path, monkeypatch, capsys):
+  toy.write_folder(tmp_path / 'data', ((40, 52), (48, 44), (64, 40)))
+  asked = lambda work: settings(tmp_path / 'data', tmp_path / work, batch_size=1)
+  assert heatmap.execute(asked('calm')) == 0
+  whole, calls = heatmap_job.HeatmapJob.truth, []
+
+  def stop(self, batch, say):
+    calls.append(batch)
+    if len(calls) == 3:
+      raise KeyboardInterrupt
+    return whole(self, batch, say)
+
+  monkeypatch.setattr(heatmap_job.HeatmapJob, 'truth', stop)
+  with pytest.raises(KeyboardInterrupt):
+    heatmap.execute(asked('cut'))
+  assert len(list((tmp_path / 'cut' / 'results').iterdir())) == 2
+  assert not (tmp_path / 'cut' / 'rows.jsonl').exists()
+  assert heatmap.execute(asked('cut')) == 0
+  assert len(calls) == 4 and 'resuming' in capsys.readouterr().err
+  for file in (tmp_path / 'calm').rglob('*'):
+    if file.is_file() and file.parent.name != 'results' and file.name != '.lock':
+      place = tmp_path / 'cut' / file.relative_to(tmp_path / 'calm')
+      assert place.read_bytes() == file.read_bytes(), file
+
+
+def test_a_map_that_cannot_be_written_ends_the_run(made, tmp_path, monkeypatch):
+  def full(path, arrays):
+    raise results.WorkdirError(f'cannot write {path}: No space left on device')
+
+  monkeypatch.setattr(maps, 'write_map', full)
+  with pytest.raises(results.WorkdirError, match='No space left'):
+    heatmap.execute(settings(made / 'data', tmp_path / 'w'))
+  assert list((tmp_path / 'w' / 'results').iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,11 @@ def test_ten_reasons_are_told_and_the_others_counted(capsys):
   ]
   launch.tell_failed(rows(failed=10)[0], 'w/rows.jsonl')
   assert len(capsys.readouterr().err.splitlines()) == 10
+  skipped = [
+    {'instance': f's{k}', 'status': 'skipped', 'reason': 'its mask is empty'} for k in range(3)
+  ]
+  launch.tell_failed(skipped, 'w/rows.jsonl')
+  assert capsys.readouterr().err == '3 skipped, such as s0: its mask is empty\n'
 
 
 def test_joining_names_the_coordinator(monkeypatch):

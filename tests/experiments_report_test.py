@@ -169,7 +169,8 @@ def test_lost_and_foreign_rows_are_refused_by_name(made, tmp_path):
   assert refused([tmp_path / 'cut'], tmp_path) == (
     f'{name} has a row in {first} and one in {second}'
   )
-  (second / 'rows.jsonl').write_text('{"instance": "zebra", "status": "ok"}\n')
+  zebra = json.dumps(json.loads(lines[0]) | {'instance': 'zebra'})
+  (second / 'rows.jsonl').write_text(f'{zebra}\n')
   assert 'has no row in' in refused([tmp_path / 'cut'], tmp_path)
 
 
@@ -182,9 +183,9 @@ def test_mixed_configurations_are_refused_by_the_names_of_flags(made, tmp_path):
   (second / 'config.json').write_text(json.dumps(config))
   message = refused([tmp_path / 'cut'], tmp_path)
   assert f'{first} and {second} are of different configurations' in message
-  assert '--seed: None there, 7 now' in message
+  assert '\n  seed: None there, 7 now' in message
   assert "versions.jaxlib: " in message and "'0.0.1' now" in message
-  assert '--data_dir' not in message and 'shard.' not in message
+  assert 'data_dir' not in message and 'shard.' not in message
   assert 'shard.count: 3 there, 1 now' in refused([first, third, tmp_path / 'whole'], tmp_path)
 
 

@@ -14,13 +14,12 @@ import pytest
 import toy
 
 import tetris_jax
-from experiments import attack, report, user_runner, users
-from experiments.lib import opening
+from experiments import attack, report, users
+from experiments.lib import opening, users_job
 from experiments.lib.settings import UsageError
 from tetris_jax import data, types
 from tetris_jax.geometry import region
 from tetris_jax.runs import workdirs as results
-from tetris_jax.scores import priors
 
 SIZES = ((40, 56), (48, 48), (64, 40))
 
@@ -64,7 +63,7 @@ def sampled(data_dir, workdir, **changes):
 
 
 def rows_of(workdir):
-  return results.read_rows(workdir / 'rows.jsonl')
+  return results.read_rows(workdir / 'rows.jsonl', 'users')
 
 
 def summary_of(workdir):
@@ -143,38 +142,6 @@ def test_compiled_programs_are_counted(made):
     assert f'programs: {count}' in (made / name / 'report.md').read_text()
 
 
-def test_first_clicks_follow_their_prior():
-  legal = np.zeros((30, 30), bool)
-  legal[5:25, 5:20] = True
-  depth = np.asarray(region.inner_depth(legal))
-  found = user_runner.sample_first('distance', 4000, legal, depth, np.array([15, 12]), (0, 1, 2))
-  yx = np.argwhere(legal)
-  deep = depth[yx[:, 0], yx[:, 1]]
-  expected = np.sum(priors.weights('distance', yx, deep, yx[0], 42.0) * deep)
-  at = found.astype(int)
-  assert legal[at[:, 0], at[:, 1]].all()
-  assert depth[at[:, 0], at[:, 1]].mean() == pytest.approx(expected, abs=0.02)
-  again = user_runner.sample_first('distance', 4000, legal, depth, np.array([15, 12]), (0, 1, 2))
-  np.testing.assert_array_equal(found, again)
-
-
-def test_depth_is_computed_in_the_canvas_and_only_where_a_prior_asks():
-  legal = np.zeros((30, 34), bool)
-  legal[5:, 9:] = True
-  padded = np.pad(legal, ((0, 18), (0, 14)))
-  plan = lambda *asked: user_runner.Plan(asked, 1, {}, 1, 0)
-  evaluator = user_runner.Evaluator(toy.segmenter(), plan('uniform', 'distance'))
-  found = evaluator.depth(padded)[:30, :34]
-  np.testing.assert_allclose(found, region.inner_depth(legal), atol=1e-6)
-  for prior in ('uniform', 'gaussian_0.05'):
-    assert user_runner.Evaluator(toy.segmenter(), plan(prior)).depth(padded) is None
-    drawn = [
-      user_runner.sample_first(prior, 50, legal, depth, np.array([20, 20]), (0,))
-      for depth in (None, found)
-    ]
-    np.testing.assert_array_equal(*drawn)
-
-
 def test_a_run_by_distance_samples_by_depth(data_dir, tmp_path):
   asked = sampled(data_dir, tmp_path / 'w', priors=('distance',), groups='none')
   assert users.execute(asked) == 0
@@ -183,7 +150,7 @@ def test_a_run_by_distance_samples_by_depth(data_dir, tmp_path):
   ):
     depth = np.asarray(region.inner_depth(sample.mask))
     seed = 0, data.instance_id(row['instance']), zlib.crc32(b'distance')
-    expected = user_runner.sample_first(
+    expected = users_job.sample_first(
       'distance', 5, sample.mask, depth, np.array(row['robot']['yx']), seed
     )
     assert row['users']['distance']['yx'] == expected.tolist()
@@ -208,18 +175,20 @@ def test_draws_depend_on_the_seed_and_on_nothing_else(made, data_dir, tmp_path):
 
 def test_a_stopped_run_ends_with_the_same_bytes(made, data_dir, tmp_path, monkeypatch, capsys):
   work = tmp_path / 'w'
-  whole = user_runner.Evaluator.walk
+  whole, calls = users_job.UsersJob.walk, []
 
-  def stop(self, batch):
-    if (work / 'results' / '00000.jsonl').exists():
+  def stop(self, batch, say):
+    calls.append(batch)
+    if len(calls) == 2:
       raise KeyboardInterrupt
-    return whole(self, batch)
+    return whole(self, batch, say)
 
-  monkeypatch.setattr(user_runner.Evaluator, 'walk', stop)
+  monkeypatch.setattr(users_job.UsersJob, 'walk', stop)
   with pytest.raises(KeyboardInterrupt):
     users.execute(sampled(data_dir, work))
+  assert [file.name for file in (work / 'results').iterdir()] == ['00000.jsonl']
   assert not (work / 'rows.jsonl').exists()
-  monkeypatch.setattr(user_runner.Evaluator, 'walk', whole)
+  monkeypatch.setattr(users_job.UsersJob, 'walk', whole)
   assert users.execute(sampled(data_dir, work)) == 0
   assert 'resuming' in capsys.readouterr().err
   assert (work / 'rows.jsonl').read_bytes() == (made / 'sampled' / 'rows.jsonl').read_bytes()
@@ -227,7 +196,7 @@ def test_a_stopped_run_ends_with_the_same_bytes(made, data_dir, tmp_path, monkey
   def never(self, *args):
     raise AssertionError('a finished batch was evaluated again')
 
-  monkeypatch.setattr(user_runner.Evaluator, 'first', never)
+  monkeypatch.setattr(users_job.UsersJob, 'first', never)
   assert users.execute(sampled(data_dir, work)) == 0
   with pytest.raises(results.WorkdirError, match=r'users.num_users: 5 there, 6 now'):
     users.execute(sampled(data_dir, work, num_users=6))
@@ -266,7 +235,8 @@ def test_outcomes_beside_a_finished_attack(made, data_dir, clicks, tmp_path):
   assert users.execute(
     settings(data_dir, made / 'file', clicks=str(clicks), workdirs=(str(work),))
   ) == 0
-  scores = {row['instance']: row['iou'] for row in rows_of(work)}
+  attacked = results.read_rows(work / 'rows.jsonl')
+  scores = {row['instance']: row['iou'] for row in attacked}
   inside = [
     scores[row['instance']]['min'][0] - 1e-6 <= iou <= scores[row['instance']]['max'][0] + 1e-6
     for row in rows_of(made / 'file')[:2]

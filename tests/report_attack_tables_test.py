@@ -4,7 +4,7 @@ import pytest
 import runs
 
 from tetris_jax.report.attack import summary, tables
-from tetris_jax.runs import rows
+from tetris_jax.runs import schema
 from tetris_jax.scores import priors
 
 CONFIG = {
@@ -42,7 +42,7 @@ def test_scores_are_printed_x100():
 
 
 def test_every_table_has_as_many_cells_as_its_head():
-  nasty = rows.empty_row('x|y\nz', 'failed', 'one | two\nthree', None)
+  nasty = schema.empty_row('attack', 'x|y\nz', 'failed', 'one | two\nthree', None)
   text = report([*runs.MIXED, nasty])
   assert 'x\\|y z' in text
   for block in text.split('\n\n'):
@@ -66,7 +66,8 @@ def test_a_run_without_numbers_says_why():
 
 @pytest.mark.parametrize('number', [50, 51, 60])
 def test_long_lists_of_troubles_are_cut(number):
-  text = report([rows.empty_row(f'i{k}', 'failed', 'damaged', None) for k in range(number)])
+  failed = [schema.empty_row('attack', f'i{k}', 'failed', 'damaged', None) for k in range(number)]
+  text = report(failed)
   assert text.count('| failed |') == min(number, 50)
   assert ('more, see `rows.jsonl`' in text) == (number > 50)
 

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from tetris_jax.report.attack import summary
-from tetris_jax.runs import rows as row_format
+from tetris_jax.runs import schema
+from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.merge import Run
 
 
@@ -33,15 +34,15 @@ def curves(instance, low, base, high, backward=0):
 
 def failed(instance, reason):
   """A row without numbers."""
-  return row_format.empty_row(instance, 'failed', reason, None)
+  return schema.empty_row('attack', instance, 'failed', reason, None)
 
 
 MIXED = [
   curves('a', [0.1, 0.5], [0.3, 0.9], [0.7, 0.9], backward=20),
   curves('b', [0.2, 0.2], [0.3, 0.4], [0.5, 0.96]),
   failed('c', 'damaged'),
-  row_format.empty_row('d', 'skipped', 'empty', (3, 3)),
-  row_format.empty_row('e', 'skipped', 'empty', (3, 3)),
+  schema.empty_row('attack', 'd', 'skipped', 'empty', (3, 3)),
+  schema.empty_row('attack', 'e', 'skipped', 'empty', (3, 3)),
 ]
 """Two instances with numbers and three without."""
 
@@ -100,26 +101,55 @@ def picture(path, size=(1200, 900), seed=0):
 
 def heatmap_folder(folder):
   """Makes a work folder as experiments.heatmap leaves it: two instances, two presets."""
-  (folder / 'maps').mkdir(parents=True)
+  rows = [
+    map_row(0, 0.1, 0.5, {'tetris': 0.1, 'wide': 0.3}),
+    map_row(1, 0.1, 0.9, {'tetris': 0.4, 'wide': 1.1}),
+  ]
+  write_maps(folder, rows)
+  for row in rows:
+    picture(folder / 'maps' / row['picture'], (900, 500))
+  return folder
+
+
+def map_row(number, low, high, shares, **changes):
+  """An ok row of a heat map of instance p<number>."""
+  file = f'{number:05d}_p{number}'
+  cost = {'forward': 9, 'backward': 0, 'hidden': None}
+  presets = {
+    name: {'min': low, 'max': high, **cost, 'share_of_range': share}
+    for name, share in shares.items()
+  }
+  return {
+    'instance': f'p{number}', 'status': 'ok', 'reason': '', 'size': [20, 30], 'stride': 2,
+    'positions': 40, 'legal_pixels': 160, 'left_out': None, 'min': low, 'base': low, 'max': high,
+    'presets': presets, 'levels': [], 'quantiles': None, 'map': f'{file}.npz',
+    'picture': f'{file}.png',
+  } | changes  # fmt: skip
+
+
+def write_maps(folder, rows, shard=(0, 1), order=None, model='mobile_sam'):
+  """A work folder as experiments.heatmap leaves it, without the maps themselves.
+
+  Args:
+    folder: where to.
+    rows: its own.
+    shard: its number and how many there are.
+    order: names of all instances of the run; those of the rows if left out.
+    model: its name.
+  """
+  instances = [[name, [20, 30]] for name in order or [row['instance'] for row in rows]]
   config = {
     'program': 'heatmap',
-    'model': {'name': 'mobile_sam'},
+    'model': {'name': model},
     'flags': {'dataset': 'folder', 'data_dir': '/x/davis_dev'},
-    'instances': {'count': 2},
-    'shard': {'id': 0, 'count': 1},
+    'instances': results.fingerprint(instances),
+    'shard': {'id': shard[0], 'count': shard[1]},
   }
-  (folder / 'config.json').write_text(json.dumps(config))
-  rows = []
-  for number, (truth, found) in enumerate([(0.4, (0.1, 0.3)), (0.8, (0.4, 1.0))]):
-    presets = {
-      name: {'share_of_range': share} for name, share in zip(('tetris', 'wide'), found, strict=True)
-    }
-    file = f'0000{number}_p{number}'
-    rows.append({
-      'instance': f'p{number}', 'status': 'ok', 'reason': '', 'left_out': None, 'min': 0.1,
-      'max': 0.1 + truth, 'map': f'{file}.npz', 'picture': f'{file}.png', 'presets': presets,
-    })  # fmt: skip
-    picture(folder / 'maps' / f'{file}.png', (900, 500))
-  rows[1]['presets']['wide']['share_of_range'] = 1.1
-  (folder / 'shares.json').write_text(json.dumps({'rows': rows}))
-  return folder
+  (folder / 'maps').mkdir(parents=True, exist_ok=True)
+  for row in rows:
+    if row.get('picture'):
+      (folder / 'maps' / row['picture']).write_bytes(b'')
+  files = {'config': {'schema': schema.SCHEMA, **config}, 'instances': {'instances': instances}}
+  for name, held in (files | {'shares': {'rows': rows}, 'summary': {'n_ok': len(rows)}}).items():
+    (folder / f'{name}.json').write_text(json.dumps(held))
+  (folder / 'rows.jsonl').write_text(''.join(json.dumps(row) + '\n' for row in rows))

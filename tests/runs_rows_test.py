@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from tetris_jax import types
-from tetris_jax.runs import rows
+from tetris_jax import truth, types
+from tetris_jax.runs import rows, schema
 
 SIZES = [(5, 7), (6, 4)]
 
@@ -40,6 +40,7 @@ def test_rows_name_the_modes_and_keep_every_float32():
   assert (row['instance'], row['status'], row['reason'], row['size']) == ('a', 'ok', '', [5, 7])
   assert row['iou'] == {'min': [0.1, 0.6], 'base': [0.3, 0.5], 'max': [0.7, 0.7]}
   assert (row['forward'], row['backward']) == (10, 0)
+  schema.check_row(row, 'attack')
   for position, mode in enumerate(types.MODES):
     np.testing.assert_array_equal(np.float32(row['biou'][mode]), found.biou[0, position])
     clicks = np.array(row['clicks'][mode])
@@ -93,15 +94,6 @@ def test_a_click_that_is_not_finite_fails():
   assert row['reason'] == 'click of min after click 1 is not a finite number'
 
 
-def test_a_row_without_numbers_needs_a_reason():
-  row = rows.empty_row('a', 'skipped', 'empty mask', (3, 4))
-  assert row['size'] == [3, 4]
-  assert rows.empty_row('a', 'failed', 'damaged', None)['size'] is None
-  for status, reason in (('ok', 'x'), ('failed', '')):
-    with pytest.raises(ValueError, match='a: a row without numbers'):
-      rows.empty_row('a', status, reason, None)
-
-
 def test_rows_of_a_global_search_say_more_of_the_first_click():
   found = trajectories([[[0.3], [0.1], [0.7]]])
   outlook = types.Outlook(
@@ -117,6 +109,7 @@ def test_rows_of_a_global_search_say_more_of_the_first_click():
   (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1])
   row = json.loads(json.dumps(row, allow_nan=False))
   assert list(row)[-4:] == ['warnings', 'levels', 'quantiles', 'hidden']
+  schema.check_row(row, 'attack')
   assert row['levels'][0] == {'depth': 0.0, 'n': 2, 'min': 0.3, 'max': 0.7}
   assert row['levels'][3] == {'depth': 0.3, 'n': 1, 'min': None, 'max': None}
   assert row['quantiles']['uniform']['mean'] == pytest.approx(1.7 / 3, abs=1e-6)
@@ -128,3 +121,105 @@ def test_rows_of_a_global_search_say_more_of_the_first_click():
   everything = found._replace(byproducts=types.Byproducts(tried, outlook._replace(yx=yx)))
   (row,) = rows.trajectory_rows(everything, ['a'], SIZES[:1])
   assert row['hidden'] == 0 and row['levels'][0]['n'] == 1
+
+
+def users_row(**changes):
+  mask = np.zeros((5, 7), bool)
+  mask[1:4, 1:6] = True
+  given = rows.Given(np.float32([[1, 2], [0, 0]]), np.array([False, True]), [4, 9], ['ann', ''])
+  sampled = rows.Given(np.float32([[3.2, 4.7]]), np.zeros(1, bool))
+  yx = np.concatenate([np.float32([[2, 3]]), given.yx, sampled.yx, np.zeros((3, 2), np.float32)])
+  iou = np.float32([0.1, 0.2, 0.3, 0.4, np.nan, np.nan, np.nan])
+  walk = np.float32([[2, 3], [1, 1]]), np.int32([1, 0]), np.float32([0.1, 0.7]), np.float32([0, 1])
+  asked = {
+    'instance': 'a', 'mask': mask, 'sources': {'file': given, 'uniform': sampled},
+    'first': (yx, iou, iou / 2), 'walks': {'base': walk},
+  }  # fmt: skip
+  return rows.users_row(**asked | changes)
+
+
+def test_rows_of_users_part_the_clicks_by_their_source():
+  row = json.loads(json.dumps(users_row(), allow_nan=False))
+  schema.check_row(row, 'users')
+  assert row['robot'] == {'yx': [2.0, 3.0], 'iou': 0.1, 'biou': 0.05}
+  assert row['users']['file'] == {
+    'yx': [[1.0, 2.0], [0.0, 0.0]], 'iou': [0.2, 0.3], 'biou': [0.1, 0.15],
+    'on_object': [True, False], 'clamped': [False, True], 'line': [4, 9], 'user': ['ann', ''],
+  }  # fmt: skip
+  # Rounded to the nearest pixel, [3, 5].
+  assert row['users']['uniform']['on_object'] == [True]
+  assert list(row['users']['uniform']) == ['yx', 'iou', 'biou', 'on_object', 'clamped']
+  assert row['trajectories']['base']['clicks'] == [[2.0, 3.0, 1], [1.0, 1.0, 0]]
+  # The robot user, three clicks, two rounds.
+  assert (row['forward'], row['backward']) == (6, 0)
+
+
+def test_a_score_of_users_that_is_not_finite_fails_the_row():
+  bad = np.float32([0.1, np.nan, 0.3, 0.4])
+  walk = np.float32([[2, 3]]), np.int32([1]), np.float32([np.inf]), np.float32([0])
+  for changes in ({'first': (np.zeros((4, 2)), bad, bad)}, {'walks': {'base': walk}}):
+    row = users_row(**changes)
+    assert (row['status'], row['size']) == ('failed', [5, 7])
+    assert row['reason'] == 'IoU of a click is not a finite number'
+    schema.check_row(row, 'users')
+
+
+def heat_map(**changes):
+  legal = np.zeros((6, 8), bool)
+  legal[1:5, 1:7] = True
+  made = {
+    'yx': np.float32([[2, 3], [1, 1], [3, 5]]), 'iou': np.float32([0.5, 0.1, 0.9]),
+    'biou': np.float32([0.2, 0.1, 0.3]), 'predicted': np.full(3, np.nan, np.float32),
+    'stride': np.int32(2), 'legal': legal,
+    'p/yx': np.float32([[2, 3], [1, 1], [3, 4]]), 'p/iou': np.float32([0.5, 0.1, 0.5]),
+    'p/biou': np.float32([0.2, 0.1, 0.2]), 'p/spent': np.array([9, 4]), 'p/hidden': np.float32(0.1),
+  }  # fmt: skip
+  return made | changes
+
+
+def map_row(made, presets=None, left_out=None):
+  depth = np.full(made['legal'].shape, 0.1)
+  depth[2:4, 3:6] = 0.5
+  return rows.map_row('a', made, depth, presets or {'p': 0.0}, '00000_a.npz', left_out)
+
+
+def test_rows_of_maps_say_what_each_preset_found():
+  row = json.loads(json.dumps(map_row(heat_map()), allow_nan=False))
+  schema.check_row(row, 'heatmap')
+  assert (row['size'], row['stride'], row['positions'], row['legal_pixels']) == ([6, 8], 2, 3, 24)
+  assert [row['min'], row['base'], row['max']] == pytest.approx([0.1, 0.5, 0.9])
+  found = row['presets']['p']
+  assert (found['forward'], found['backward']) == (9, 4)
+  assert found['share_of_range'] == pytest.approx(0.4 / 0.8)
+  assert found['hidden'] == pytest.approx(0.1)
+  assert (row['map'], row['picture'], row['left_out']) == ('00000_a.npz', None, None)
+  assert map_row(heat_map(), left_out='few')['left_out'] == 'few'
+  # What keeps to a depth is measured against the range there, of [2, 3] and [3, 5].
+  deep = map_row(heat_map(), {'p': 0.3})['presets']['p']
+  assert deep['share_of_range'] == pytest.approx(1.0)
+  flat = heat_map(iou=np.float32([0.5, 0.5, 0.5]), **{'p/hidden': np.float32(np.nan)})
+  assert map_row(flat)['presets']['p']['share_of_range'] is None
+  assert map_row(flat)['presets']['p']['hidden'] is None
+
+
+def test_shares_are_those_of_the_search_library(monkeypatch):
+  monkeypatch.setattr(
+    truth, 'share_of_range', lambda low, high, iou: np.array([high[0] - low[0] + 7])
+  )
+  found = map_row(heat_map())['presets']['p']
+  assert found['share_of_range'] == pytest.approx(found['max'] - found['min'] + 7, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+  ('key', 'reason'),
+  [
+    ('iou', 'IoU of a click of the map is not a finite number'),
+    ('biou', 'boundary IoU of a click of the map is not a finite number'),
+    ('p/iou', 'IoU of a click of p is not a finite number'),
+  ],
+)
+def test_a_map_that_is_not_finite_is_a_failed_row(key, reason):
+  made = heat_map()
+  made[key] = np.float32([0.1, np.nan, 0.2])
+  row = map_row(made)
+  assert row == {'instance': 'a', 'status': 'failed', 'reason': reason, 'size': [6, 8]}

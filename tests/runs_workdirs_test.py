@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tetris_jax.runs import rows
+from tetris_jax.runs import schema
 from tetris_jax.runs import workdirs as results
 
 CONFIG = {
@@ -22,7 +22,7 @@ CONFIG = {
 
 
 def shard(*names):
-  made = [rows.empty_row(name, 'failed', 'for a test', (3, 4)) for name in names]
+  made = [schema.empty_row('attack', name, 'failed', 'for a test', (3, 4)) for name in names]
   return results.Shard(made, {'seconds': 0.5})
 
 
@@ -35,7 +35,8 @@ def test_a_shard_comes_back_as_it_was(tmp_path):
     assert workdir.read_shard(0, ['a', 'b']) is None
     workdir.write_shard(0, shard('a', 'b'))
     assert workdir.read_shard(0, ['a', 'b']) == shard('a', 'b')
-  assert json.loads((tmp_path / 'new/run/config.json').read_text()) == CONFIG
+  config = json.loads((tmp_path / 'new/run/config.json').read_text())
+  assert config == {'schema': schema.SCHEMA, **CONFIG} and next(iter(config)) == 'schema'
 
 
 def test_every_truncation_of_a_shard_is_detected(tmp_path):
@@ -99,8 +100,8 @@ def test_the_same_configuration_resumes_and_another_is_refused(tmp_path):
   with results.open_workdir(tmp_path, on_newer_python) as workdir:
     assert workdir.read_shard(0, ['a']) == shard('a')
   for other, named in (
-    (changed(num_clicks=5), '--num_clicks: 3 there, 5 now'),
-    (changed(model='x'), "--model: 'toy' there, 'x' now"),
+    (changed(num_clicks=5), '\n  num_clicks: 3 there, 5 now'),
+    (changed(model='x'), "\n  model: 'toy' there, 'x' now"),
     (CONFIG | {'versions': CONFIG['versions'] | {'jax': '2'}}, "versions.jax: '1' there, '2' now"),
     (CONFIG | {'preset': {'name': 'tetris'}}, 'preset.radius: 5.0 there, None now'),
   ):
@@ -210,8 +211,63 @@ def test_a_second_process_is_refused_and_a_killed_one_blocks_nobody(tmp_path):
 
 def test_reading_rows_names_the_line_at_fault(tmp_path):
   path = tmp_path / 'rows.jsonl'
-  path.write_text('{"instance": "a", "status": "ok"}\n{"instance"\n')
+  good = json.dumps(shard('a').rows[0])
+  path.write_text(f'{good}\n{{"instance"\n')
   with pytest.raises(results.WorkdirError, match='line 2: not a row'):
     results.read_rows(path)
+  path.write_text(f'{good}\n{{"instance": "b", "status": "ok"}}\n')
+  with pytest.raises(results.WorkdirError, match=r"line 2: not a row \(instance 'b': reason is m"):
+    results.read_rows(path)
+  path.write_text(f'{good}\n')
+  assert results.read_rows(path) == shard('a').rows
+  with pytest.raises(results.WorkdirError, match=r"instance 'a': robot is missing"):
+    results.read_rows(path, 'users')
   with pytest.raises(results.WorkdirError, match='cannot read'):
     results.read_rows(tmp_path / 'absent.jsonl')
+  path.write_bytes(b'\xff\xfe')
+  with pytest.raises(results.WorkdirError, match='cannot read'):
+    results.read_rows(path)
+
+
+def test_a_shard_of_what_is_no_row_is_damaged(tmp_path):
+  with results.open_workdir(tmp_path, CONFIG) as workdir:
+    for rows, facts, named in (
+      ([shard('a').rows[0] | {'forward': 3}], {}, "instance 'a': forward is there, but status"),
+      ([shard('a').rows[0] | {'colour': None}], {}, "instance 'a': colour is unknown"),
+      (shard('a').rows, {'seconds': 'many'}, r"facts\.seconds is 'many', expected a finite number"),
+    ):
+      workdir.write_shard(0, results.Shard(rows, facts))
+      with pytest.raises(results.DamagedShardError, match=rf'00000\.jsonl is no shard: .*{named}'):
+        workdir.read_shard(0, ['a'])
+    workdir.write_shard(0, shard('a'))
+    with pytest.raises(results.DamagedShardError, match='robot is missing'):
+      workdir.read_shard(0, ['a'], 'users')
+
+
+@pytest.mark.parametrize(
+  ('config', 'message'),
+  [
+    (CONFIG, r'an earlier version \(layout 1, this is 2\); run its command again in another w'),
+    ({'schema': 3, **CONFIG}, r'a later version \(layout 3, this is 2\); run its command again'),
+    ({'schema': 'two', **CONFIG}, 'tells no layout; use another workdir'),
+    ([], 'tells no layout; use another workdir'),
+  ],
+)
+def test_another_layout_is_refused_in_one_sentence(tmp_path, config, message):
+  with results.open_workdir(tmp_path, CONFIG):
+    pass
+  (tmp_path / 'config.json').write_text(json.dumps(config))
+  before = (tmp_path / 'config.json').read_bytes()
+  with (
+    pytest.raises(results.WorkdirError, match=message) as error,
+    results.open_workdir(tmp_path, CONFIG),
+  ):
+    pass
+  assert '\n' not in str(error.value) and str(error.value).startswith(str(tmp_path))
+  assert (tmp_path / 'config.json').read_bytes() == before
+
+
+def test_differences_name_settings_and_no_flags():
+  lines = results.difference(CONFIG, changed(num_clicks=5))
+  assert lines == ['num_clicks: 3 there, 5 now']
+  assert results.difference(CONFIG, changed(num_clicks=5), ('flags.num_clicks',)) == []

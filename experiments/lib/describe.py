@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from experiments import runner
+from experiments.lib import loop
 from experiments.lib.settings import Group, Run
 from tetris_jax import data, types
 
@@ -66,7 +66,7 @@ def configuration(
       'step_diagonal': info.step_diagonal,
       'sha256': dict(info.sha256),
     },
-    'instances': runner.fingerprint(dataset),
+    'instances': loop.fingerprint(dataset),
     'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
     'versions': {
       **versions('tetris_jax', 'jax', 'jaxlib', 'numpy'),

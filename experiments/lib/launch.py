@@ -29,7 +29,7 @@ S = TypeVar('S', bound=Plugins)
 
 
 def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
-  """Says on standard error why rows failed.
+  """Says on standard error why rows failed, and how many were skipped.
 
   Args:
     rows: of this shard, failed or not.
@@ -40,6 +40,10 @@ def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
     print(f'{row["instance"]}: failed, {row["reason"]}', file=sys.stderr)
   if len(failed) > _MOST_TOLD:
     print(f'and {len(failed) - _MOST_TOLD} more, see {written}', file=sys.stderr)
+  if skipped := [row for row in rows if row['status'] == 'skipped']:
+    one = skipped[0]
+    told = f'{len(skipped)} skipped, such as {one["instance"]}: {one["reason"]}'
+    print(told, file=sys.stderr)
 
 
 def exit_status(

@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tetris_jax.runs import schema
 from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.workdirs import WorkdirError
 
@@ -21,6 +22,7 @@ __all__ = [
   'find_workdirs',
   'merge',
   'read_piece',
+  'read_run',
 ]
 
 MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
@@ -29,6 +31,7 @@ compared as well and tell whether it is the same."""
 
 _OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 _SHOWN = 5
+_SPEED = ('device_seconds', 'compile_seconds', 'programs', 'evaluations_per_second')
 
 
 def dataset_name(dataset: str, data_dir: str | None) -> str:
@@ -61,11 +64,31 @@ class Piece:
     return self.config['shard']['id'], self.config['shard']['count']
 
   @property
+  def program(self) -> str:
+    """Of experiments, that made it."""
+    return self.config.get('program', 'attack')
+
+  @property
   def name(self) -> tuple[str, str, str]:
-    """Model, data set and preset; one's own data set is named by the folder it lies in."""
+    """Model, data set and preset; one's own data set is named by the folder it lies in.
+
+    Heat maps are of several presets, and have the program's name instead.
+    """
     flags = self.config['flags']
     dataset = dataset_name(flags['dataset'], flags['data_dir'])
-    return self.config['model']['name'], dataset, self.config['preset']['name']
+    preset = self.config['preset']['name'] if 'preset' in self.config else self.program
+    return self.config['model']['name'], dataset, preset
+
+  @property
+  def totals(self) -> dict[str, float]:
+    """What its batches took, as of `Run`; 0 where the program says nothing of speed."""
+    told = {key: self.summary.get(key) or 0 for key in _SPEED}
+    return {
+      'seconds': told['device_seconds'],
+      'compile_seconds': told['compile_seconds'],
+      'programs': told['programs'],
+      'evaluations': told['evaluations_per_second'] * told['device_seconds'],
+    }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +98,7 @@ class Run:
   Attributes:
     model: its name.
     dataset: its name.
-    preset: its name.
+    preset: its name; the program's of heat maps.
     config: that of its first shard, as if it had been run in one piece.
     instances: as in `Piece`.
     rows: of all instances in data set order.
@@ -98,67 +121,80 @@ class Run:
     return f'{self.model}-{self.dataset}-{self.preset}'
 
 
-def find_workdirs(paths: Sequence[str], flag: str = '--workdirs') -> list[pathlib.Path]:
+def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[pathlib.Path]:
   """The work folders that are meant: each path one, or a folder of shards, or a pattern of them.
 
   Args:
-    paths: as the flag has them.
-    flag: its name, for errors.
+    paths: as the caller was given them.
+    argument: in which; for errors.
 
   Raises:
     WorkdirError: a path leads to none, or to one that another path has led to.
   """
   found: list[pathlib.Path] = []
   for path in paths:
-    places = sorted(glob.glob(path)) if glob.has_magic(path) else [path]
+    pattern = glob.has_magic(path) and not pathlib.Path(path).exists()
+    places = sorted(glob.glob(path)) if pattern else [path]
     here = []
     for place in map(pathlib.Path, places):
       here += [place] if (place / 'config.json').is_file() else []
       here += sorted(config.parent for config in place.glob('shard-*/config.json'))
     if not here:
       raise WorkdirError(
-        f'{flag}: {path} is no work folder and holds no shards (neither config.json nor '
+        f'{argument}: {path} is no work folder and holds no shards (neither config.json nor '
         'shard-*/config.json is there)'
       )
     found += here
   seen: set[pathlib.Path] = set()
   for folder in found:
     if folder.resolve() in seen:
-      raise WorkdirError(f'{flag} names {folder} twice')
+      raise WorkdirError(f'{argument} names {folder} twice')
     seen.add(folder.resolve())
   return found
 
 
-def read_piece(folder: pathlib.Path) -> Piece:
+def read_piece(folder: pathlib.Path, program: schema.Kind = 'attack') -> Piece:
   """Reads a work folder.
 
+  Args:
+    folder: where it lies.
+    program: of experiments, that has to have made it.
+
   Raises:
-    WorkdirError: it has not finished, or a file of it is damaged.
+    WorkdirError: it is of another program or of another version, has not finished, or a file of it
+      is damaged.
   """
-  if not (folder / 'summary.json').is_file():
-    raise WorkdirError(f'{folder} has not finished; give its command again, then merge')
   try:
-    held = [
-      json.loads((folder / name).read_text())
-      for name in ('config.json', 'instances.json', 'summary.json')
-    ]
-    config, instances, summary = held[0], held[1]['instances'], held[2]
+    config = json.loads((folder / 'config.json').read_text())
+    results.check_layout(folder, config)
+    found = config.get('program', 'attack')
+    if found != program:
+      raise WorkdirError(
+        f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
+      )
+    if not (folder / 'summary.json').is_file():
+      raise WorkdirError(f'{folder} has not finished; give its command again, then merge')
+    instances = json.loads((folder / 'instances.json').read_text())['instances']
+    summary = json.loads((folder / 'summary.json').read_text())
     if (folder / 'speed.json').is_file():
       summary |= json.loads((folder / 'speed.json').read_text())
-    piece = Piece(folder, config, instances, results.read_rows(folder / 'rows.jsonl'), summary)
-    piece.shard, piece.name  # noqa: B018  Raises where a key is missing.
-    expected = config['instances']
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    rows = results.read_rows(folder / 'rows.jsonl', program)
+    piece = Piece(folder, config, instances, rows, summary)
+    piece.shard, piece.name, piece.totals  # noqa: B018  Raises where a key is missing.
+    same = results.fingerprint(instances) == config['instances']
+  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
     raise WorkdirError(
-      f'{folder} is no work folder of experiments.attack, or is damaged: '
+      f'{folder} is no work folder of experiments.{program}, or is damaged: '
       f'{type(error).__name__}: {error}'
     ) from error
-  if results.fingerprint(instances) != expected:
+  if not same:
     raise WorkdirError(f'{folder}: instances.json is not that of its config.json')
   return piece
 
 
-def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Run]:
+def collect(
+  folders: Sequence[pathlib.Path], program: schema.Kind = 'attack'
+) -> list[Run]:
   """Whole runs of the work folders, ordered by data set, model and preset.
 
   Args:
@@ -166,21 +202,29 @@ def collect(folders: Sequence[pathlib.Path], program: str = 'attack') -> list[Ru
     program: its name.
 
   Raises:
-    WorkdirError: see `read_piece` and `merge`; or a folder of another program; or one preset's name
-      stands for different attacks.
+    WorkdirError: see `read_piece` and `merge`; or one preset's name stands for different attacks.
   """
   groups: dict[tuple[str, str, str], list[Piece]] = {}
   for folder in folders:
-    piece = read_piece(folder)
-    found = piece.config.get('program', 'attack')
-    if found != program:
-      raise WorkdirError(
-        f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
-      )
+    piece = read_piece(folder, program)
     groups.setdefault(piece.name, []).append(piece)
   _check_presets([pieces[0] for pieces in groups.values()])
   runs = [merge(pieces) for pieces in groups.values()]
   return sorted(runs, key=lambda run: (run.dataset, run.model, run.preset))
+
+
+def read_run(path: str, program: schema.Kind, argument: str = 'workdirs') -> Run:
+  """The one whole run that a path leads to.
+
+  Args:
+    path: of a work folder, or of one that holds all its shards.
+    program: of experiments, that made it.
+    argument: in which the path was given; for errors.
+
+  Raises:
+    WorkdirError: see `find_workdirs`, `read_piece` and `merge`.
+  """
+  return merge([read_piece(folder, program) for folder in find_workdirs([path], argument)])
 
 
 def _check_presets(pieces: Sequence[Piece]) -> None:
@@ -232,16 +276,9 @@ def merge(pieces: Sequence[Piece]) -> Run:
   ordered = [by_shard[number] for number in range(count)]
   model, dataset, preset = first.name
   config = {**ordered[0].config, 'shard': {'id': 0, 'count': 1}}
-  totals = {
-    'seconds': sum(piece.summary['device_seconds'] for piece in ordered),
-    'compile_seconds': sum(piece.summary['compile_seconds'] for piece in ordered),
-    'programs': sum(piece.summary.get('programs', 0) for piece in ordered),
-    'evaluations': sum(
-      (piece.summary['evaluations_per_second'] or 0) * piece.summary['device_seconds']
-      for piece in ordered
-    ),
-  }
-  rows, pictures = _in_order(ordered), _pictures(ordered)
+  totals = {key: sum(piece.totals[key] for piece in ordered) for key in first.totals}
+  rows = _in_order(ordered)
+  pictures = _maps(ordered) if first.program == 'heatmap' else _pictures(ordered)
   return Run(model, dataset, preset, config, first.instances, rows, totals, pictures)
 
 
@@ -276,4 +313,20 @@ def _pictures(pieces: Sequence[Piece]) -> dict[str, pathlib.Path]:
       position = file.name.partition('_')[0]
       if position.isdecimal() and int(position) < len(order):
         found[order[int(position)]] = file
+  return found
+
+
+def _maps(pieces: Sequence[Piece]) -> dict[str, pathlib.Path]:
+  """Pictures of heat maps by instance, as their rows name them.
+
+  Raises:
+    WorkdirError: one is missing.
+  """
+  found = {}
+  for piece in pieces:
+    for row in piece.rows:
+      if row.get('picture'):
+        found[row['instance']] = file = piece.folder / 'maps' / row['picture']
+        if not file.is_file():
+          raise WorkdirError(f"{file} is missing; give the run's command again")
   return found

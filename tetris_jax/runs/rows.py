@@ -1,16 +1,17 @@
-"""What an attack found as rows, one an instance: JSON-able, exact, the same whatever the batch."""
+"""What was found as rows, one an instance: JSON-able, exact, the same whatever the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tetris_jax import types
-from tetris_jax.scores import checks, priors
+from tetris_jax.runs import maps, schema
+from tetris_jax.scores import checks, coverage, priors
 
-__all__ = ['empty_row', 'floats', 'trajectory_rows']
+__all__ = ['Given', 'floats', 'map_row', 'trajectory_rows', 'users_row']
 
 _DECIMALS = 6
 
@@ -29,36 +30,7 @@ def floats(values: Any) -> Any:
 def _modes(values: np.ndarray, convert: Any) -> dict[str, Any]:
   """(modes, ...) by the modes' names in the rows' order; None for a mode that was not run."""
   found = dict(zip(types.MODES, values, strict=False))
-  return {mode: convert(found[mode]) if mode in found else None for mode in ('min', 'base', 'max')}
-
-
-def empty_row(
-  instance: str, status: str, reason: str, size: tuple[int, int] | None
-) -> dict[str, Any]:
-  """The row of an instance without numbers.
-
-  Args:
-    instance: its name.
-    status: "failed" or "skipped".
-    reason: what was found, one sentence.
-    size: (height, width) in pixels, or None where unknown.
-
-  Raises:
-    ValueError: another status, or no reason.
-  """
-  if status not in ('failed', 'skipped') or not reason:
-    raise ValueError(f'{instance}: a row without numbers needs failed or skipped and a reason')
-  return {
-    'instance': instance,
-    'status': status,
-    'reason': reason,
-    'size': None if size is None else [int(size[0]), int(size[1])],
-    'iou': None,
-    'biou': None,
-    'clicks': None,
-    'forward': None,
-    'backward': None,
-  }
+  return {mode: convert(found[mode]) if mode in found else None for mode in schema.MODES}
 
 
 def _complaint(iou: np.ndarray, biou: np.ndarray, yx: np.ndarray) -> str:
@@ -127,7 +99,7 @@ def trajectory_rows(
   for i, (instance, size) in enumerate(zip(instances, sizes, strict=True)):
     complaint = _complaint(iou[i], biou[i], yx[i])
     if complaint:
-      rows.append(empty_row(instance, 'failed', complaint, size))
+      rows.append(schema.empty_row('attack', instance, 'failed', complaint, size))
       continue
     click = np.concatenate([yx[i].astype(np.float64), label[i][..., None]], -1)
     rows.append(
@@ -147,3 +119,157 @@ def trajectory_rows(
     if trajectories.byproducts.outlook is not None:
       rows[-1] |= _first_click(trajectories, i, size)
   return rows
+
+
+class Given(NamedTuple):
+  """First clicks of one source on an instance.
+
+  Attributes:
+    yx: (n, 2) float32 image pixels.
+    clamped: (n,) bool, those that lay outside of the image and were moved in.
+    line: of the file that they come from, one each, or None.
+    user: who made them, likewise.
+  """
+
+  yx: np.ndarray
+  clamped: np.ndarray
+  line: list[int] | None = None
+  user: list[str] | None = None
+
+
+def users_row(
+  instance: str,
+  mask: np.ndarray,
+  sources: Mapping[str, Given],
+  first: tuple[types.Array, types.Array, types.Array],
+  walks: Mapping[str, tuple[types.Array, types.Array, types.Array, types.Array]],
+) -> dict[str, Any]:
+  """The row of users' clicks on one instance; a failed one where a score is not finite.
+
+  Args:
+    instance: its name.
+    mask: (height, width) bool, the object.
+    sources: first clicks by source.
+    first: yx (positions, 2), iou (positions,) and biou (positions,) of the robot user's first click
+      and then of all sources in their order; what follows is filling.
+    walks: by user, yx (num_clicks, 2), label (num_clicks,), iou (num_clicks,) and biou
+      (num_clicks,).
+  """
+  used = 1 + sum(len(given.yx) for given in sources.values())
+  yx, iou, biou = (np.asarray(values)[:used] for values in first)
+  scores = [iou, biou, *(curve for walk in walks.values() for curve in walk[2:])]
+  if not all(np.isfinite(some).all() for some in scores):
+    reason = 'IoU of a click is not a finite number'
+    return schema.empty_row('users', instance, 'failed', reason, mask.shape)
+  users, start = {}, 1
+  for name, given in sources.items():
+    end = start + len(given.yx)
+    at = np.rint(given.yx).astype(int)
+    users[name] = {
+      'yx': floats(given.yx),
+      'iou': floats(iou[start:end]),
+      'biou': floats(biou[start:end]),
+      'on_object': mask[at[:, 0], at[:, 1]].tolist(),
+      'clamped': given.clamped.tolist(),
+      **({} if given.line is None else {'line': given.line, 'user': given.user}),
+    }
+    start = end
+  return {
+    'instance': instance,
+    'status': 'ok',
+    'reason': '',
+    'size': [int(side) for side in mask.shape],
+    'robot': {'yx': floats(yx[0]), 'iou': floats(iou[0]), 'biou': floats(biou[0])},
+    'users': users,
+    'trajectories': {name: _walk(*walk) for name, walk in walks.items()},
+    'forward': used + sum(len(walk[1]) for walk in walks.values()),
+    'backward': 0,
+  }
+
+
+def _walk(
+  yx: types.Array, label: types.Array, iou: types.Array, biou: types.Array
+) -> dict[str, Any]:
+  clicks = zip(floats(yx), np.asarray(label).tolist(), strict=True)
+  return {
+    'iou': floats(iou),
+    'biou': floats(biou),
+    'clicks': [[*position, sign] for position, sign in clicks],
+  }
+
+
+def _mapped_badly(made: Mapping[str, np.ndarray], presets: Mapping[str, float]) -> str:
+  """Why a map is no result; '' where it is one."""
+  for where in ('', *(f'{name}/' for name in presets)):
+    for key, title in (('iou', 'IoU'), ('biou', 'boundary IoU')):
+      if not np.isfinite(made[f'{where}{key}']).all():
+        whose = where.rstrip('/') or 'the map'
+        return f'{title} of a click of {whose} is not a finite number'
+  return ''
+
+
+def map_row(
+  instance: str,
+  made: Mapping[str, np.ndarray],
+  depth: np.ndarray,
+  presets: Mapping[str, float],
+  file: str,
+  left_out: str | None,
+) -> dict[str, Any]:
+  """The row of a heat map, not drawn yet; a failed one where a score is not finite.
+
+  Args:
+    instance: its name.
+    made: the arrays of its map; see `tetris_jax.runs.maps`.
+    depth: (height, width) in [0, 1], of every legal pixel the distance to outside of the region as
+      a share of the largest.
+    presets: the depth that each preset keeps to, 0 for one that clicks everywhere.
+    file: the name of its map.
+    left_out: why the map says too little of its region for a mean; None where it says enough.
+  """
+  yx, iou, legal = made['yx'], made['iou'], made['legal']
+  if complaint := _mapped_badly(made, presets):
+    return schema.empty_row('heatmap', instance, 'failed', complaint, legal.shape)
+  at = np.rint(yx).astype(int)
+  deep = depth[at[:, 0], at[:, 1]]
+  everywhere = np.ones(len(yx), bool)
+  # The first position is the robot user's click, which need not lie on the lattice.
+  even = (np.arange(len(yx)) > 0) | (len(yx) == 1)
+  diagonal = float(np.hypot(*legal.shape))
+  return {
+    'instance': instance,
+    'status': 'ok',
+    'reason': '',
+    'size': [int(side) for side in legal.shape],
+    'stride': int(made['stride']),
+    'positions': len(iou),
+    'legal_pixels': int(np.count_nonzero(legal)),
+    'left_out': left_out,
+    'min': float(iou.min()),
+    'base': float(iou[0]),
+    'max': float(iou.max()),
+    'presets': {
+      # A search that keeps to a depth is measured against what lies there.
+      name: _preset(made, name, np.where(deep > least, iou, np.nan) if least else iou)
+      for name, least in presets.items()
+    },
+    **priors.outlook(yx, iou, deep, everywhere, even, yx[0], diagonal),
+    'map': file,
+    'picture': None,
+  }
+
+
+def _preset(made: Mapping[str, np.ndarray], name: str, iou: np.ndarray) -> dict[str, Any]:
+  """What a preset found of the range of these IoUs, (positions,), NaN where one does not count."""
+  own = {key: made[f'{name}/{key}'] for key in maps.OF_A_PRESET}
+  _, low, high = own['iou'][:, None]
+  share = float(coverage.share_of_range(low, high, iou[None])[0])
+  hidden = float(own['hidden'])
+  return {
+    'min': float(low[0]),
+    'max': float(high[0]),
+    'forward': int(own['spent'][0]),
+    'backward': int(own['spent'][1]),
+    'share_of_range': None if np.isnan(share) else share,
+    'hidden': None if np.isnan(hidden) else hidden,
+  }

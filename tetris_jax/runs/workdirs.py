@@ -2,7 +2,7 @@
 
 A work folder holds
 
-- `config.json`: what was asked and by which versions; written first, never rewritten;
+- `config.json`: its layout, what was asked and by which versions; written first, never rewritten;
 - `results/00012.jsonl`: one shard a finished batch: a header line, its rows, a checksum line;
 - `rows.jsonl`: all rows in data set order; `summary.json` and whatever a report adds.
 
@@ -24,11 +24,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from tetris_jax.runs import schema, typed
+
 __all__ = [
   'DamagedShardError',
   'Shard',
   'Workdir',
   'WorkdirError',
+  'check_layout',
   'difference',
   'fingerprint',
   'open_workdir',
@@ -57,8 +60,8 @@ class Shard(NamedTuple):
     facts: what the run wants to remember of the batch and no row may hold, such as seconds.
   """
 
-  rows: list[dict[str, Any]]
-  facts: dict[str, Any]
+  rows: Sequence[Mapping[str, Any]]
+  facts: schema.Facts
 
 
 def _line(value: Mapping[str, Any]) -> bytes:
@@ -70,10 +73,12 @@ def _document(value: Mapping[str, Any]) -> bytes:
   return (json.dumps(value, indent=2, allow_nan=False) + '\n').encode()
 
 
-def _explained(action: str, path: pathlib.Path, error: OSError) -> WorkdirError:
-  full = error.errno in _SPACE_ERRORS
+def _explained(action: str, path: pathlib.Path, error: OSError | ValueError) -> WorkdirError:
+  why, full = str(error), False
+  if isinstance(error, OSError):
+    why, full = error.strerror or why, error.errno in _SPACE_ERRORS
   hint = '; free some space, then run the same command again' if full else ''
-  return WorkdirError(f'cannot {action} {path}: {error.strerror or error}{hint}')
+  return WorkdirError(f'cannot {action} {path}: {why}{hint}')
 
 
 def write_atomically(path: pathlib.Path, data: bytes) -> None:
@@ -102,25 +107,51 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
     raise _explained('write', path, error) from error
 
 
-def read_rows(path: pathlib.Path | str) -> list[dict[str, Any]]:
+def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[dict[str, Any]]:
   """The rows of a `rows.jsonl`.
 
+  Args:
+    path: of the file.
+    kind: the program that wrote it.
+
   Raises:
-    WorkdirError: there is no such file, or a line is no JSON object with an instance and a status.
+    WorkdirError: there is no such file, or a line is not a row of that program.
   """
   try:
     lines = pathlib.Path(path).read_text().splitlines()
-  except OSError as error:
+  except (OSError, UnicodeDecodeError) as error:
     raise _explained('read', pathlib.Path(path), error) from error
   rows = []
   for number, line in enumerate(lines, 1):
     try:
       row = json.loads(line)
-      row['instance'], row['status']
-    except (ValueError, KeyError, TypeError) as error:
+      schema.check_row(row, kind)
+    except ValueError as error:
       raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
     rows.append(row)
   return rows
+
+
+def check_layout(folder: pathlib.Path | str, config: Any) -> None:
+  """Refuses the work folder of another version of this package.
+
+  Args:
+    folder: whose it is.
+    config: what its `config.json` holds.
+
+  Raises:
+    WorkdirError: it is of another layout; the message says what to do.
+  """
+  found = config.get('schema', 1) if isinstance(config, Mapping) else None
+  if found == schema.SCHEMA:
+    return
+  if type(found) is not int:
+    raise WorkdirError(f'{folder}: config.json tells no layout; use another workdir')
+  age = 'an earlier' if found < schema.SCHEMA else 'a later'
+  raise WorkdirError(
+    f'{folder} was written by {age} version (layout {found}, this is {schema.SCHEMA}); run its '
+    'command again in another workdir'
+  )
 
 
 def _flat(config: Any, prefix: str = '') -> dict[str, Any]:
@@ -149,15 +180,15 @@ def difference(
 ) -> list[str]:
   """What differs between two configurations in anything that may change a row, one line each.
 
-  Entries of "flags" are named as flags; Python's and NumPy's versions and the number of devices
-  are recorded but not compared, and neither are the dotted keys of `also_ignored`.
+  Entries of "flags" are named without that word; Python's and NumPy's versions and the number of
+  devices are recorded but not compared, and neither are the dotted keys of `also_ignored`.
   """
   old, new = _flat(json.loads(json.dumps(there))), _flat(json.loads(json.dumps(now)))
   lines = []
   for key in sorted(old.keys() | new.keys()):
     if key in _NOT_COMPARED or key in also_ignored or old.get(key) == new.get(key):
       continue
-    name = f'--{key.removeprefix("flags.")}' if key.startswith('flags.') else key
+    name = key.removeprefix('flags.')
     lines.append(f'{name}: {old.get(key)!r} there, {new.get(key)!r} now')
   return lines
 
@@ -183,15 +214,18 @@ class Workdir:
     body += _line({'sha256': hashlib.sha256(body).hexdigest()})
     write_atomically(self.shard_path(batch), body)
 
-  def read_shard(self, batch: int, instances: Sequence[str]) -> Shard | None:
+  def read_shard(
+    self, batch: int, instances: Sequence[str], kind: schema.Kind = 'attack'
+  ) -> Shard | None:
     """The rows of a finished batch, or None when it has not been finished.
 
     Args:
       batch: its number in the plan.
       instances: the names that it must hold, in order.
+      kind: the program that wrote it.
 
     Raises:
-      DamagedShardError: it is truncated or altered; redo the batch.
+      DamagedShardError: it is truncated or altered, or holds what is no row; redo the batch.
       WorkdirError: it is whole but of other instances, or cannot be read.
     """
     path = self.shard_path(batch)
@@ -209,9 +243,13 @@ class Workdir:
       header, *rows = (json.loads(line) for line in lines[:-1])
       if header['batch'] != batch or header['rows'] != len(rows):
         raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
-      found, facts = [row['instance'] for row in rows], dict(header['facts'])
+      for row in rows:
+        schema.check_row(row, kind)
+      found, facts = [row['instance'] for row in rows], header['facts']
+      for complaint in typed.mismatches(facts, schema.Facts, 'facts'):
+        raise ValueError(complaint)
     except (ValueError, KeyError, TypeError) as error:
-      raise DamagedShardError(f'{path} is no shard: {error!r}') from error
+      raise DamagedShardError(f'{path} is no shard: {error}') from error
     if found != list(instances):
       raise WorkdirError(f'{path} holds other instances than this run; use another workdir')
     return Shard(rows, facts)
@@ -275,12 +313,13 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str]
       there = json.loads(file.read_text())
     except ValueError as error:
       raise WorkdirError(f'{file} is not JSON ({error}); use another workdir') from error
+    check_layout(path, there)
     lines = difference(there, config)
     if lines:
       listed = '\n  '.join(lines)
       raise WorkdirError(
-        f'{path} holds a run with another configuration; give the same flags to resume it, or '
-        f'use another workdir:\n  {listed}'
+        f'{path} holds a run with another configuration; give the same settings to resume it, '
+        f'or use another workdir:\n  {listed}'
       )
     return
   if any((path / 'results').glob('*.jsonl')):
@@ -298,12 +337,13 @@ def open_workdir(
 
   Args:
     path: the folder; made when missing.
-    config: JSON-able; see `difference` for what must agree with an earlier run.
+    config: JSON-able, without "schema", which is put before it; see `difference` for what must
+      agree with an earlier run.
     folders: made in it.
 
   Raises:
     WorkdirError: it cannot be written to, is nearly full, is in use by a living process, or holds
-      a run with another configuration.
+      a run with another configuration or of another version's layout.
   """
   path = pathlib.Path(path)
   if path.exists() and not path.is_dir():
@@ -322,7 +362,7 @@ def open_workdir(
         f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
       )
     try:
-      _start(path, config, folders)
+      _start(path, {'schema': schema.SCHEMA, **config}, folders)
     except OSError as error:
       raise _explained('use workdir', path, error) from error
     yield Workdir(path)

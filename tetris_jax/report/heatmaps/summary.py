@@ -1,16 +1,11 @@
 """Heat maps of IoU over the first click, as `experiments.heatmap` leaves them: sums, and the page.
 
-Functions that read rows take those of `shares.json`: of every instance "instance", "status" ("ok",
-"failed" or "skipped") and "reason"; of those that are ok true "min" and "max" IoU of any first
-click, "left_out", the reason why the map enters no mean or None, "map" and "picture", file names in
-maps/, the latter None where it was not drawn; and for each of "presets" the "share_of_range" that
-it found, None where there is hardly a range.
+Rows are those of `tetris_jax.runs.schema.MapRow`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +14,7 @@ import numpy as np
 
 from tetris_jax.report import style
 from tetris_jax.report.summaries import counts, measured
-from tetris_jax.runs import merge, workdirs
-from tetris_jax.runs.workdirs import WorkdirError
+from tetris_jax.runs import merge
 from tetris_jax.scores import priors, statistics
 from tetris_jax.scores.coverage import LEAST_RANGE
 
@@ -100,67 +94,21 @@ def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
   return '\n'.join(lines) + '\n'
 
 
-def read_heatmaps(folder: pathlib.Path) -> HeatMaps:
+def read_heatmaps(folder: pathlib.Path, argument: str = 'heatmaps') -> HeatMaps:
   """Reads a work folder of `experiments.heatmap`, or one that holds all its shards.
+
+  Args:
+    folder: its path.
+    argument: in which it was given; for errors.
 
   Raises:
     WorkdirError: it is none, has not finished or is damaged, or its shards do not merge.
   """
-  whole = (folder / 'config.json').is_file()
-  folders = [folder] if whole else sorted(folder.glob('shard-*')) or [folder]
-  pieces = [_read_piece(one) for one in folders]
-  first = pieces[0][0]
-  for (config, _), one in zip(pieces, folders, strict=True):
-    lines = workdirs.difference(first, config, merge.MAY_DIFFER)
-    if lines:
-      listed = '; '.join(lines)
-      raise WorkdirError(f'heatmaps: {folders[0]} and {one} do not merge: {listed}')
-  count = first['shard']['count']
-  numbers = sorted(config['shard']['id'] for config, _ in pieces)
-  if numbers != list(range(count)):
-    raise WorkdirError(f'heatmaps: {folder}: expected each of {count} shards, found {numbers}')
-  rows = [row for _, rows in pieces for row in rows]
-  if len(rows) != first['instances']['count']:
-    raise WorkdirError(
-      f'heatmaps: {folder} has {len(rows)} rows for {first["instances"]["count"]} instances'
-    )
-  flags = first['flags']
-  name = merge.dataset_name(flags['dataset'], flags['data_dir'])
-  # File names begin with the instance's position.
-  made = sorted(measured(rows), key=lambda row: row['map'])
+  run = merge.read_run(str(folder), 'heatmap', argument)
+  made = measured(run.rows)
   widest = sorted(made, key=lambda row: row['min'] - row['max'])
-  pictures = {row['instance']: row['picture'] for row in widest if row['picture']}
-  return HeatMaps(first['model']['name'], name, made, pictures)
-
-
-def _read_piece(
-  folder: pathlib.Path,
-) -> tuple[Mapping[str, Any], list[dict[str, Any]]]:
-  """Configuration of one shard, and its rows with whole paths of pictures."""
-  try:
-    config = json.loads((folder / 'config.json').read_text())
-    if config['program'] != 'heatmap':
-      raise ValueError(f'it is of experiments.{config["program"]}')
-    str(config['model']['name']), str(config['flags']['dataset']), config['flags']['data_dir']
-    int(config['shard']['id']), int(config['shard']['count']), int(config['instances']['count'])
-    rows = json.loads((folder / 'shares.json').read_text())['rows']
-    for row in rows:
-      str(row['instance']), str(row['reason'])
-      if row['status'] != 'ok':
-        continue
-      float(row['max'] - row['min']), str(row['map']), row['left_out']
-      for found in row['presets'].values():
-        found['share_of_range']
-      row['picture'] = row['picture'] and folder / 'maps' / row['picture']
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise WorkdirError(
-      f'heatmaps: {folder} is no finished work folder of experiments.heatmap: '
-      f'{type(error).__name__}: {error}'
-    ) from error
-  for row in rows:
-    if row['status'] == 'ok' and row['picture'] and not row['picture'].is_file():
-      raise WorkdirError(f'heatmaps: {row["picture"]} is missing; give the run\'s command again')
-  return config, rows
+  drawn = {row['instance']: run.pictures[row['instance']] for row in widest if row['picture']}
+  return HeatMaps(run.model, run.dataset, made, drawn)
 
 
 def shares(maps: Sequence[HeatMaps]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import TextIO
 
@@ -25,6 +26,7 @@ class Progress:
   """Instances done, evaluations per second and time left.
 
   On a terminal the line rewrites itself; into a file a line is written at most every 30 seconds.
+  Threads may share it.
   """
 
   def __init__(self, total: int, done: int = 0, stream: TextIO | None = None):
@@ -36,36 +38,40 @@ class Progress:
     self._last_line = self._started
     self._evaluations, self._seconds = 0, 0.0
     self._width = 0
+    self._lock = threading.Lock()
 
   def advance(self, instances: int, evaluations: int, seconds: float) -> None:
     """Counts a finished batch: its instances, decoder evaluations and device seconds."""
-    self._done += instances
-    self._evaluations += evaluations
-    self._seconds += seconds
-    now = time.monotonic()
-    if self._rewrites:
-      line = self._line(now)
-      self._stream.write('\r' + line.ljust(self._width))
-      self._width = len(line)
-    elif now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
-      self._stream.write(self._line(now) + '\n')
-      self._last_line = now
-    self._stream.flush()
+    with self._lock:
+      self._done += instances
+      self._evaluations += evaluations
+      self._seconds += seconds
+      now = time.monotonic()
+      if self._rewrites:
+        line = self._line(now)
+        self._stream.write('\r' + line.ljust(self._width))
+        self._width = len(line)
+      elif now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
+        self._stream.write(self._line(now) + '\n')
+        self._last_line = now
+      self._stream.flush()
 
   def say(self, message: str) -> None:
     """Prints a line of its own, without spoiling the one that rewrites itself."""
-    if self._width:
-      self._stream.write('\r' + ' ' * self._width + '\r')
-      self._width = 0
-    self._stream.write(message + '\n')
-    self._stream.flush()
+    with self._lock:
+      if self._width:
+        self._stream.write('\r' + ' ' * self._width + '\r')
+        self._width = 0
+      self._stream.write(message + '\n')
+      self._stream.flush()
 
   def close(self) -> None:
     """Ends the line that rewrites itself."""
-    if self._width:
-      self._stream.write('\n')
-      self._stream.flush()
-      self._width = 0
+    with self._lock:
+      if self._width:
+        self._stream.write('\n')
+        self._stream.flush()
+        self._width = 0
 
   def _line(self, now: float) -> str:
     line = f'{self._done}/{self._total} instances'

@@ -1,0 +1,253 @@
+"""Heat maps as a job: instances to maps of IoU over the first click, their pictures and rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments.lib import loop, programs
+from experiments.lib.programs import Say
+from tetris_jax import data, presets, truth, types
+from tetris_jax.geometry import region
+from tetris_jax.report.heatmaps import picture as heatmap_picture
+from tetris_jax.runs import maps, rows, schema
+from tetris_jax.runs import workdirs as results
+from tetris_jax.scores import checks
+
+__all__ = ['FEWEST', 'HeatmapJob']
+
+FEWEST = 16
+"""Positions below which a map says too little of a region with more pixels to enter means."""
+
+_FEWEST_SLOTS = 4096
+
+Arrays = Mapping[str, np.ndarray]
+
+
+def _grid(
+  segmenter: types.Segmenter, batch: types.Batch, key: jax.Array, stride: Any, *, count: int
+) -> truth.Grid:
+  del key
+  return truth.grid(segmenter, batch, stride, count)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Asked:
+  """Instances of one batch.
+
+  Attributes:
+    samples: (position in the data set, sample) of each.
+    kept: arrays of those whose whole maps lie on disk, by position.
+    batch: the others, in the order of `samples`; None without any.
+  """
+
+  samples: list[tuple[int, data.Sample]]
+  kept: dict[int, Arrays]
+  batch: types.Batch | None
+
+
+class HeatmapJob(loop.Job):
+  """Maps every instance, and lets every preset search it.
+
+  Attributes:
+    kind: of its rows.
+    programs: on which it measures.
+  """
+
+  kind: schema.Kind = 'heatmap'
+
+  def __init__(
+    self,
+    made: programs.Programs,
+    dataset: data.Dataset,
+    configs: Sequence[presets.AttackConfig],
+    stride: int,
+    batch_size: int,
+    folder: pathlib.Path,
+  ):
+    """Takes what stays the same over batches.
+
+    Args:
+      made: the model's programs.
+      dataset: the instances.
+      configs: the presets, for one click.
+      stride: of the lattice in pixels, or 0 to choose one for each instance.
+      batch_size: instances a batch.
+      folder: of maps and pictures.
+    """
+    self.programs = made
+    self._dataset, self._configs, self._stride = dataset, configs, stride
+    self._slots, self._folder = made.slots(batch_size), folder
+    # Positions of instances whose maps `damage` has found whole, in batches that are done again.
+    self._whole: set[int] = set()
+
+  def _picture(self, index: int) -> pathlib.Path:
+    """Where an instance's picture lies."""
+    return self._folder / loop.picture_name(index, self._dataset.names[index])
+
+  def _kept(self, index: int, sample: data.Sample) -> Arrays:
+    """The arrays of an instance's map on disk.
+
+    Raises:
+      maps.DamagedMapError: it is missing, damaged, or of another mask.
+    """
+    path = self._picture(index).with_suffix('.npz')
+    made = maps.read_map(path, [config.name for config in self._configs])
+    if not np.array_equal(made['legal'], sample.mask & ~sample.ignore):
+      raise maps.DamagedMapError(f'{path} is of another mask')
+    return made
+
+  def prepare(self, group: data.Group) -> loop.Prepared:
+    """Reads the instances, and the whole maps of a batch that is done again."""
+    samples: list[tuple[int, data.Sample]] = []
+    made, kept = [], {}
+    for index in group.indices:
+      entry = self._dataset[index]
+      if isinstance(entry, data.Sample) and not (entry.mask & ~entry.ignore).any():
+        reason = 'every pixel of its object is ignored'
+        entry = data.Rejected(entry.instance, 'skipped', reason, entry.size)
+      if isinstance(entry, data.Rejected):
+        made.append(loop.rejected_row(self.kind, entry))
+        continue
+      samples.append((index, entry))
+      if index in self._whole:
+        kept[index] = self._kept(index, entry)
+    if not samples:
+      return loop.Prepared(group, made, None)
+    fresh = [sample for index, sample in samples if index not in kept]
+    batch = data.stack(fresh, group.canvas, self._slots)[0] if fresh else None
+    return loop.Prepared(group, made, _Asked(samples, kept, batch))
+
+  def truth(self, batch: types.Batch, say: Say) -> list[dict[str, np.ndarray]]:
+    """The maps of a batch: yx (n, 2); iou, biou, predicted (n,); stride () of each."""
+    legal = np.asarray(batch.mask) & ~np.asarray(batch.ignore)
+    strides = np.array([self._stride or truth.stride_for(one) for one in legal], np.int32)
+    wanted = int(np.count_nonzero(truth.lattice(legal, strides), axis=(1, 2)).max())
+    # Few counts, so that few programs are compiled; positions that do not exist cost nothing.
+    count = _FEWEST_SLOTS
+    while count < wanted + 1:
+      count *= 2
+    found = self.programs.call(say, _grid, batch, strides, count=count)
+    out = []
+    for slot, stride in enumerate(strides):
+      some = found.exists[slot]
+      fields = ('yx', 'iou', 'biou', 'predicted')
+      arrays = {name: getattr(found, name)[slot][some] for name in fields}
+      out.append(arrays | {'stride': np.asarray(stride)})
+    return out
+
+  def attack(
+    self, batch: types.Batch, config: presets.AttackConfig, say: Say
+  ) -> list[dict[str, np.ndarray]]:
+    """A preset's first clicks: yx (3, 2), iou and biou (3,), spent (2,), hidden () of each."""
+    found = self.programs.call(say, programs.attack, batch, config=config)
+    return [
+      {
+        'yx': found.clicks.yx[slot, :, 0],
+        'iou': found.iou[slot, :, 0],
+        'biou': found.biou[slot, :, 0],
+        'spent': np.array([found.forward[slot], found.backward[slot]]),
+        'hidden': np.asarray(checks.hidden(found, slot), np.float32),
+      }
+      for slot in range(len(found.iou))
+    ]
+
+  def measure(self, given: _Asked, say: Say) -> loop.Found:
+    """Maps the instances that have no map yet."""
+    made: list[dict[str, np.ndarray]] = []
+    fresh = [(index, sample) for index, sample in given.samples if index not in given.kept]
+    if given.batch is not None:
+      legal = [{'legal': sample.mask & ~sample.ignore} for _, sample in fresh]
+      made = [one | its for one, its in zip(self.truth(given.batch, say), legal, strict=False)]
+      for config in self._configs:
+        for arrays, own in zip(made, self.attack(given.batch, config, say), strict=False):
+          arrays |= {f'{config.name}/{key}': value for key, value in own.items()}
+    spent = sum(int(one[f'{config.name}/spent'][0]) for one in made for config in self._configs)
+    evaluations = spent + sum(len(one['iou']) for one in made)
+    new = {index: arrays for (index, _), arrays in zip(fresh, made, strict=True)}
+    return loop.Found((), evaluations, (given, new))
+
+  def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
+    """Writes the maps, draws them, and sums each up as a row."""
+    given, new = found.left
+    out = []
+    for index, sample in given.samples:
+      path = self._picture(index)
+      if index in new:
+        maps.write_map(path.with_suffix('.npz'), new[index])
+      arrays = new[index] if index in new else given.kept[index]
+      row = self._row(sample, arrays, path.with_suffix('.npz').name)
+      if row['status'] == 'ok':
+        row['picture'] = self._draw(sample, arrays, row, path, say)
+        _tell(row, say)
+      out.append(row)
+    return out
+
+  def _row(self, sample: data.Sample, made: Arrays, file: str) -> dict[str, Any]:
+    # The depth that a search keeps to, where it can keep to one.
+    depths = {config.name: getattr(config.search, 'depth', 0.0) for config in self._configs}
+    depth = np.asarray(region.inner_depth(made['legal']))
+    return rows.map_row(sample.instance, made, depth, depths, file, _sparse(made))
+
+  def _draw(
+    self, sample: data.Sample, made: Arrays, row: loop.Row, path: pathlib.Path, say: Say
+  ) -> str | None:
+    """Draws a map; returns the picture's file name, None where it was not drawn, which is said."""
+    shares = {name: found['share_of_range'] for name, found in row['presets'].items()}
+    try:
+      picture = heatmap_picture.draw(sample.instance, sample.image, made, shares)
+    except Exception as error:  # Numbers are not given up for a picture.
+      say(f'{sample.instance!r} was not drawn: {loop.reason_of(error)}')
+      path.unlink(missing_ok=True)
+      return None
+    results.write_atomically(path, picture)
+    return path.name
+
+  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> str:
+    """Whose map or picture is not what the shard's rows were made of."""
+    found = [
+      self._damage(index, row)
+      for index, row in zip(group.indices, rows, strict=True)
+      if row['status'] == 'ok'
+    ]
+    return ', '.join(filter(None, found))
+
+  def _damage(self, index: int, row: loop.Row) -> str:
+    path, sample = self._picture(index), self._dataset[index]
+    if isinstance(sample, data.Rejected):
+      return f'{sample.instance!r} can no longer be read'
+    try:
+      self._kept(index, sample)
+    except maps.DamagedMapError as error:
+      return str(error)
+    self._whole.add(index)
+    if row['picture'] and path.is_file():
+      return ''
+    return f'{path} is missing'
+
+
+def _sparse(made: Arrays) -> str | None:
+  """Why a map says too little of its region for a mean; None where it says enough."""
+  positions, pixels = len(made['iou']), int(np.count_nonzero(made['legal']))
+  if positions >= min(FEWEST, pixels):
+    return None
+  return (
+    f'{positions} position{"" if positions == 1 else "s"} for {pixels} legal pixels at '
+    f'stride {int(made["stride"])}, at least {FEWEST} are needed; give a smaller --stride'
+  )
+
+
+def _tell(row: loop.Row, say: Say) -> None:
+  """Says what a map found, and whether it enters no mean."""
+  shares = ', '.join(
+    f'{name} {"-" if found["share_of_range"] is None else format(found["share_of_range"], ".3f")}'
+    for name, found in row['presets'].items()
+  )
+  say(f'{row["instance"]!r}: {row["positions"]} positions; {shares}')
+  if row['left_out']:
+    say(f'warning: {row["instance"]!r} enters no mean: {row["left_out"]}')

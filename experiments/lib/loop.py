@@ -1,0 +1,364 @@
+"""The loop behind every run: batches in, shards out, the device kept busy, nothing done twice.
+
+  plan batches -> resume from shards -> read the next batch while the device works
+    -> measure -> draw and write beside the device -> mark as finished -> merge
+
+A `Job` says what is read, measured and written; the loop does the rest, and alike for all of them.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import functools
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from experiments.lib import progress as progress_lib
+from experiments.lib.programs import Programs, Say
+from tetris_jax import data
+from tetris_jax.runs import schema
+from tetris_jax.runs import workdirs as results
+
+__all__ = [
+  'Found',
+  'Job',
+  'Prepared',
+  'fingerprint',
+  'listed',
+  'picture_name',
+  'reason_of',
+  'rejected_row',
+  'run',
+]
+
+_LONGEST_REASON = 300
+_LONGEST_NAME = 80
+
+Row = Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+  """A batch that has been read.
+
+  Attributes:
+    group: its instances.
+    rows: of those without numbers.
+    given: what is measured, as the job likes it; None where nothing is left to measure.
+  """
+
+  group: data.Group
+  rows: Sequence[Row]
+  given: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+  """What was measured on a batch.
+
+  Attributes:
+    rows: of what `Prepared.given` holds.
+    evaluations: of the decoder.
+    left: what remains to be drawn or written, as the job likes it.
+  """
+
+  rows: Sequence[Row]
+  evaluations: int
+  left: Any = None
+
+
+class Job(Protocol):
+  """What a program does with its instances.
+
+  Whatever of it raises makes the batch one of failed rows, except for a `results.WorkdirError`,
+  which ends the run.
+
+  Attributes:
+    kind: of its rows.
+    programs: on which it measures.
+  """
+
+  kind: schema.Kind
+  programs: Programs
+
+  def prepare(self, group: data.Group) -> Prepared:
+    """Reads a batch; on a thread of its own, while the batch before is measured."""
+
+  def measure(self, given: Any, say: Say) -> Found:
+    """Measures what `prepare` gave; the one part that uses the device for long."""
+
+  def finish(self, found: Found, say: Say) -> Sequence[Row]:
+    """Draws and writes what lies beside a shard, and returns the final rows of what was measured.
+
+    On a thread of its own, while later batches are measured. What cannot be drawn is said, and
+    costs no row.
+    """
+
+  def damage(self, group: data.Group, rows: Sequence[Row]) -> str:
+    """Why what lies beside a finished shard is not whole, so that it is done again; '' if it is."""
+
+
+def listed(dataset: data.Dataset) -> list[list[Any]]:
+  """[name, [height, width] or None] of every instance, in order."""
+  sizes = (dataset.size(index) for index in range(len(dataset)))
+  return [
+    [name, None if size is None else list(size)]
+    for name, size in zip(dataset.names, sizes, strict=True)
+  ]
+
+
+def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
+  """What must stay the same between a run and its resumption: the instances and their sizes.
+
+  Their pixels are not looked at, for that would read a whole data set before the first batch;
+  `experiments.replay` notices rows whose pictures have changed since.
+  """
+  return results.fingerprint(listed(dataset))
+
+
+def picture_name(index: int, instance: str) -> str:
+  """The file name of an instance's picture: its position, and its name as far as files allow."""
+  safe = re.sub(r'[^A-Za-z0-9._-]+', '_', instance)[:_LONGEST_NAME]
+  return f'{index:05d}_{safe}.png'
+
+
+def reason_of(error: BaseException) -> str:
+  """An exception as the reason of a failed row: its type and first line, cut."""
+  first = (str(error).strip().splitlines() or ['no message'])[0]
+  return f'{type(error).__name__}: {first}'[:_LONGEST_REASON]
+
+
+def rejected_row(kind: schema.Kind, rejected: data.Rejected) -> Row:
+  """The row of an instance that could not be read."""
+  return schema.empty_row(
+    kind, rejected.instance, rejected.status, rejected.reason, rejected.size
+  )
+
+
+class _Run:
+  """One pass over the batches of a shard of the run that are not finished yet."""
+
+  def __init__(
+    self,
+    job: Job,
+    dataset: data.Dataset,
+    workdir: results.Workdir,
+    groups: Mapping[int, data.Group],
+  ):
+    self.job, self.dataset, self.workdir, self.groups = job, dataset, workdir, groups
+    self.names = {
+      number: [dataset.names[index] for index in group.indices]
+      for number, group in groups.items()
+    }
+    self.shards: dict[int, results.Shard] = {}
+
+  def resume(self, beside: int) -> progress_lib.Progress:
+    """Takes over what earlier calls finished.
+
+    A shard that is damaged, one beside which something is, and one that only says why its batch
+    raised are done again.
+
+    Args:
+      beside: instances that are in no batch and need no work.
+
+    Returns:
+      The progress from there on.
+
+    Raises:
+      results.WorkdirError: a shard is of other instances, or cannot be read.
+    """
+    notes = []
+    for number, names in self.names.items():
+      try:
+        shard = self.workdir.read_shard(number, names, self.job.kind)
+      except results.DamagedShardError as error:
+        notes.append(f'{error}; its batch is done again')
+        continue
+      if shard is None or shard.facts.get('raised'):
+        continue
+      if damage := self.job.damage(self.groups[number], shard.rows):
+        notes.append(f'{damage}; its batch is done again')
+        continue
+      self.shards[number] = shard
+    done = beside + sum(len(self.names[number]) for number in self.shards)
+    wanted = beside + sum(map(len, self.names.values()))
+    if self.shards:
+      notes.append(f'resuming {self.workdir.path}: {done} of {wanted} instances are done')
+    progress = progress_lib.Progress(wanted, done)
+    for note in notes:
+      progress.say(note)
+    return progress
+
+  def ordered(self, number: int, rows: Sequence[Row]) -> list[Row]:
+    """Rows in the order of a batch's instances."""
+    by_name = {row['instance']: row for row in rows}
+    return [by_name[name] for name in self.names[number]]
+
+  def failed(self, number: int, rows: Sequence[Row], error: Exception, say: Say) -> results.Shard:
+    """A shard that says why a batch raised; resuming the run tries it again.
+
+    Args:
+      number: of the batch.
+      rows: of its instances that had no numbers before.
+      error: what was raised.
+      say: told where it was raised.
+    """
+    say(''.join(traceback.format_exception(error)).rstrip())
+    known, reason = {row['instance'] for row in rows}, reason_of(error)
+    made = [*rows]
+    for name, index in zip(self.names[number], self.groups[number].indices, strict=True):
+      if name not in known:
+        size = self.dataset.size(index)
+        made.append(schema.empty_row(self.job.kind, name, 'failed', reason, size))
+    return results.Shard(self.ordered(number, made), {**_nothing(), 'raised': True})
+
+  def measure(self, given: Any, say: Say) -> tuple[Found, schema.Facts]:
+    """What was found, and what the batch took."""
+    programs = self.job.programs
+    seconds, compiling, count = programs.seconds, programs.compile_seconds, programs.count
+    found = self.job.measure(given, say)
+    return found, {
+      'seconds': programs.seconds - seconds,
+      'compile_seconds': programs.compile_seconds - compiling,
+      'programs': programs.count - count,
+      'evaluations': found.evaluations,
+    }
+
+  def finish(
+    self, number: int, prepared: Prepared, found: Found | None, facts: schema.Facts, say: Say
+  ) -> None:
+    """Draws and writes what lies beside a shard, then the shard: where it is, the rest is too."""
+    try:
+      made = self.job.finish(found, say) if found else []
+      shard = results.Shard(self.ordered(number, [*prepared.rows, *made]), facts)
+    except results.WorkdirError:
+      raise
+    except Exception as error:  # Whatever it is, it ends as rows with a reason.
+      shard = self.failed(number, prepared.rows, error, say)
+    self.write(number, shard)
+
+  def write(self, number: int, shard: results.Shard) -> None:
+    """Marks a batch as finished."""
+    self.workdir.write_shard(number, shard)
+    self.shards[number] = shard
+
+  def work(self, progress: progress_lib.Progress) -> None:
+    """Does the batches that are not finished; see `run`."""
+    todo = [number for number in self.groups if number not in self.shards]
+    say = progress.say
+    written: concurrent.futures.Future[None] | None = None
+    with (
+      concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
+      concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
+    ):
+      submit = lambda number: reader.submit(self.job.prepare, self.groups[number])
+      for number, upcoming in _one_ahead(submit, todo):
+        rows: Sequence[Row] = ()
+        facts = _nothing()
+        try:
+          prepared = upcoming.result()
+          rows, found = prepared.rows, None
+          if prepared.given is not None:
+            found, facts = self.measure(prepared.given, say)
+          last = functools.partial(self.finish, number, prepared, found, facts, say)
+        except results.WorkdirError:
+          raise
+        except Exception as error:  # Whatever it is, it ends as rows with a reason.
+          last = functools.partial(self.write, number, self.failed(number, rows, error, say))
+        if written is not None:
+          written.result()
+        written = writer.submit(last)
+        progress.advance(len(self.names[number]), facts['evaluations'], facts['seconds'])
+      if written is not None:
+        written.result()
+
+  def unsized_rows(self, indices: Sequence[int]) -> list[Row]:
+    """Rows of the instances whose header could not be read; reading them whole says why."""
+    out = []
+    for index in indices:
+      entry = self.dataset[index]
+      if isinstance(entry, data.Sample):
+        reason = 'its size became known only after the batches were planned; run again'
+        entry = data.Rejected(entry.instance, 'failed', reason, entry.size)
+      out.append(rejected_row(self.job.kind, entry))
+    return out
+
+  def merge(
+    self, beside: Sequence[Row], whole: bool
+  ) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
+    """Writes the rows of all batches and adds up what they took.
+
+    Args:
+      beside: rows of instances that are in no batch.
+      whole: whether the run is in one piece, so that every instance must have a row.
+    """
+    shards = [self.shards[number] for number in self.groups]
+    made = [row for shard in shards for row in shard.rows] + list(beside)
+    there = {row['instance'] for row in made}
+    own = [name for name in self.dataset.names if whole or name in there]
+    facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
+    totals = {key: sum(one.get(key, 0) for one in facts) for key in _nothing()}
+    return self.workdir.write_rows(own, made), totals
+
+
+def _nothing() -> schema.Facts:
+  """The facts of a batch that took nothing."""
+  return {'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0}
+
+
+def _one_ahead(
+  submit: Callable[[int], concurrent.futures.Future[Prepared]], numbers: Sequence[int]
+) -> Iterator[tuple[int, concurrent.futures.Future[Prepared]]]:
+  """Numbers with their futures; when one is handed out, the next has been submitted."""
+  current = None
+  for number in numbers:
+    following = number, submit(number)
+    if current is not None:
+      yield current
+    current = following
+  if current is not None:
+    yield current
+
+
+def run(
+  job: Job,
+  dataset: data.Dataset,
+  workdir: results.Workdir,
+  batch_size: int,
+  shard: tuple[int, int] = (0, 1),
+) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
+  """Does every instance of a shard that has no row yet and merges its rows.
+
+  A shard is every `count`-th batch of the plan of all instances, so it has the very batches that a
+  run in one piece has.
+
+  While the device works on a batch, one thread reads the next and another draws and writes the
+  last. A batch that raises becomes failed rows, and is tried again when the run is resumed.
+
+  Args:
+    job: what is done with a batch.
+    dataset: the instances; the batches are cut from all of them, finished or not.
+    workdir: where shards are.
+    batch_size: instances a batch.
+    shard: its number, and how many there are.
+
+  Returns:
+    The rows in data set order, and the totals of all batches, also of earlier calls: device
+    "seconds" aside from "compile_seconds", how many "programs" that compiled, and decoder
+    "evaluations".
+
+  Raises:
+    results.WorkdirError: something cannot be read or written, or the shards are of other instances.
+  """
+  groups, unsized = data.plan(dataset, batch_size)
+  number, count = shard
+  unsized = unsized if number == 0 else ()
+  mine = {index: groups[index] for index in range(number, len(groups), count)}
+  this = _Run(job, dataset, workdir, mine)
+  with contextlib.closing(this.resume(len(unsized))) as progress:
+    this.work(progress)
+  return this.merge(this.unsized_rows(unsized), count == 1)

@@ -1,0 +1,67 @@
+"""The attack as a job: what is stacked, measured and drawn."""
+
+import pytest
+import toy
+
+from experiments.lib import attack_job
+from experiments.lib.programs import Programs
+from tetris_jax import data, presets
+from tetris_jax.runs import schema
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  path = tmp_path_factory.mktemp('job') / 'd'
+  toy.write_folder(path, ((40, 56), (48, 48), (44, 44)))
+  (path / 'images' / 'p1.png').write_bytes(b'no picture')
+  return data.open_dataset('folder', str(path))
+
+
+def job(dataset, figures, pictures=9, preset='baseline'):
+  config = presets.get(preset, num_clicks=2)
+  programs = Programs(toy.segmenter(), 0)
+  return attack_job.AttackJob(programs, dataset, config, 3, pictures, figures)
+
+
+def test_what_cannot_be_read_takes_no_slot(dataset, tmp_path):
+  made = job(dataset, tmp_path)
+  prepared = made.prepare(data.Group((128, 128), (0, 1, 2)))
+  (bad,) = prepared.rows
+  assert (bad['instance'], bad['status']) == ('p1', 'failed')
+  assert [index for index, _ in prepared.given.samples] == [0, 2]
+  # Three instances on two devices.
+  assert prepared.given.batch.mask.shape == (4, 128, 128)
+  assert made.prepare(data.Group((128, 128), (1,))).given is None
+
+
+def test_rows_and_pictures_of_a_batch(dataset, tmp_path):
+  made = job(dataset, tmp_path, pictures=2, preset='tetris')
+  prepared = made.prepare(data.Group((128, 128), (0, 2)))
+  found = made.measure(prepared.given, lambda line: None)
+  assert [row['instance'] for row in found.rows] == ['p0', 'p2']
+  assert found.evaluations == sum(row['forward'] for row in found.rows) > 0
+  for row in found.rows:
+    schema.check_row(row, 'attack')
+  assert made.finish(found, print) is found.rows
+  # Of the first two instances of the data set.
+  assert [file.name for file in tmp_path.iterdir()] == ['00000_p0.png']
+  assert made.damage(prepared.group, found.rows) == ''
+
+
+def test_without_pictures_no_mask_leaves_the_device(dataset, tmp_path):
+  made = job(dataset, tmp_path, pictures=0)
+  found = made.measure(made.prepare(data.Group((128, 128), (0,))).given, lambda line: None)
+  assert found.left[1].mask is None
+  made.finish(found, print)
+  assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_drawn_is_said(dataset, tmp_path, monkeypatch):
+  def refuse(*args):
+    raise MemoryError('too large')
+
+  monkeypatch.setattr(attack_job.overlay, 'draw', refuse)
+  made, said = job(dataset, tmp_path), []
+  found = made.measure(made.prepare(data.Group((128, 128), (0,))).given, lambda line: None)
+  assert [row['status'] for row in made.finish(found, said.append)] == ['ok']
+  assert said == ["'p0' was not drawn: MemoryError: too large"]

@@ -1,0 +1,142 @@
+"""Heat maps as a job: what a batch holds, what is kept of it on disk, and when it is not whole."""
+
+import jax
+import numpy as np
+import pytest
+import toy
+
+from experiments.lib import heatmap_job
+from experiments.lib.programs import Programs
+from tetris_jax import data, presets
+from tetris_jax.runs import maps, schema
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+  path = tmp_path_factory.mktemp('job') / 'd'
+  toy.write_folder(path, ((40, 56), (48, 48), (44, 44)))
+  (path / 'images' / 'p2.png').write_bytes(b'no picture')
+  return data.open_dataset('folder', str(path))
+
+
+def job(dataset, folder, stride=4, names=('strong_v1_16',)):
+  configs = [presets.get(name, num_clicks=1) for name in names]
+  programs = Programs(toy.segmenter(), 0)
+  return heatmap_job.HeatmapJob(programs, dataset, configs, stride, 2, folder)
+
+
+GROUP = data.Group((128, 128), (0, 1))
+
+
+@pytest.fixture(scope='module')
+def made(dataset, tmp_path_factory):
+  """A finished batch: its folder, its rows and what was said."""
+  folder, said = tmp_path_factory.mktemp('maps'), []
+  one = job(dataset, folder)
+  prepared = one.prepare(GROUP)
+  found = one.measure(prepared.given, said.append)
+  rows = one.finish(found, said.append)
+  assert one.programs.count == 2 and found.evaluations == 32 + sum(r['positions'] for r in rows)
+  return folder, rows, said
+
+
+@pytest.fixture
+def again(made, tmp_path):
+  for file in made[0].iterdir():
+    (tmp_path / file.name).write_bytes(file.read_bytes())
+  return tmp_path
+
+
+def test_every_instance_has_its_own_lattice_and_search(dataset, made):
+  folder, rows, said = made
+  for index, row in enumerate(rows):
+    schema.check_row(row, 'heatmap')
+    arrays = maps.read_map(folder / row['map'], ['strong_v1_16'])
+    sample = dataset[index]
+    np.testing.assert_array_equal(arrays['legal'], sample.mask)
+    y, x = np.nonzero(sample.mask)
+    wanted = {(a, b) for a, b in zip(y, x, strict=True) if a % 4 == 2 and b % 4 == 2}
+    robot = tuple(arrays['yx'][0].astype(int))
+    assert {tuple(at) for at in arrays['yx'].astype(int)} == wanted | {robot}
+    assert len(arrays['iou']) == row['positions'] and (folder / row['picture']).is_file()
+    # The same instance alone.
+    alone = job(dataset, folder)
+    batch, _ = data.stack([sample], GROUP.canvas, 2)
+    (first, _) = alone.truth(batch, lambda line: None)
+    np.testing.assert_array_equal(first['iou'], arrays['iou'])
+  assert said[:2] == ['compiling for pictures up to 128 x 128'] * 2
+  assert said[2].startswith("'p0': ") and 'strong_v1_16 ' in said[2]
+
+
+def test_an_instance_may_choose_its_stride(dataset, tmp_path):
+  sample = dataset[0]
+  batch, _ = data.stack([sample], GROUP.canvas, 2)
+  (found, _) = job(dataset, tmp_path, stride=0).truth(batch, lambda line: None)
+  assert int(found['stride']) == 1 and len(found['iou']) == np.count_nonzero(sample.mask)
+
+
+def test_what_has_no_numbers_needs_no_device(dataset, tmp_path):
+  prepared = job(dataset, tmp_path).prepare(data.Group((128, 128), (2,)))
+  assert prepared.given is None and prepared.rows[0]['status'] == 'failed'
+  assert list(prepared.rows[0]) == ['instance', 'status', 'reason', 'size']
+
+
+def test_a_whole_batch_has_no_damage(dataset, made, again):
+  assert job(dataset, again).damage(GROUP, made[1]) == ''
+  # A failed instance has nothing on disk.
+  failed = schema.empty_row('heatmap', 'p0', 'failed', 'why', None)
+  (again / '00000_p0.npz').unlink()
+  assert job(dataset, again).damage(GROUP, [failed, made[1][1]]) == ''
+
+
+def test_only_what_is_not_whole_is_measured_again(dataset, made, again, monkeypatch):
+  path = again / '00001_p1.npz'
+  whole = path.read_bytes()
+  for damaged, said in ((None, 'p1.npz is missing'), (b'PK', 'p1.npz is damaged')):
+    path.unlink() if damaged is None else path.write_bytes(damaged)
+    one = job(dataset, again)
+    assert said in one.damage(GROUP, made[1])
+    prepared = one.prepare(GROUP)
+    assert list(prepared.given.kept) == [0]
+    np.testing.assert_array_equal(prepared.given.batch.size[0], [48, 48])
+    found = one.measure(prepared.given, lambda line: None)
+    assert one.finish(found, lambda line: None) == made[1]
+    assert path.read_bytes() == whole
+
+
+def test_a_missing_picture_needs_no_device(dataset, made, again, monkeypatch):
+  (again / '00000_p0.png').unlink()
+  one = job(dataset, again)
+  assert one.damage(GROUP, made[1]).endswith('00000_p0.png is missing')
+  prepared = one.prepare(GROUP)
+  assert prepared.given.batch is None
+  found = one.measure(prepared.given, lambda line: None)
+  assert (found.evaluations, one.programs.count) == (0, 0)
+  assert one.finish(found, lambda line: None) == made[1]
+  assert (again / '00000_p0.png').read_bytes() == (made[0] / '00000_p0.png').read_bytes()
+
+
+def test_a_map_of_another_mask_or_of_nothing_is_damage(dataset, made, again):
+  arrays = maps.read_map(again / '00000_p0.npz', ['strong_v1_16'])
+  maps.write_map(again / '00000_p0.npz', arrays | {'legal': ~arrays['legal']})
+  assert 'is of another mask' in job(dataset, again).damage(GROUP, made[1])
+  gone = dataset.select([2, 1])
+  assert "can no longer be read" in job(gone, again).damage(GROUP, made[1])
+
+
+def test_few_positions_are_said_and_few_pixels_are_enough():
+  legal = np.zeros((40, 40), bool)
+  legal[:30] = True
+  few = {'iou': np.zeros(3), 'legal': legal, 'stride': np.int32(20)}
+  assert heatmap_job._sparse(few) == (
+    '3 positions for 1200 legal pixels at stride 20, at least 16 are needed; give a smaller '
+    '--stride'
+  )
+  assert heatmap_job._sparse(few | {'iou': np.zeros(16)}) is None
+  legal[:] = False
+  legal[0, :9] = True
+  assert heatmap_job._sparse(few | {'iou': np.zeros(9)}) is None
+
+
+def test_two_devices_are_there():
+  assert len(jax.local_devices()) == 2

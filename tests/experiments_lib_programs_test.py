@@ -1,0 +1,74 @@
+"""Programs: compiled once per shape, counted, and the same on all devices as on one."""
+
+import jax
+import numpy as np
+import toy
+
+import tetris_jax
+from experiments.lib import programs
+from tetris_jax import data, presets
+
+
+def batch_of(count, canvas=(64, 64)):
+  rng = np.random.default_rng(0)
+  samples = []
+  for k in range(count):
+    mask = np.zeros((40, 44), bool)
+    mask[8 : 30 + k, 10:32] = True
+    samples.append(
+      data.Sample(f'p{k}', rng.integers(0, 255, (40, 44, 3), np.uint8), mask, np.zeros_like(mask))
+    )
+  return data.stack(samples, canvas, count)[0]
+
+
+def doubled(segmenter, batch, key, *more, factor=2):
+  del key
+  area = jax.numpy.sum(batch.mask, axis=(1, 2), dtype=jax.numpy.int32)
+  return area * factor, jax.numpy.full(area.shape, segmenter.params['radius']), *more
+
+
+def test_a_program_is_compiled_once_per_shape_and_setting():
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  area = batch_of(2).mask.sum((1, 2))
+  for _ in range(2):
+    twice, radius = made.call(said.append, doubled, batch_of(2))
+    np.testing.assert_array_equal(twice, 2 * area)
+    np.testing.assert_array_equal(radius, [15.0, 15.0])
+    assert isinstance(twice, np.ndarray)
+  assert made.count == 1 and said == ['compiling for pictures up to 64 x 64']
+  np.testing.assert_array_equal(made.call(said.append, doubled, batch_of(2), factor=3)[0], 3 * area)
+  made.call(said.append, doubled, batch_of(2, (128, 64)))
+  made.call(said.append, doubled, batch_of(4))
+  found = made.call(said.append, doubled, batch_of(2), np.arange(2))
+  np.testing.assert_array_equal(found[2], [0, 1])
+  assert made.count == len(said) == 5
+  assert said[2] == 'compiling for pictures up to 128 x 64'
+  assert made.compile_seconds > 0 and made.seconds > 0
+
+
+def test_batches_divide_over_the_devices(monkeypatch):
+  assert len(jax.local_devices()) == 2
+  made = programs.Programs(toy.segmenter(), 0)
+  assert [made.slots(size) for size in (1, 2, 3, 4)] == [2, 2, 4, 4]
+  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
+  assert programs.Programs(toy.segmenter(), 0).slots(3) == 3
+
+
+def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for(monkeypatch):
+  config, batch = presets.get('tetris', num_clicks=3), batch_of(2)
+  calls = ({'rounds': (0, 2)}, {})
+  call = lambda made, some: made.call(
+    lambda line: None, programs.attack, batch, config=config, **some
+  )
+  both = [call(programs.Programs(toy.segmenter(), 0), some) for some in calls]
+  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
+  alone = [call(programs.Programs(toy.segmenter(), 0), some) for some in calls]
+  jax.tree.map(np.testing.assert_array_equal, both, alone)
+  assert both[1].mask is None
+  every = jax.jit(lambda batch: tetris_jax.attack(toy.segmenter(), batch, config))(batch)
+  np.testing.assert_array_equal(both[0].mask, np.asarray(every.mask)[:, :, [0, 2]])
+
+
+def test_parameters_are_put_in_one_place():
+  made = programs.with_params(toy.segmenter(), {'radius': np.float32(3)})
+  assert made.params['radius'] == 3 and made.info == toy.segmenter().info
