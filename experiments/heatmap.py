@@ -41,7 +41,7 @@ __all__ = ['Settings', 'execute', 'main']
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(
-  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Search, lib.Data, lib.Model
+  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Batches, lib.Search, lib.Data, lib.Model
 ):
   """What may be asked of maps; see this program's `--help`."""
 
@@ -61,8 +61,6 @@ class Settings(
   every: int = lib.setting(
     1, 'Only every so-manieth instance, from the first; --limit counts those.', least=1
   )
-
-  batch_size: int = lib.setting(0, 'Instances mapped at once; 0 for one a device.', least=0)
 
   def __post_init__(self) -> None:
     """Raises UsageError also for no preset."""
@@ -115,7 +113,7 @@ def execute(settings: Settings) -> int:
   configs = _open_presets(settings)
   seed = opening.seed_of(settings, configs)
   size = settings.batch_size or jax.local_device_count()
-  settings = dataclasses.replace(opening.completed(settings, searched=True), batch_size=size)
+  settings = opening.completed(dataclasses.replace(settings, batch_size=size), searched=True)
   dataset = opening.open_dataset(dataclasses.replace(settings, limit=0))
   chosen = range(0, len(dataset), settings.every)
   dataset = dataset.select(chosen[: settings.limit] if settings.limit else chosen)

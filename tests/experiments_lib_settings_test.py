@@ -28,7 +28,9 @@ FLAGS = {
     *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, *PROCESSES, 'clicks', 'clicks_dataset',
     'priors', 'num_users', 'groups', 'workdirs', 'compare',
   ],
-  'heatmap': [*MODEL, *DATA, 'preset', *SEARCH, 'seed', *RUN, *PROCESSES, 'stride', 'every'],
+  'heatmap': [
+    *MODEL, *DATA, 'preset', *SEARCH, 'batch_size', 'seed', *RUN, *PROCESSES, 'stride', 'every',
+  ],
   'bench': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'what', 'batch_sizes', 'repeats', 'out',
   ],

@@ -195,11 +195,11 @@ def test_one_name_of_two_attacks_is_refused(made, tmp_path):
   shutil.copytree(tmp_path / 'whole', other)
   config = json.loads((other / 'config.json').read_text())
   config['flags']['data_dir'] = '/elsewhere/other'
-  config['preset']['budget'] = 7
+  config['preset']['search']['num_steps'] = 7
   (other / 'config.json').write_text(json.dumps(config))
   message = refused([tmp_path / 'whole', other], tmp_path)
   assert 'mean different attacks by' in message
-  assert 'budget: 64 there, 7 now' in message
+  assert 'search.num_steps: 11 there, 7 now' in message
 
 
 def test_what_is_no_finished_work_folder_is_refused(made, tmp_path):

@@ -230,7 +230,9 @@ class Batches(Group):
   """How instances are grouped."""
 
   batch_size: int = setting(
-    0, 'Instances evaluated at once; 0 for 1 a CPU device, 8 a GPU or TPU.', least=0
+    0,
+    'Instances evaluated at once; 0 for 1 a CPU device and 8 a GPU or TPU, of heat maps always 1.',
+    least=0,
   )
 
 
