@@ -8,14 +8,13 @@ import shutil
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 import toy
 from PIL import Image
 
 from experiments import heatmap
-from experiments.lib import describe, heatmap_job, opening, programs
+from experiments.lib import describe, heatmap_job, opening
 from experiments.lib.settings import UsageError
 from tetris_jax import data
 from tetris_jax.geometry import region
@@ -321,71 +320,6 @@ def test_the_configuration_says_what_ran_and_another_one_is_refused(made, again,
   (again / 'config.json').unlink()
   with pytest.raises(results.WorkdirError, match=r'has maps but no config\.json'):
     heatmap.execute(settings(made / 'data', again))
-
-
-def test_shards_part_the_instances_and_merge(tmp_path):
-  toy.write_folder(tmp_path / 'data', ((40, 52),) * 3)
-  asked = lambda work, **more: settings(
-    tmp_path / 'data', tmp_path / work, 6, batch_size=1, **more
-  )
-  assert heatmap.execute(asked('whole')) == 0
-  for number in range(2):
-    assert heatmap.execute(asked('cut', shard_id=number, num_shards=2)) == 0
-  names = [
-    [row['instance'] for row in rows_of(tmp_path / 'cut' / f'shard-0000{k}-of-00002')]
-    for k in range(2)
-  ]
-  assert names == [['p0', 'p2'], ['p1']]
-  whole, cut = (heatmaps.read_heatmaps(tmp_path / work) for work in ('whole', 'cut'))
-  plain = lambda rows: [{k: v for k, v in row.items() if k != 'picture'} for row in rows]
-  assert plain(cut.rows) == plain(whole.rows) and list(cut.pictures) == list(whole.pictures)
-  assert heatmap.execute(asked('some', every=2, limit=1)) == 0
-  assert [row['instance'] for row in rows_of(tmp_path / 'some')] == ['p0']
-  assert heatmap.execute(asked('most', every=2)) == 0
-  assert [row['instance'] for row in rows_of(tmp_path / 'most')] == ['p0', 'p2']
-
-
-def test_two_devices_map_what_one_instance_alone_maps(tmp_path, monkeypatch):
-  assert len(jax.local_devices()) == 2
-  toy.write_folder(tmp_path / 'data', ((40, 52), (48, 44), (64, 40)))
-  both, alone = tmp_path / 'both', tmp_path / 'alone'
-  assert heatmap.execute(settings(tmp_path / 'data', both, names=('tetris', 'strong_v1_16'))) == 0
-  assert json.loads((both / 'config.json').read_text())['flags']['batch_size'] == 2
-  assert len(list((both / 'results').iterdir())) == 2
-  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
-  asked = settings(
-    tmp_path / 'data', alone, names=('tetris', 'strong_v1_16'), batch_size=1
-  )
-  assert heatmap.execute(asked) == 0
-  for name in ('rows.jsonl', 'shares.json', 'shares.md', 'summary.json'):
-    assert (both / name).read_bytes() == (alone / name).read_bytes()
-  for file in (alone / 'maps').iterdir():
-    assert (both / 'maps' / file.name).read_bytes() == file.read_bytes()
-
-
-def test_a_stopped_run_ends_with_the_same_bytes(tmp_path, monkeypatch, capsys):
-  toy.write_folder(tmp_path / 'data', ((40, 52), (48, 44), (64, 40)))
-  asked = lambda work: settings(tmp_path / 'data', tmp_path / work, batch_size=1)
-  assert heatmap.execute(asked('calm')) == 0
-  whole, calls = heatmap_job.HeatmapJob.truth, []
-
-  def stop(self, batch, say):
-    calls.append(batch)
-    if len(calls) == 3:
-      raise KeyboardInterrupt
-    return whole(self, batch, say)
-
-  monkeypatch.setattr(heatmap_job.HeatmapJob, 'truth', stop)
-  with pytest.raises(KeyboardInterrupt):
-    heatmap.execute(asked('cut'))
-  assert len(list((tmp_path / 'cut' / 'results').iterdir())) == 2
-  assert not (tmp_path / 'cut' / 'rows.jsonl').exists()
-  assert heatmap.execute(asked('cut')) == 0
-  assert len(calls) == 4 and 'resuming' in capsys.readouterr().err
-  for file in (tmp_path / 'calm').rglob('*'):
-    if file.is_file() and file.parent.name != 'results' and file.name != '.lock':
-      place = tmp_path / 'cut' / file.relative_to(tmp_path / 'calm')
-      assert place.read_bytes() == file.read_bytes(), file
 
 
 def test_a_map_that_cannot_be_written_ends_the_run(made, tmp_path, monkeypatch):

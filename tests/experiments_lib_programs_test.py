@@ -21,7 +21,7 @@ def batch_of(count, canvas=(64, 64)):
   return data.stack(samples, canvas, count)[0]
 
 
-def doubled(segmenter, batch, key, *more, factor=2):
+def doubled(key, segmenter, batch, *more, factor=2):
   del key
   area = jax.numpy.sum(batch.mask, axis=(1, 2), dtype=jax.numpy.int32)
   return area * factor, jax.numpy.full(area.shape, segmenter.params['radius']), *more
@@ -67,8 +67,3 @@ def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for(monkeypatch
   assert both[1].mask is None
   every = jax.jit(lambda batch: tetris_jax.attack(toy.segmenter(), batch, config))(batch)
   np.testing.assert_array_equal(both[0].mask, np.asarray(every.mask)[:, :, [0, 2]])
-
-
-def test_parameters_are_put_in_one_place():
-  made = programs.with_params(toy.segmenter(), {'radius': np.float32(3)})
-  assert made.params['radius'] == 3 and made.info == toy.segmenter().info

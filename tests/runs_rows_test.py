@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from tetris_jax import truth, types
+from tetris_jax import types
 from tetris_jax.runs import rows, schema
+from tetris_jax.scores import coverage
 
 SIZES = [(5, 7), (6, 4)]
 
@@ -204,7 +205,7 @@ def test_rows_of_maps_say_what_each_preset_found():
 
 def test_shares_are_those_of_the_search_library(monkeypatch):
   monkeypatch.setattr(
-    truth, 'share_of_range', lambda low, high, iou: np.array([high[0] - low[0] + 7])
+    coverage, 'share_of_range', lambda low, high, iou: np.array([high[0] - low[0] + 7])
   )
   found = map_row(heat_map())['presets']['p']
   assert found['share_of_range'] == pytest.approx(found['max'] - found['min'] + 7, abs=1e-6)

@@ -13,7 +13,7 @@ from experiments.lib.settings import Group
 
 __all__ = ['define', 'read', 'usage']
 
-S = TypeVar('S', bound=Group)
+_S = TypeVar('_S', bound=Group)
 
 _DEFINE: dict[Any, Callable[..., Any]] = {
   bool: flags.DEFINE_bool,
@@ -58,7 +58,7 @@ def define(kind: type[Group], values: flags.FlagValues) -> None:
   )
 
 
-def read(kind: type[S], values: flags.FlagValues) -> S:
+def read(kind: type[_S], values: flags.FlagValues) -> _S:
   """The settings that parsed flags ask for.
 
   Raises:

@@ -26,11 +26,11 @@ FEWEST = 16
 
 _FEWEST_SLOTS = 4096
 
-Arrays = Mapping[str, np.ndarray]
+_Arrays = Mapping[str, np.ndarray]
 
 
 def _grid(
-  segmenter: types.Segmenter, batch: types.Batch, key: jax.Array, stride: Any, *, count: int
+  key: jax.Array, segmenter: types.Segmenter, batch: types.Batch, stride: Any, *, count: int
 ) -> truth.Grid:
   del key
   return truth.grid(segmenter, batch, stride, count)
@@ -47,7 +47,7 @@ class _Asked:
   """
 
   samples: list[tuple[int, data.Sample]]
-  kept: dict[int, Arrays]
+  kept: dict[int, _Arrays]
   batch: types.Batch | None
 
 
@@ -90,7 +90,7 @@ class HeatmapJob(loop.Job):
     """Where an instance's picture lies."""
     return self._folder / loop.picture_name(index, self._dataset.names[index])
 
-  def _kept(self, index: int, sample: data.Sample) -> Arrays:
+  def _kept(self, index: int, sample: data.Sample) -> _Arrays:
     """The arrays of an instance's map on disk.
 
     Raises:
@@ -188,14 +188,14 @@ class HeatmapJob(loop.Job):
       out.append(row)
     return out
 
-  def _row(self, sample: data.Sample, made: Arrays, file: str) -> dict[str, Any]:
+  def _row(self, sample: data.Sample, made: _Arrays, file: str) -> dict[str, Any]:
     # The depth that a search keeps to, where it can keep to one.
     depths = {config.name: getattr(config.search, 'depth', 0.0) for config in self._configs}
     depth = np.asarray(region.inner_depth(made['legal']))
     return rows.map_row(sample.instance, made, depth, depths, file, _sparse(made))
 
   def _draw(
-    self, sample: data.Sample, made: Arrays, row: loop.Row, path: pathlib.Path, say: Say
+    self, sample: data.Sample, made: _Arrays, row: loop.Row, path: pathlib.Path, say: Say
   ) -> str | None:
     """Draws a map; returns the picture's file name, None where it was not drawn, which is said."""
     shares = {name: found['share_of_range'] for name, found in row['presets'].items()}
@@ -231,7 +231,7 @@ class HeatmapJob(loop.Job):
     return f'{path} is missing'
 
 
-def _sparse(made: Arrays) -> str | None:
+def _sparse(made: _Arrays) -> str | None:
   """Why a map says too little of its region for a mean; None where it says enough."""
   positions, pixels = len(made['iou']), int(np.count_nonzero(made['legal']))
   if positions >= min(FEWEST, pixels):

@@ -25,7 +25,7 @@ DONE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 _MOST_TOLD = 10
 
-S = TypeVar('S', bound=Plugins)
+_S = TypeVar('_S', bound=Plugins)
 
 
 def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
@@ -85,7 +85,7 @@ def join(processes: Processes) -> None:
     raise UsageError(f'--coordinator={where}: {error}') from error
 
 
-def _asked(text: str, kind: type[S], argv: Sequence[str]) -> S | None:
+def _asked(text: str, kind: type[_S], argv: Sequence[str]) -> _S | None:
   """The settings of a command line; None where help was asked for and shown."""
   values = absl_flags.FlagValues()
   flags.define(kind, values)
@@ -104,8 +104,8 @@ def _asked(text: str, kind: type[S], argv: Sequence[str]) -> S | None:
 
 def run(
   text: str | None,
-  kind: type[S],
-  execute: Callable[[S], int],
+  kind: type[_S],
+  execute: Callable[[_S], int],
   argv: Sequence[str] | None = None,
   *,
   resumes: bool = False,

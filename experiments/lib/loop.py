@@ -27,6 +27,7 @@ __all__ = [
   'Found',
   'Job',
   'Prepared',
+  'Row',
   'fingerprint',
   'listed',
   'picture_name',

@@ -27,7 +27,7 @@ __all__ = [
   'seed_of',
 ]
 
-M = TypeVar('M', bound=Model)
+_M = TypeVar('_M', bound=Model)
 
 
 def check_drawing() -> None:
@@ -105,7 +105,7 @@ def _options(name: str) -> Mapping[str, tuple[str, ...]]:
   return zoo.options(name)
 
 
-def completed(settings: M, searched: bool) -> M:
+def completed(settings: _M, searched: bool) -> _M:
   """The settings with what was left open, so that `config.json` says it.
 
   Args:

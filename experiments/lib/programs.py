@@ -19,9 +19,9 @@ Say = Callable[[str], None]
 
 
 def attack(
+  key: jax.Array,
   segmenter: types.Segmenter,
   batch: types.Batch,
-  key: jax.Array,
   *,
   config: presets.AttackConfig,
   rounds: tuple[int, ...] = (),
@@ -29,9 +29,9 @@ def attack(
   """`tetris_jax.attack` as a program: of the masks only those after some rounds are kept.
 
   Args:
+    key: of a search that draws at random.
     segmenter: the model.
     batch: the instances.
-    key: of a search that draws at random.
     config: the preset.
     rounds: whose masks are kept, from 0; where there are none, `mask` is None.
   """
@@ -79,7 +79,7 @@ class Programs:
 
     Args:
       say: told when a program has to be compiled.
-      function: traceable; (segmenter, batch, key, *more, **static) -> a tree of arrays with a
+      function: traceable; (key, segmenter, batch, *more, **static) -> a tree of arrays with a
         leading dimension (batch,). The same object each time, for programs are found again by it.
       batch: the instances; `slots` of them or a multiple.
       *more: arrays with a leading dimension (batch,).
@@ -107,7 +107,7 @@ class Programs:
   def _lowered(self, function: Callable[..., Any], static: dict[str, Any], given: Any) -> Any:
     def program(params: types.Params, given: Any, key: jax.Array) -> Any:
       batch, *more = given
-      return function(self._segmenter.with_params(params), batch, key, *more, **static)
+      return function(key, self._segmenter.with_params(params), batch, *more, **static)
 
     divided = jax.jit(mesh.over_devices(program, self._devices))
     return divided.lower(self._params, given, self._key)

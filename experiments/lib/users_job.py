@@ -86,16 +86,16 @@ _inner_depth = jax.jit(region.inner_depth)
 
 
 def _first(
-  segmenter: types.Segmenter, batch: types.Batch, key: jax.Array, yx: Any, exists: Any
+  key: jax.Array, segmenter: types.Segmenter, batch: types.Batch, yx: Any, exists: Any
 ) -> truth.Grid:
   del key
   return truth.at(segmenter, batch, yx, exists)
 
 
 def _walk(
+  key: jax.Array,
   segmenter: types.Segmenter,
   batch: types.Batch,
-  key: jax.Array,
   *,
   walkers: tuple[users.User, ...],
   num_clicks: int,

@@ -6,7 +6,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tetris_jax.report import style, summaries
+from tetris_jax.report import style
+from tetris_jax.runs.schema import STATUSES
 
 __all__ = ['cell', 'counted', 'document', 'facts', 'listed', 'table', 'troubles', 'warnings']
 
@@ -48,7 +49,7 @@ def listed(values: Mapping[str, Any]) -> str:
 
 def counted(summary: Mapping[str, Any]) -> str:
   """How many instances ended how, in words."""
-  return ', '.join(f'{summary[f"n_{status}"]} {status}' for status in summaries.STATUSES)
+  return ', '.join(f'{summary[f"n_{status}"]} {status}' for status in STATUSES)
 
 
 def _cut(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

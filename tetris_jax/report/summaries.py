@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tetris_jax.runs.schema import STATUSES
 from tetris_jax.scores.statistics import Estimate
 
-__all__ = ['STATUSES', 'counts', 'entry', 'measured', 'speed']
-
-STATUSES = ('ok', 'failed', 'skipped')
-"""How an instance ends."""
+__all__ = ['counts', 'entry', 'measured', 'speed']
 
 _DECIMALS = 6
 

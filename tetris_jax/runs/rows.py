@@ -10,6 +10,7 @@ import numpy as np
 from tetris_jax import types
 from tetris_jax.runs import maps, schema
 from tetris_jax.scores import checks, coverage, priors
+from tetris_jax.scores.table import ORDER
 
 __all__ = ['Given', 'floats', 'map_row', 'trajectory_rows', 'users_row']
 
@@ -30,7 +31,7 @@ def floats(values: Any) -> Any:
 def _modes(values: np.ndarray, convert: Any) -> dict[str, Any]:
   """(modes, ...) by the modes' names in the rows' order; None for a mode that was not run."""
   found = dict(zip(types.MODES, values, strict=False))
-  return {mode: convert(found[mode]) if mode in found else None for mode in schema.MODES}
+  return {mode: convert(found[mode]) if mode in found else None for mode in ORDER}
 
 
 def _complaint(iou: np.ndarray, biou: np.ndarray, yx: np.ndarray) -> str:

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from tetris_jax.runs import typed
+from tetris_jax.scores.table import ORDER
 
 __all__ = [
-  'MODES',
   'SCHEMA',
   'STATUSES',
   'AttackRow',
@@ -38,9 +38,6 @@ SCHEMA = 2
 
 STATUSES = ('ok', 'failed', 'skipped')
 """How an instance ends: measured; not, though it should have been; nothing to measure."""
-
-MODES = ('min', 'base', 'max')
-"""The order in which rows and what is made of them list an attack's trajectories."""
 
 Kind = Literal['attack', 'users', 'heatmap']
 """The programs of experiments that leave rows."""
@@ -357,11 +354,11 @@ def _wide(path: str, entries: Sequence[Any], width: int) -> Iterator[str]:
 
 def _attack_lengths(row: Mapping[str, Any]) -> Iterator[str]:
   fields = ('iou', 'biou', 'clicks')
-  for mode in MODES:
+  for mode in ORDER:
     absent = [field for field in fields if row[field][mode] is None]
     if absent and len(absent) < len(fields):
       yield f'{absent[0]}.{mode} is null, but not every field of {mode} is'
-  there = [mode for mode in MODES if row['iou'][mode] is not None]
+  there = [mode for mode in ORDER if row['iou'][mode] is not None]
   yield from _uneven({f'{field}.{mode}': row[field][mode] for field in fields for mode in there})
   for mode in there:
     yield from _wide(f'clicks.{mode}', row['clicks'][mode], 3)
