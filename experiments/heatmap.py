@@ -41,7 +41,7 @@ __all__ = ['Settings', 'execute', 'main']
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(
-  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Batches, lib.Search, lib.Data, lib.Model
+  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Batches, lib.Depth, lib.Data, lib.Model
 ):
   """What may be asked of maps; see this program's `--help`."""
 

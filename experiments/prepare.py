@@ -23,7 +23,7 @@ __all__ = ['Settings', 'execute', 'main']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(lib.Plugins):
+class Settings(lib.Group):
   """What is prepared, and where; see this program's `--help`."""
 
   dataset: str | None = lib.setting(

@@ -15,10 +15,11 @@ when something does not merge or cannot be written, and with 130 when interrupte
 from __future__ import annotations
 
 import dataclasses
+import glob
 import os
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.lib import launch
@@ -66,13 +67,22 @@ def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
   return write.write_run(workdir, rows, run.config, run.totals, picture, speed_apart=True)
 
 
+def _expanded(paths: Sequence[str]) -> list[pathlib.Path]:
+  """Folders by name, or by a pattern."""
+  found: list[pathlib.Path] = []
+  for path in paths:
+    pattern = glob.has_magic(path) and not pathlib.Path(path).exists()
+    found += map(pathlib.Path, sorted(glob.glob(path)) if pattern else [path])
+  return found
+
+
 def report(
   workdirs: Sequence[str],
   out: str | os.PathLike[str],
   pictures_per_run: int,
   maps: Sequence[str] = (),
-) -> None:
-  """Merges, compares and writes.
+) -> list[Mapping[str, Any]]:
+  """Merges, compares and writes; returns the rows of all runs.
 
   Args:
     workdirs: as --workdirs has them.
@@ -92,7 +102,7 @@ def report(
   if root.resolve() in taken:
     raise results.WorkdirError(f'--out={out} holds work folders; name another folder')
   runs = merge.collect(folders)
-  mapped = [heatmaps.read_heatmaps(pathlib.Path(folder), '--heatmaps') for folder in maps]
+  mapped = [heatmaps.read_heatmaps(folder, '--heatmaps') for folder in _expanded(maps)]
   try:
     root.mkdir(parents=True, exist_ok=True)
     targets = [root if len(runs) == 1 else root / run.name for run in runs]
@@ -114,12 +124,13 @@ def report(
     {'runs': lines, 'orders': orders, 'pairs': pairs, 'shares': heatmaps.shares(mapped)},
   )
   print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{root / "report.html"}')
+  return [row for run in runs for row in run.rows]
 
 
 def execute(settings: Settings) -> int:
   """Makes the report; returns the exit status. Raises results.WorkdirError as `report`."""
-  report(settings.workdirs, settings.out, settings.pictures_per_run, settings.heatmaps)
-  return launch.DONE
+  asked = settings.workdirs, settings.out, settings.pictures_per_run, settings.heatmaps
+  return launch.merged_status(report(*asked), pathlib.Path(settings.out) / 'comparison.md')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.lib import describe, launch, loop, opening, users_job
@@ -227,8 +227,9 @@ def execute(settings: Settings) -> int:
     results.WorkdirError: a work folder cannot be used.
   """
   if settings.compare:
-    compare(settings.compare, settings.workdirs, settings.workdir or 'users')
-    return launch.DONE
+    out = settings.workdir or 'users'
+    merged = compare(settings.compare, settings.workdirs, out)
+    return launch.merged_status(merged, pathlib.Path(out) / 'comparison.md')
   opening.check_drawing()
   plan = settings.plan
   # Nothing is searched, and models draw clicks as in their evaluation.
@@ -254,8 +255,12 @@ def execute(settings: Settings) -> int:
   return launch.exit_status(rows, made, page)
 
 
-def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:
+def compare(
+  folders: Sequence[str], workdirs: Sequence[str], out: str
+) -> list[Mapping[str, Any]]:
   """Merges finished runs of this program, shards included, and compares their models.
+
+  Returns the rows of all runs.
 
   Args:
     folders: as --compare has them.
@@ -274,6 +279,7 @@ def compare(folders: Sequence[str], workdirs: Sequence[str], out: str) -> None:
   runs = merge.collect(found, 'users')
   page = user_report.write_comparison(root, runs, _attacks(workdirs))
   print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{page}')
+  return [row for run in runs for row in run.rows]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ MODEL_AND_DATA = {
 @pytest.mark.parametrize(('kind', 'own'), [
   (attack.Settings, {'preset', 'num_clicks', 'depth', 'num_beams', 'batch_size'}),
   (users.Settings, {'num_clicks', 'batch_size', 'seed'}),
-  (heatmap.Settings, {'depth', 'num_beams', 'batch_size', 'stride', 'every'}),
+  (heatmap.Settings, {'depth', 'batch_size', 'stride', 'every'}),
 ])
 def test_flags_are_those_that_rows_hang_on(kind, own):
   assert set(describe.flags(kind())) == MODEL_AND_DATA | own

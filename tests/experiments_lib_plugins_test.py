@@ -41,10 +41,21 @@ def test_a_missing_module_is_named(folder, name):
     plugins.load([name])
 
 
-def test_what_a_module_raises_is_shown_whole(folder):
+@pytest.mark.parametrize('name', ['bad.py', '.', '', 'a-b', 'a..b'])
+def test_what_is_no_name_of_a_module_is_refused(folder, name):
+  with pytest.raises(UsageError, match='expected the name of a module'):
+    plugins.load([name])
+
+
+def test_what_a_module_raises_is_shown_whole(folder, capsys):
   (folder / 'raising_plugin.py').write_text('raise ValueError("taken")\n')
-  with pytest.raises(ValueError, match='taken'):
+  with pytest.raises(UsageError, match='--plugins=raising_plugin: it raises ValueError: taken'):
     plugins.load(['raising_plugin'])
+  said = capsys.readouterr().err
+  assert said.startswith('Traceback') and 'raising_plugin.py' in said
   (folder / 'lacking_plugin.py').write_text('import no_such_dependency\n')
-  with pytest.raises(ModuleNotFoundError, match='no_such_dependency'):
+  with pytest.raises(UsageError, match=r'it raises ModuleNotFoundError: .*no_such_dependency'):
     plugins.load(['lacking_plugin'])
+  (folder / 'broken_plugin.py').write_text('def (:\n')
+  with pytest.raises(UsageError, match='it raises SyntaxError'):
+    plugins.load(['broken_plugin'])

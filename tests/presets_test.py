@@ -40,6 +40,10 @@ def test_what_is_no_search_is_refused():
   for search in ('local', Local, 3):
     with pytest.raises(TypeError, match='expected a Search such as'):
       AttackConfig('x', search)
+  with pytest.raises(ValueError, match='num_clicks is True'):
+    AttackConfig('x', num_clicks=True)
+  with pytest.raises(ValueError, match='num_beams is 65; a search of budget 64'):
+    Wide(num_beams=65)
   with pytest.raises(ValueError, match='name is empty'):
     AttackConfig('')
   for changes, message in (

@@ -1,6 +1,8 @@
 """The recipe "add a search": one file, this one, registers a preset that every launcher knows."""
 
 import dataclasses
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +22,6 @@ class Dice(Search):
   count: int = 8
   draws = True
   shares_first_round = True
-
-  def __post_init__(self):
-    self.check()
 
   def check(self):
     if self.count < 1:
@@ -89,11 +88,58 @@ def test_a_search_that_draws_needs_a_key():
 
 
 def test_it_is_a_preset_like_any_other(monkeypatch):
-  monkeypatch.setattr(presets, '_PRESETS', dict(presets.PRESETS))
-  monkeypatch.setattr(presets, 'PRESETS', presets._PRESETS)
+  known(monkeypatch)
   presets.register(CONFIG)
   assert presets.get('dice', num_clicks=2).search == Dice()
   assert presets.describe(CONFIG)['search'] == {'kind': 'dice', 'count': 8}
   for change in (lambda c: presets.at_depth(c, 0.1), lambda c: presets.with_beams(c, 2)):
     with pytest.raises(ValueError, match='choose a preset of a global search'):
       change(CONFIG)
+
+
+def known(monkeypatch):
+  monkeypatch.setattr(presets, '_PRESETS', dict(presets.PRESETS))
+  monkeypatch.setattr(presets, 'PRESETS', presets._PRESETS)
+
+
+def test_the_recipe_runs_as_it_is_written(monkeypatch):
+  known(monkeypatch)
+  text = (pathlib.Path(__file__).parents[1] / 'CONTRIBUTING.md').read_text()
+  (code,) = (block for block in re.findall(r'```python\n(.*?)```', text, re.S) if 'Ends' in block)
+  exec(compile(code, 'CONTRIBUTING.md', 'exec'), {'__name__': 'recipe'})
+  config = presets.get('ends_v1', num_clicks=2)
+  found = jax.device_get(
+    jax.jit(tetris_jax.attack, static_argnames='config')(needle(), batch_of(), config)
+  )
+  # The object's first and last rows are tried: the first ones mark a quarter.
+  np.testing.assert_allclose(found.iou[0, :, 0], [0.5, 0.25, 0.5])
+  assert found.forward.tolist() == [2 * 2 * 4 + 2 * 3]
+  with pytest.raises(ValueError, match='num_tries is 1'):
+    dataclasses.replace(config.search, num_tries=1)
+
+
+def test_what_is_no_whole_search_is_refused_where_the_attack_is_made():
+  class Bare(Search):
+    def cost(self, num_clicks):
+      return Cost(0, 0)
+
+    def __call__(self, asked, rows):
+      return Found(rows.clicks.yx[..., :1, :])
+
+  with pytest.raises(TypeError, match='has to be a frozen dataclass'):
+    AttackConfig('bare', Bare())
+
+  @dataclasses.dataclass(frozen=True)
+  class Half(Search):
+    def cost(self, num_clicks):
+      return Cost(0, 0)
+
+  with pytest.raises(TypeError, match='abstract'):
+    Half()
+
+  @dataclasses.dataclass(frozen=True)
+  class Listed(Dice):
+    weights: tuple = ([],)
+
+  with pytest.raises(TypeError, match='unhashable'):
+    AttackConfig('listed', Listed())

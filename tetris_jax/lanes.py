@@ -88,10 +88,14 @@ def choose(
     slot: () int32, of the newest click.
     num_clicks: rounds of a trajectory.
     num_beams: of MIN, and of MAX.
+
+  Raises:
+    ValueError: several beams, and the search does not say what they are chosen by.
   """
   if num_beams == 1:
     return Choice(found.yx[:, :, 0, 0], None, standing.distinct)
-  assert found.iou is not None and found.new is not None
+  if found.iou is None or found.new is None:
+    raise ValueError('a search with several beams has to say iou and new of its clicks')
   batch = found.yx.shape[0]
   weight = jnp.where(slot == num_clicks - 1, 0.5, 1.0)
   chosen, parents, news = [], [jnp.zeros((batch, 1), jnp.int32)], []

@@ -33,12 +33,16 @@ class AttackConfig:
     """Raises ValueError for settings out of range, TypeError for what is no search."""
     if not self.name:
       raise ValueError('name is empty; numbers go by it')
-    if not isinstance(self.num_clicks, numbers.Integral) or self.num_clicks < 1:
+    whole = isinstance(self.num_clicks, numbers.Integral) and not isinstance(self.num_clicks, bool)
+    if not whole or self.num_clicks < 1:
       raise ValueError(f'num_clicks is {self.num_clicks}; expected a whole number of at least 1')
     if self.search is None:
       return
     if isinstance(self.search, type) or not isinstance(self.search, Search):
       raise TypeError(f'search is {self.search!r}; expected a Search such as Local() or Wide()')
+    if not dataclasses.is_dataclass(self.search):
+      raise TypeError(f'search is {self.search!r}; its class has to be a frozen dataclass')
+    hash(self.search)  # As static as a program wants it; raises TypeError.
     self.search.check()
 
 

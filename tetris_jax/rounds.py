@@ -48,9 +48,6 @@ class Played(NamedTuple):
   byproducts: Byproducts
 
 
-
-
-
 def play(
   stage: Stage,
   walk: Walk,

@@ -217,7 +217,8 @@ def _pair(params: Params, features: Any, state: Any) -> tuple[Any, Any]:
 class Segmenter:
   """A click model as pure functions of ONE instance; the kernel maps them over batches.
 
-  It may be an argument of a jitted function: its parameters are leaves, the rest is static.
+  It may be an argument of a jitted function, though no static one: its parameters are leaves, the
+  rest is static.
 
   Attributes:
     encode: (params, image (H, W, 3), size (2,)) -> features. No click in it; once per image.

@@ -16,16 +16,26 @@ from absl import flags as absl_flags
 from absl import logging
 
 from experiments.lib import flags, plugins
-from experiments.lib.settings import Plugins, Processes, UsageError
+from experiments.lib.settings import Group, Plugins, Processes, UsageError
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['DONE', 'FAILED', 'INTERRUPTED', 'UNUSABLE', 'exit_status', 'join', 'run', 'tell_failed']
+__all__ = [
+  'DONE',
+  'FAILED',
+  'INTERRUPTED',
+  'UNUSABLE',
+  'exit_status',
+  'join',
+  'merged_status',
+  'run',
+  'tell_failed',
+]
 
 DONE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 _MOST_TOLD = 10
 
-_S = TypeVar('_S', bound=Plugins)
+_S = TypeVar('_S', bound=Group)
 
 
 def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
@@ -62,11 +72,25 @@ def exit_status(
   if not rows:
     print('this shard has no instances: there are fewer batches than shards')
     return DONE
+  status = merged_status(rows, written)
+  if made['n_ok']:
+    return status
+  print(f'error: no instance was measured; see {written}', file=sys.stderr)
+  return status or UNUSABLE
+
+
+def merged_status(rows: Sequence[Mapping[str, Any]], written: object) -> int:
+  """What a program that only merges rows ends with, after it said why some failed.
+
+  Args:
+    rows: of all runs.
+    written: the file that tells more.
+
+  Returns:
+    0, or 3 when an instance failed.
+  """
   tell_failed(rows, written)
-  if not made['n_ok']:
-    print(f'error: no instance was measured; see {written}', file=sys.stderr)
-    return FAILED if made['n_failed'] else UNUSABLE
-  return FAILED if made['n_failed'] else DONE
+  return FAILED if any(row['status'] == 'failed' for row in rows) else DONE
 
 
 def join(processes: Processes) -> None:
@@ -92,10 +116,12 @@ def _asked(text: str, kind: type[_S], argv: Sequence[str]) -> _S | None:
   try:
     rest = values(list(argv))[1:]
   except absl_flags.Error as error:
-    raise UsageError(f'{error} (--help lists the flags)') from error
+    said = str(error).removeprefix('ERROR:: ')
+    raise UsageError(f'{said} (--help lists the flags)') from error
   if rest:
     raise UsageError(f'unexpected argument {rest[0]!r}; flags are given as --name=value')
-  plugins.load(values['plugins'].value or ())
+  if issubclass(kind, Plugins):
+    plugins.load(values['plugins'].value or ())
   if values['help'].value:
     print(flags.usage(kind, text))
     return None

@@ -181,7 +181,11 @@ class _Run:
         continue
       if shard is None or shard.facts.get('raised'):
         continue
-      if damage := self.job.damage(self.groups[number], shard.rows):
+      try:
+        damage = self.job.damage(self.groups[number], shard.rows)
+      except Exception as error:  # What lies beside a shard cannot be told whole.
+        damage = f'batch {number}: {reason_of(error)}'
+      if damage:
         notes.append(f'{damage}; its batch is done again')
         continue
       self.shards[number] = shard
@@ -258,6 +262,8 @@ class _Run:
     ):
       submit = lambda number: reader.submit(self.job.prepare, self.groups[number])
       for number, upcoming in _one_ahead(submit, todo):
+        if written is not None and written.done():
+          written.result()  # A full disk is told before another batch is measured.
         rows: Sequence[Row] = ()
         facts = _nothing()
         try:

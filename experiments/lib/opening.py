@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 
-from experiments.lib.settings import Batches, Data, Model, Search, Seed, UsageError
+from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError
 from ports import zoo
 from ports.weights import errors
 from tetris_jax import data, presets, types
@@ -58,7 +58,7 @@ def open_dataset(settings: Data) -> data.Dataset:
   return dataset
 
 
-def open_preset(name: str, num_clicks: int, search: Search) -> presets.AttackConfig:
+def open_preset(name: str, num_clicks: int, search: Depth) -> presets.AttackConfig:
   """A named attack.
 
   Args:
@@ -77,10 +77,11 @@ def open_preset(name: str, num_clicks: int, search: Search) -> presets.AttackCon
     config = presets.at_depth(config, search.depth)
   except ValueError as error:
     raise UsageError(f'--depth={search.depth}: {error}') from error
+  beams = search.num_beams if isinstance(search, Search) else 1
   try:
-    return presets.with_beams(config, search.num_beams)
+    return presets.with_beams(config, beams)
   except ValueError as error:
-    raise UsageError(f'--num_beams={search.num_beams}: {error}') from error
+    raise UsageError(f'--num_beams={beams}: {error}') from error
 
 
 def searches(config: presets.AttackConfig) -> bool:

@@ -27,6 +27,7 @@ __all__ = [
   'Attack',
   'Batches',
   'Data',
+  'Depth',
   'Group',
   'Model',
   'ModelName',
@@ -184,14 +185,24 @@ class Rounds(Group):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Search(Group):
-  """What may be asked of a global search."""
+class Depth(Group):
+  """Where a global search may click."""
 
   depth: float = setting(
     0.0,
     'With a preset of a global search: clicks lie deeper in the legal region than this share of '
     'its largest inner distance.',
   )
+
+  def suffix(self) -> str:
+    """What tells a work folder's default name from that of the plain preset."""
+    return f'-depth-{self.depth:g}' if self.depth else ''
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Search(Depth):
+  """What may be asked of a global search over several rounds."""
+
   num_beams: int = setting(
     1,
     'With a preset of a global search: trajectories of MIN, and of MAX, carried through the '
@@ -201,8 +212,7 @@ class Search(Group):
 
   def suffix(self) -> str:
     """What tells a work folder's default name from that of the plain preset."""
-    deep = f'-depth-{self.depth:g}' if self.depth else ''
-    return deep + (f'-beams-{self.num_beams}' if self.num_beams > 1 else '')
+    return super().suffix() + (f'-beams-{self.num_beams}' if self.num_beams > 1 else '')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,7 +241,7 @@ class Batches(Group):
 
   batch_size: int = setting(
     0,
-    'Instances evaluated at once; 0 for 1 a CPU device and 8 a GPU or TPU, of heat maps always 1.',
+    'Instances evaluated at once; 0 for 1 a CPU device and 8 a GPU or TPU, or 1 heat map a device.',
     least=0,
   )
 

@@ -6,6 +6,7 @@ trajectory in which the robot user has just clicked; it answers with better plac
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -120,9 +121,14 @@ class Search(Protocol):
   draws: bool = False
   together: int = 1
 
+  def __post_init__(self) -> None:
+    """Raises ValueError for settings out of range."""
+    self.check()
+
   def check(self) -> None:
     """Raises ValueError for settings out of range; called where the settings are made."""
 
+  @abc.abstractmethod
   def cost(self, num_clicks: int) -> Cost:
     """Evaluations that the searches of all rounds make, without those that the engine keeps."""
     ...
@@ -131,6 +137,7 @@ class Search(Protocol):
     """What the search needs of the images, once for all rounds: a tree with leading (batch,)."""
     del scene
 
+  @abc.abstractmethod
   def __call__(self, asked: Asked, rows: Rows) -> Found:
     """Searches the newest click of each row."""
     ...

@@ -41,10 +41,6 @@ class Local(Search):
   location_slack: float = 1.05
   radius: float = 5.0
 
-  def __post_init__(self) -> None:
-    """Raises ValueError for settings out of range."""
-    self.check()
-
   def check(self) -> None:
     """Raises ValueError for settings out of range."""
     if self.num_steps < 1:

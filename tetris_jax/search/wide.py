@@ -63,10 +63,6 @@ class Wide(Search):
   shares_first_round = True
   robot_competes = True
 
-  def __post_init__(self) -> None:
-    """Raises ValueError for settings out of range."""
-    self.check()
-
   @property
   def together(self) -> int:  # type: ignore[override]
     """Evaluations that each row makes at a time."""
@@ -85,6 +81,11 @@ class Wide(Search):
       value = getattr(self, name)
       if not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f'{name} is {value}; expected a whole number of at least {least}')
+    if self.num_beams > self.budget:
+      raise ValueError(
+        f'num_beams is {self.num_beams}; a search of budget {self.budget} has no more clicks than '
+        'that to carry on'
+      )
     if not 0 <= self.depth < 1:
       raise ValueError(f'depth is {self.depth}; expected a share from 0 to below 1')
     for name in ('explore', 'follow'):
