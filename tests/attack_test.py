@@ -66,6 +66,7 @@ def expected_iou(x, shift=2.0):
   return min(columns, WIDTH) / max(columns, WIDTH)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('shift', [2.0, 14.0])
 def test_min_and_max_lie_where_the_closed_form_puts_them(shift):
   found = run(wall(shift), batch_of())
@@ -85,6 +86,7 @@ def test_min_and_max_lie_where_the_closed_form_puts_them(shift):
   assert np.all(found.clicks.label == 1)
 
 
+@pytest.mark.slow
 def test_what_is_reported_is_what_a_replay_finds():
   model, batch = wall(14.0), batch_of(count=2)
   found = run(model, batch, num_clicks=3)
@@ -96,6 +98,7 @@ def test_what_is_reported_is_what_a_replay_finds():
   assert again.forward.tolist() == [9, 9] and again.backward.tolist() == [0, 0]
 
 
+@pytest.mark.slow
 def test_base_is_the_baseline():
   found, plain = (run(wall(14.0), batch_of(), 3, preset) for preset in ('tetris', 'baseline'))
   assert plain.iou.shape == (1, 1, 3)
@@ -104,6 +107,7 @@ def test_base_is_the_baseline():
   assert plain.forward.tolist() == [3] and plain.backward.tolist() == [0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{'at_once': None}, {'at_once': 1}, {'at_once': 4}])
 def test_neither_canvas_nor_batch_nor_rows_at_once_matter(options):
   alone = run(wall(14.0), batch_of(), 3, at_once=100)
@@ -116,6 +120,7 @@ def test_neither_canvas_nor_batch_nor_rows_at_once_matter(options):
   assert not found.mask[..., SIDE:, :].any()
 
 
+@pytest.mark.slow
 def test_an_image_is_encoded_once():
   traced = []
   found = run(wall(14.0, counter=traced), batch_of(count=3), 3)
@@ -126,6 +131,7 @@ def test_an_image_is_encoded_once():
   assert 'callback' not in str(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('zoom', [1.0, 2.0])
 def test_a_click_moved_in_a_crop_comes_back_in_image_pixels(zoom):
   def frame(params, context, clicks, size):
@@ -143,6 +149,7 @@ def test_a_click_moved_in_a_crop_comes_back_in_image_pixels(zoom):
   assert max(high - base, base - low) <= 10 * step * 1.01
 
 
+@pytest.mark.slow
 def test_a_model_that_answers_nan_is_not_scored():
   model = wall()
 
@@ -217,6 +224,7 @@ def test_products_are_traced_in_full_precision_unless_the_user_chose():
     assert 'Precision.HIGHEST' not in text()
 
 
+@pytest.mark.slow
 def test_an_attack_runs_where_doubles_are_enabled():
   code = (
     'import sys, jax; jax.config.update("jax_enable_x64", True); sys.path.insert(0, sys.argv[1]); '

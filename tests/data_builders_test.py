@@ -79,6 +79,7 @@ atexit.register(check)
 """
 
 
+@pytest.mark.slow
 def test_the_command_prepares_and_reads_without_tensorflow(tmp_path):
   make('sbd', tmp_path / 'raw')
   tests = pathlib.Path(__file__).parent

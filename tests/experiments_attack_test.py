@@ -55,6 +55,7 @@ def forbid_attacks(monkeypatch):
   monkeypatch.setattr(attack_job.AttackJob, 'attack', refuse)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
   assert attack.execute(settings(data_dir, tmp_path, preset='tetris')) == 0
   rows = rows_of(tmp_path)
@@ -125,6 +126,7 @@ def test_baseline_has_only_base(data_dir, tmp_path):
   assert summary_of(tmp_path)['per_click']['max'] is None
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_listen_is_warned_of(data_dir, tmp_path, monkeypatch, capsys):
   def deaf(name, weights=None):
     made = original(name, weights)
@@ -144,6 +146,7 @@ def test_a_model_that_does_not_listen_is_warned_of(data_dir, tmp_path, monkeypat
     assert '2 with a warning' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_beams_are_asked_for_by_a_flag_and_named(data_dir, tmp_path):
   found = {}
   for count in (1, 2):

@@ -35,6 +35,7 @@ def checkpoint(tmp_path_factory):
   return path, hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_converted_kept_and_not_converted_again(tmp_path, checkpoint):
   path, sha256 = checkpoint
   arguments = (f'--source={path}', f'--sha256={sha256}')
@@ -67,6 +68,7 @@ def test_a_hostile_file_is_refused_by_name_even_with_the_right_sum(tmp_path):
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [

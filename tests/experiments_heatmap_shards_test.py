@@ -11,6 +11,8 @@ from experiments import heatmap
 from experiments.lib import heatmap_job, programs
 from tetris_jax.report.heatmaps import summary as heatmaps
 
+pytestmark = pytest.mark.slow
+
 __all__ = ['toy_zoo']
 
 

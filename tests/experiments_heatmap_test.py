@@ -23,6 +23,8 @@ from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import maps
 from tetris_jax.runs import workdirs as results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):
@@ -216,7 +218,7 @@ def test_bad_instances_are_counted_and_the_others_go_on(mixed, tmp_path, monkeyp
     if row['status'] != 'ok'
   ]
   assert 'Instances: 3 ok (1 left out of means), 3 failed, 1 skipped.' in said.out
-  assert 'raise ValueError' in said.err and "'g_unreadable': failed" in said.err
+  assert 'raise ValueError' in said.err and 'g_unreadable: failed' in said.err
   read = heatmaps.read_heatmaps(work)
   assert sorted(read.pictures) == ['a_row', 'c_columns', 'd_all']
   # What failed is tried again, and what was mapped is not.

@@ -34,6 +34,7 @@ def test_what_cannot_be_read_takes_no_slot(dataset, tmp_path):
   assert made.prepare(data.Group((128, 128), (1,))).given is None
 
 
+@pytest.mark.slow
 def test_rows_and_pictures_of_a_batch(dataset, tmp_path):
   made = job(dataset, tmp_path, pictures=2, preset='tetris')
   prepared = made.prepare(data.Group((128, 128), (0, 2)))

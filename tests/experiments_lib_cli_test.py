@@ -90,6 +90,7 @@ def test_a_wrong_flag_ends_with_2(program, folder, capsys):
   assert not list(folder.iterdir())
 
 
+@pytest.mark.slow
 def test_runs_lie_where_the_caller_is(folder, monkeypatch, capsys):
   monkeypatch.setattr(opening, 'zoo', toy)
   toy.write_folder(folder / 'd', ((40, 56), (48, 48)))

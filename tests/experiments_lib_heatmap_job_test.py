@@ -89,6 +89,7 @@ def test_a_whole_batch_has_no_damage(dataset, made, again):
   assert job(dataset, again).damage(GROUP, [failed, made[1][1]]) == ''
 
 
+@pytest.mark.slow
 def test_only_what_is_not_whole_is_measured_again(dataset, made, again, monkeypatch):
   path = again / '00001_p1.npz'
   whole = path.read_bytes()

@@ -27,7 +27,7 @@ def test_what_is_left_open_is_completed(monkeypatch):
   for searched, disks in ((True, 'soft'), (False, 'hard')):
     found = opening.completed(users.Settings(model='toy', batch_size=3), searched)
     assert (found.batch_size, found.zoom, found.disks) == (3, 'exact', disks)
-  given = heatmap.Settings(model='toy', zoom='fixed', disks='hard')
+  given = heatmap.Settings(model='toy', zoom='fixed', disks='hard', batch_size=1)
   assert opening.completed(given, searched=True) == given
 
 

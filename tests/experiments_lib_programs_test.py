@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pytest
 import toy
 
 import tetris_jax
@@ -54,6 +55,7 @@ def test_batches_divide_over_the_devices(monkeypatch):
   assert programs.Programs(toy.segmenter(), 0).slots(3) == 3
 
 
+@pytest.mark.slow
 def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for(monkeypatch):
   config, batch = presets.get('tetris', num_clicks=3), batch_of(2)
   calls = ({'rounds': (0, 2)}, {})

@@ -9,6 +9,7 @@ from experiments.lib import rates
 from tetris_jax import data, presets
 
 
+@pytest.mark.slow
 def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   toy.write_folder(tmp_path, ((40, 56), (48, 48)))
   dataset = data.open_dataset('folder', str(tmp_path))

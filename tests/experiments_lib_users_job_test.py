@@ -84,6 +84,7 @@ def test_what_has_no_numbers_needs_no_device(dataset):
   assert unread['status'] == 'failed' and unread['users'] is None
 
 
+@pytest.mark.slow
 def test_users_walk_their_rounds(dataset):
   walks = {'base': sampled_user.BASE, 'u': sampled_user.User('uniform')}
   asked = job(dataset=dataset, walks=walks)

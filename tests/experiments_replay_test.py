@@ -11,6 +11,8 @@ from experiments import attack, replay
 from experiments.lib import opening
 from tetris_jax.runs import workdirs as results
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def toy_zoo(monkeypatch, tmp_path_factory):

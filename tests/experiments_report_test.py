@@ -20,6 +20,8 @@ from experiments.lib import opening
 from experiments.lib.settings import UsageError
 from tetris_jax.runs import workdirs as results
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((40, 56), (48, 48), (140, 40), (40, 60), (50, 50), (150, 30), (44, 44))
 
 

@@ -21,6 +21,8 @@ from tetris_jax import data, types
 from tetris_jax.geometry import region
 from tetris_jax.runs import workdirs as results
 
+pytestmark = pytest.mark.slow
+
 SIZES = ((40, 56), (48, 48), (64, 40))
 
 

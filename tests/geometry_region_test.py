@@ -145,6 +145,7 @@ def test_gradient_points_away_from_the_legal_region_and_is_finite_on_a_pixel_cen
   assert gradient[1] > 0 and abs(gradient[0]) < 1e-6
 
 
+@pytest.mark.slow
 def test_maps_over_trajectories():
   legal = np.stack([make_legal(), make_legal()[::-1, ::-1]])
   column = column_distance(legal)

@@ -65,6 +65,7 @@ def test_golden_maps(batch):
     )
 
 
+@pytest.mark.slow
 def test_without_clicks():
   nothing = Clicks(jnp.full((2, 2), 3.0), jnp.full(2, -1))
   np.testing.assert_array_equal(soft_disks(nothing, 8, 9, 5.0), 0)
@@ -113,6 +114,7 @@ def test_the_inside_of_a_disk_is_exactly_1_and_its_outside_exactly_0():
     assert soft.sum() == pytest.approx(np.pi * 25, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('radius', [1.0, 5.0])
 def test_gradient_equals_finite_differences(radius):
   rng = np.random.default_rng(2)

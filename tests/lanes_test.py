@@ -12,6 +12,7 @@ from tetris_jax.scores import metrics
 from tetris_jax.search.base import Found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('beams_carried', [1, 3])
 def test_beams_avoid_a_trap_that_the_greedy_choice_falls_into(beams_carried):
   config = AttackConfig(
@@ -28,6 +29,7 @@ def test_beams_avoid_a_trap_that_the_greedy_choice_falls_into(beams_carried):
   assert found.forward[0] <= 3 * beams_carried * config.search.budget
 
 
+@pytest.mark.slow
 def test_more_beams_find_no_less_than_the_greedy_trajectory():
   found = {}
   for count in (1, 2, 4):

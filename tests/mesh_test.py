@@ -17,6 +17,7 @@ from tetris_jax import mesh, presets
 from tetris_jax.runs import workdirs as results
 
 
+@pytest.mark.slow
 def test_two_devices_find_what_one_finds():
   model, batch = attack_test.wall(14.0), attack_test.batch_of(count=4)
   batch = batch._replace(mask=batch.mask.copy())
@@ -54,6 +55,7 @@ sys.exit(attack.execute(settings))
 """
 
 
+@pytest.mark.slow
 def test_eight_devices_write_the_rows_of_one(tmp_path):
   toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50)))
   written = []
@@ -96,6 +98,7 @@ def free_port():
     return one.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_rows_of_one(tmp_path):
   toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50)))
   tests, port = os.path.dirname(__file__), free_port()

@@ -61,6 +61,7 @@ def run(model, image, size, rows, slots=4):
 ROWS = [(20, 30, 1), (40, 60, 0), (24, 33, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('zoom', [EXACT, FIXED])
 @pytest.mark.parametrize('flip', [False, True])
 def test_padding_and_empty_slots_change_nothing(zoom, flip):
@@ -86,6 +87,7 @@ def test_the_mirrored_image_gives_the_mirrored_mask():
   np.testing.assert_allclose(turned[0][0][:, ::-1], plain[0][0], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('zoom', [EXACT, FIXED])
 def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_probabilities_gain(zoom):
   image = image_of(60, 80)

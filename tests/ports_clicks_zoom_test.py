@@ -38,6 +38,7 @@ def plain(view):
   return np.asarray(jnp.stack([view.box.low, view.box.high], axis=1)).ravel()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sequence', range(11))
 @pytest.mark.parametrize('padding', [(0, 0), (30, 11)])
 def test_boxes_crops_and_clicks_of_the_released_code(sequence, padding):

@@ -13,6 +13,7 @@ SIZES = [(112, 448), (512, 448), (14, 112), (7, 112), (28, 42), (5, 17), (17, 5)
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'ritm_resize.npz'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('height, width', [(13, 11), (4, 5)])
 @pytest.mark.parametrize('padding', [0, 3])
 def test_resized_as_torch_does(height, width, padding):
@@ -104,6 +105,7 @@ def test_matrices_equal_torch(size, count):
     np.testing.assert_allclose(matrix @ x @ matrix.T, wanted[0, 0].numpy(), atol=4e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('size', 'count'), SIZES)
 def test_sizes_as_data_give_the_matrix_of_fixed_sizes(size, count):
   found = jax.jit(aligned, static_argnums=(0, 1))(count + 2, size + 1, count, size)

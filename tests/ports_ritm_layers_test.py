@@ -34,6 +34,7 @@ def on_levels(evaluate, canvas, size, *x):
   return evaluate(layers.Levels(*canvas, size), *x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [(64, 96), (75, 41)])
 def test_levels_halve_and_round_up(size):
   canvas, fixed = (80, 96), layers.Levels(*size, None)

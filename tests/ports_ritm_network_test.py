@@ -86,6 +86,7 @@ def check(size, case, padding=None):
       assert largest(x[tuple(slice(None, None, int(s)) for s in strides)], golden[name]) < 1e-4
 
 
+@pytest.mark.slow
 def test_hrnet18s():
   check('h18s', '96x128')
 

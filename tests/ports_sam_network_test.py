@@ -68,6 +68,7 @@ def case(golden, index, row):
 CASES = [(0, 0), (1, 0), (2, 0), (3, 0), (4, 0), (6, 0), (6, 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('index, row', CASES)
 def test_logits_and_predicted_iou(golden, params, index, row):
   coords, labels, mask = case(golden, index, row)
@@ -80,6 +81,7 @@ def test_logits_and_predicted_iou(golden, params, index, row):
     assert largest(predicted[chosen], golden[f'{index}/{kind}/iou'][row]) < 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('kind, first', [('single', 0), ('multi', 1)])
 @pytest.mark.parametrize('index', [0, 1, 2, 3, 4])
 def test_gradients_of_the_clicks(golden, params, index, kind, first):
@@ -135,6 +137,7 @@ def test_inner_values(params):
     assert largest(value, golden[f'tap/{name}'][0][: len(value)]) < 1e-4, name
 
 
+@pytest.mark.slow
 def test_empty_slots_change_nothing(golden, params):
   coords, labels, mask = case(golden, 1, 0)
   masks, predicted, _ = jax.jit(decode)(params, coords, labels, mask)
@@ -150,6 +153,7 @@ def test_empty_slots_change_nothing(golden, params):
   assert np.all(np.asarray(slope)[3:] == 0) and np.all(np.asarray(slope)[:3] != 0)
 
 
+@pytest.mark.slow
 def test_the_best_of_three_masks_is_formed_alone(golden, params):
   for index in (0, 2, 3):
     coords, labels, mask = case(golden, index, 0)

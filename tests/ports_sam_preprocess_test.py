@@ -34,6 +34,7 @@ def on_canvas(picture, canvas, rng):
   return image
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
   ('size', 'canvas'),
   [

@@ -56,6 +56,7 @@ def round_of(model, features, state, clicks):
   return model.decode(model.params, context, clicks)
 
 
+@pytest.mark.slow
 def test_the_whole_model_equals_the_goldens(params):
   golden = np.load(GOLDEN / 'mobilesam_vit_t_1024.npz')
   small = golden['in/image_small'][0].transpose(1, 2, 0)
@@ -95,6 +96,7 @@ def test_the_whole_model_equals_the_goldens(params):
     np.testing.assert_allclose(share, golden[f'{kind}/fraction_over_0'], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_canvas_does_not_matter(model):
   image = photograph(150, 220)
   clicks = clicks_of([(40.0, 60.5, 1), (100.0, 30.0, 0)], 3)
@@ -107,6 +109,7 @@ def test_the_canvas_does_not_matter(model):
   assert largest(found[1], found[0]) < 1e-4
 
 
+@pytest.mark.slow
 def test_the_mask_is_given_back_at_every_later_click(model, params):
   forgetful = segmenter.mobile_sam(params, {}, forget_at_negative_second=True)
   assert forgetful.info.name != model.info.name
@@ -128,6 +131,7 @@ def test_the_mask_is_given_back_at_every_later_click(model, params):
     assert largest(quirk, usual) < 1e-5
 
 
+@pytest.mark.slow
 def test_the_predicted_iou_is_that_of_the_mask_that_is_chosen(model, params):
   features = features_of(model, photograph(128, 128), (128, 128))
   start = model.init(model.params, features)

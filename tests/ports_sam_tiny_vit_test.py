@@ -38,6 +38,7 @@ def golden_image(golden):
   return np.pad(image, ((0, 1024 - image.shape[0]), (0, 1024 - image.shape[1]), (0, 0)))
 
 
+@pytest.mark.slow
 def test_every_stage_equals_the_goldens(golden, params):
   def taps(params, image):
     network = tiny_vit.bind(params)
@@ -69,6 +70,7 @@ def test_every_stage_equals_the_goldens(golden, params):
     assert abs(value.min() - low) < 1e-4 * scale and abs(value.max() - high) < 1e-4 * scale
 
 
+@pytest.mark.slow
 def test_is_mapped_over_batches(golden, params):
   image = golden_image(golden)
   other = np.ascontiguousarray(image[::-1])

@@ -141,6 +141,7 @@ def small():
   return config, weights.tree(state, config)
 
 
+@pytest.mark.slow
 def test_apply_is_decode_over_prepare_and_is_mapped_over_batches(small):
   config, params = small
   random = np.random.default_rng(0)

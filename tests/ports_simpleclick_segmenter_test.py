@@ -53,6 +53,7 @@ def test_the_network_sees_the_squashed_picture_and_its_mirror_image(reduced):
     segmenter._forward(config, params, image, maps, jnp.array([3, 4]))
 
 
+@pytest.mark.slow
 def test_two_rounds_on_two_canvases_and_with_an_empty_slot(model):
   picture = np.random.default_rng(1).random((40, 56, 3), np.float32)
   rows = np.array([(20, 30, 1), (12, 9, 0)])

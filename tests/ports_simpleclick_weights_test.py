@@ -27,6 +27,7 @@ def state():
   return golden_weights.golden_state_dict(listing('reduced'))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', sorted(network.CONFIGS))
 def test_every_entry_of_every_size_is_mapped_or_named_as_unused(size):
   # one value each, so that the largest sizes need no memory

@@ -1,12 +1,14 @@
 """Figures of users' clicks are pictures that show something."""
 
 import numpy as np
+import pytest
 import runs
 from user_runs import row, source, walked
 
 from tetris_jax.report.users import figures, summary
 
 
+@pytest.mark.slow
 def test_figures_are_pictures():
   groups = np.linspace(0.2, 0.95, 10)
   rows = [

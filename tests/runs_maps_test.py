@@ -53,6 +53,7 @@ def test_a_map_that_is_not_deflated_is_damaged(tmp_path):
     maps.read_map(tmp_path / 'a.npz', ['p'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('flip', [1, 4, 6, 255])
 def test_whatever_byte_is_altered_a_map_is_whole_or_damaged(tmp_path, flip):
   path, expected = tmp_path / 'one.npz', arrays()

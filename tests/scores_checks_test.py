@@ -6,6 +6,7 @@ import attack_test
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from tetris_jax import types
 from tetris_jax.scores import checks
@@ -46,6 +47,7 @@ def test_answers_that_a_search_passed_over_are_counted():
   assert len(said) == 1 and 'to 2 of the 4 first clicks' in said[0]
 
 
+@pytest.mark.slow
 def test_a_local_search_tells_the_gradient_that_it_starts_from():
   model = attack_test.wall(14.0)
   found = attack_test.run(model, attack_test.batch_of((34, 40), 2))

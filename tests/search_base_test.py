@@ -58,6 +58,7 @@ def run(batch, seed=0, **options):
   return jax.device_get(attack(needle(), batch, CONFIG, key=jax.random.key(seed), **options))
 
 
+@pytest.mark.slow
 def test_a_search_of_ones_own_finds_what_it_tried_and_counts_what_it_spent():
   found = run(batch_of())
   tried = found.byproducts.tried[0]
@@ -70,6 +71,7 @@ def test_a_search_of_ones_own_finds_what_it_tried_and_counts_what_it_spent():
   np.testing.assert_array_equal(again.iou, found.iou)
 
 
+@pytest.mark.slow
 def test_what_it_draws_depends_on_the_instance_and_the_key_alone():
   whole = run(batch_of((SIDE + 3, SIDE + 6), 3), at_once=2)
   again = run(batch_of((SIDE + 3, SIDE + 6), 3))

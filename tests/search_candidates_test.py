@@ -18,6 +18,7 @@ def test_candidates_are_all_legal_pixels_where_these_are_few():
   assert seen == {(y, x) for y in range(3, 9) for x in range(5, 20)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('thin', [False, True])
 def test_candidates_are_spread_evenly_and_fill_the_pool(thin):
   legal = np.zeros((300, 400), bool)

@@ -22,6 +22,7 @@ def entered(yx, masks, area=10_000):
   return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', range(3))
 def test_neighbours_are_those_of_the_gabriel_graph(seed):
   rng = np.random.default_rng(seed)
@@ -37,6 +38,7 @@ def test_neighbours_are_those_of_the_gabriel_graph(seed):
       assert found[i, j] == (i != j and not (others < squared / 4 - 1e-9).any()), (i, j)
 
 
+@pytest.mark.slow
 def test_a_seam_that_is_known_keeps_its_neighbourhood_waiting():
   masks = [np.arange(10) < 5, np.arange(10) < 9]
   # Clicks 2 and 3 touch; the middle of 0 and 1 is far from them, that of 4 and 5 is near.
@@ -48,6 +50,7 @@ def test_a_seam_that_is_known_keeps_its_neighbourhood_waiting():
   assert not waits[0, 1] and waits[2, 3] and waits[4, 5] and waits[5, 4]
 
 
+@pytest.mark.slow
 def test_what_a_pair_promises():
   masks = [np.arange(10) < 5, np.arange(10) < 9]
   yx = [(0, 0), (0, 8), (20, 0), (20, 32)]
@@ -96,6 +99,7 @@ def strip():
   return dataclasses.replace(needle(), decode=decode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('per_turn', [1, 2])
 def test_a_strip_one_pixel_wide_between_two_answers_is_found(per_turn):
   """Among few candidates, none of them in the strip."""

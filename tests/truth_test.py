@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from landscapes import NEEDLE, SIDE, batch_of, needle, run
 
 from tetris_jax import AttackConfig, Wide, truth, types
@@ -35,6 +36,7 @@ def test_the_grid_is_brute_force():
   np.testing.assert_allclose(shares, [2 / 3, 1])
 
 
+@pytest.mark.slow
 def test_the_grid_of_a_later_round_starts_from_frozen_clicks():
   config = AttackConfig('small', Wide(budget=40, pool_size=300, explore=0.9), num_clicks=2)
   found = run(config, batch_of())

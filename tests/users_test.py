@@ -92,6 +92,7 @@ def test_the_robot_among_users_is_the_standard_evaluation(samples):
   np.testing.assert_allclose(found.iou[:, 1], expected.iou[:, 0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_clicks_restore_their_numbers_and_correct_an_error(samples):
   users = [User('uniform'), *sampled_user.groups('distance')]
   found = run(samples, users)
@@ -110,6 +111,7 @@ def test_clicks_restore_their_numbers_and_correct_an_error(samples):
         previous = np.asarray(replay.mask[i, lane, slot])
 
 
+@pytest.mark.slow
 def test_groups_go_from_the_border_to_the_centre(samples):
   found = run(samples, sampled_user.groups('distance'), num_clicks=1)
   for i, sample in enumerate(samples):
@@ -128,6 +130,7 @@ def test_groups_go_from_the_border_to_the_centre(samples):
       assert low - 1e-6 <= value <= high + 1e-6
 
 
+@pytest.mark.slow
 def test_a_draw_depends_on_neither_batch_canvas_nor_other_users(samples):
   users = [User('uniform'), User('gaussian_0.05'), User('uniform', number=1)]
   users += sampled_user.groups('distance')
