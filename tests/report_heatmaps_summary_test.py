@@ -27,36 +27,29 @@ def test_heat_maps_come_with_the_shares_that_were_found(maps):
 
 def test_shards_of_heat_maps_merge_and_gaps_are_refused(maps, tmp_path):
   whole = summary.read_heatmaps(maps)
-  config = json.loads((maps / 'config.json').read_text())
-  rows = json.loads((maps / 'shares.json').read_text())['rows']
+  rows = workdirs.read_rows(maps / 'rows.jsonl', 'heatmap')
   for number in range(2):  # The later instance is in the first shard.
     shard = tmp_path / 'cut' / f'shard-0000{number}-of-00002'
-    (shard / 'maps').mkdir(parents=True)
-    name = f'0000{1 - number}_p{1 - number}.png'
-    (shard / 'maps' / name).write_bytes((maps / 'maps' / name).read_bytes())
-    (shard / 'shares.json').write_text(json.dumps({'rows': [rows[1 - number]]}))
-    config['shard'] = {'id': number, 'count': 2}
-    (shard / 'config.json').write_text(json.dumps(config))
+    row = rows[1 - number]
+    runs.write_maps(shard, [row], (number, 2), ['p0', 'p1'])
+    (shard / 'maps' / row['picture']).write_bytes((maps / 'maps' / row['picture']).read_bytes())
   read = summary.read_heatmaps(tmp_path / 'cut')
   assert [row['instance'] for row in read.rows] == ['p0', 'p1']
   assert list(read.pictures) == list(whole.pictures) == ['p1', 'p0']
   assert summary.shares([read]) == summary.shares([whole])
-  with pytest.raises(workdirs.WorkdirError, match=r'expected each of 2 shards, found \[1\]'):
+  with pytest.raises(workdirs.WorkdirError, match='shard 0 of 2 missing'):
     summary.read_heatmaps(shard)
-  config['model'] = {'name': 'other'}
-  (shard / 'config.json').write_text(json.dumps(config))
-  with pytest.raises(workdirs.WorkdirError, match=r"do not merge: model\.name: 'mobile_sam' t"):
+  config = json.loads((shard / 'config.json').read_text())
+  (shard / 'config.json').write_text(json.dumps(config | {'model': {'name': 'other'}}))
+  with pytest.raises(workdirs.WorkdirError, match=r"model\.name: 'mobile_sam' there, 'other' now"):
     summary.read_heatmaps(tmp_path / 'cut')
 
 
 def test_heat_maps_that_enter_no_mean_are_left_out_of_shares(maps):
-  file = maps / 'shares.json'
-  rows = json.loads(file.read_text())['rows']
+  rows = workdirs.read_rows(maps / 'rows.jsonl', 'heatmap')
   rows[0] |= {'left_out': '3 positions for 900 legal pixels', 'picture': None}
   rows.append({'instance': 'p2', 'status': 'failed', 'reason': 'damaged', 'size': None})
-  file.write_text(json.dumps({'rows': rows}))
-  config = json.loads((maps / 'config.json').read_text())
-  (maps / 'config.json').write_text(json.dumps(config | {'instances': {'count': 3}}))
+  runs.write_maps(maps, rows)
   read = summary.read_heatmaps(maps)
   assert list(read.pictures) == ['p1'] and [row['instance'] for row in read.rows] == ['p0', 'p1']
   tetris, _ = summary.shares([read])
@@ -69,15 +62,11 @@ def test_what_is_no_folder_of_heat_maps_is_refused(maps, tmp_path):
   (maps / 'maps' / '00001_p1.png').unlink()
   with pytest.raises(workdirs.WorkdirError, match=r'00001_p1.png is missing'):
     summary.read_heatmaps(maps)
-  file = maps / 'shares.json'
-  file.write_text(json.dumps({'rows': json.loads(file.read_text())['rows'][:1]}))
-  with pytest.raises(workdirs.WorkdirError, match='has 1 rows for 2 instances'):
-    summary.read_heatmaps(maps)
   config = json.loads((maps / 'config.json').read_text())
   (maps / 'config.json').write_text(json.dumps(config | {'program': 'users'}))
-  with pytest.raises(workdirs.WorkdirError, match=r'it is of experiments\.users'):
+  with pytest.raises(workdirs.WorkdirError, match=r'experiments\.users'):
     summary.read_heatmaps(maps)
-  with pytest.raises(workdirs.WorkdirError, match='is no finished work folder of experi'):
+  with pytest.raises(workdirs.WorkdirError, match=r'heatmaps: .* is no work folder'):
     summary.read_heatmaps(tmp_path)
 
 

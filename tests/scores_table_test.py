@@ -122,7 +122,7 @@ def test_the_field_metrics_are_those_of_the_library():
     np.testing.assert_array_equal(found, metrics.robustness(iou, iou + 1))
   np.testing.assert_array_equal(table.NOC.score(iou, quality=0.5), metrics.noc(iou, 0.5))
   assert table.NOF.score(iou, quality=0.5).sum() == metrics.nof(iou, 0.5)
-  assert (table.NOC.titled(), table.NOF.titled(0.85)) == ('NoC@90', 'NoF@85')
+  assert (table.NOC.titled(), table.NOF.titled(quality=0.85)) == ('NoC@90', 'NoF@85')
   assert table.STANDARD.titled() == 'IoU-AuC'
 
 
