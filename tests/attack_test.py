@@ -168,6 +168,7 @@ def test_a_model_that_answers_nan_is_not_scored():
   assert np.isfinite(outside.iou).all()
 
 
+@pytest.mark.slow
 def test_a_perfect_mask_stays_perfect():
   def encode(params, image, size):
     del params, size

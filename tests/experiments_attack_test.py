@@ -89,6 +89,7 @@ def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
   assert 'D ' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_done_again(data_dir, tmp_path, monkeypatch, capsys):
   assert attack.execute(settings(data_dir, tmp_path)) == 0
   before = (tmp_path / 'rows.jsonl').read_bytes()
@@ -195,6 +196,7 @@ def test_a_run_without_any_number_fails_and_still_ends_in_rows(
   assert 'no instance was measured' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_violated_order_and_a_nan_are_failed_rows(data_dir, tmp_path, monkeypatch):
   original = attack_job.AttackJob.attack
 

@@ -10,6 +10,8 @@ from experiments.lib.programs import Programs
 from tetris_jax import data, presets
 from tetris_jax.runs import maps, schema
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def dataset(tmp_path_factory):

@@ -78,6 +78,7 @@ def test_error_distance_of_pixels_that_are_in_both_regions_is_zero():
   np.testing.assert_array_equal(error_distance(both, both), 0)
 
 
+@pytest.mark.slow
 def test_leading_dimensions_and_vmap_equal_single_calls():
   labels = np.stack([random_labels(seed, (33, 21)) for seed in range(6)]).reshape(2, 3, 33, 21)
   batched = error_jit(labels == 1, labels == -1)

@@ -98,6 +98,7 @@ def test_boundary_iou_skips_ignored_pixels_after_taking_the_bands(seed):
   assert found == np.float32(wanted)
 
 
+@pytest.mark.slow
 def test_leading_dimensions_and_vmap_equal_single_calls():
   rng = np.random.default_rng(5)
   a = np.stack([random_mask(rng, (60, 70)) for _ in range(4)])

@@ -85,6 +85,7 @@ def test_soft_disks_equal_the_area_that_disks_cover(radius):
   np.testing.assert_array_equal(found[wanted == 0], 0)
 
 
+@pytest.mark.slow
 def test_empty_slots_change_nothing():
   few = Clicks(jnp.array([[10.2, 7.0], [4.0, 9.9]]), jnp.array([1, 0]))
   many = Clicks(
@@ -97,6 +98,7 @@ def test_empty_slots_change_nothing():
   np.testing.assert_array_equal(gradient[2:], 0)
 
 
+@pytest.mark.slow
 def test_overlapping_clicks_of_one_label_are_clipped_to_one():
   both = Clicks(jnp.array([[10.0, 10.0], [10.0, 12.0]]), jnp.array([1, 1]))
   maps = soft_disks(both, 20, 24, 5.0)

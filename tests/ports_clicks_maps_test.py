@@ -78,6 +78,7 @@ def test_padding_and_empty_slots_change_nothing(zoom, flip):
   assert plain[-1][1].zoomed
 
 
+@pytest.mark.slow
 def test_the_mirrored_image_gives_the_mirrored_mask():
   image = image_of(40, 50)
   toy = model(Zoom(target=64, skip_clicks=9), flip=True)
@@ -118,6 +119,7 @@ def test_gradients_of_a_click_in_a_crop_add_up_to_what_the_probabilities_gain(zo
     assert np.all(np.any(slopes != 0, axis=0))
 
 
+@pytest.mark.slow
 def test_the_frame_is_where_the_click_is_drawn():
   image = image_of(60, 80)
   toy = model(EXACT)
@@ -134,6 +136,7 @@ def test_the_frame_is_where_the_click_is_drawn():
   np.testing.assert_array_equal(frame.size, [60, 80])
 
 
+@pytest.mark.slow
 def test_a_vanished_mask_shows_the_whole_image_and_pastes_into_the_last_box():
   image = image_of(60, 80)
   toy = model(EXACT)
@@ -162,6 +165,7 @@ def test_hard_disks_skip_clicks_that_the_released_code_takes_for_padding():
   assert maps[..., 0].sum() > 0
 
 
+@pytest.mark.slow
 def test_a_batch_gives_what_its_instances_give():
   toy = model(EXACT)
   images = np.stack([image_of(60, 80, seed) for seed in range(2)])

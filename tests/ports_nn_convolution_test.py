@@ -8,6 +8,7 @@ import pytest
 from ports.nn import convolution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size', [1, 3, 5])
 @pytest.mark.parametrize('stride', [1, 2])
 @pytest.mark.parametrize('height, width', [(8, 9), (7, 12)])

@@ -104,6 +104,7 @@ def test_a_stack_runs_one_module_after_the_other():
   np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_residuals_pass_where_the_convolutions_are_zero():
   basic = layers.Basic(4, nnx.Rngs(0), ())
   same = layers.Bottleneck(8, 2, nnx.Rngs(0))
@@ -120,6 +121,7 @@ def test_residuals_pass_where_the_convolutions_are_zero():
   assert on_levels(run, (16, 24), None, normal(1, 4, 6, 3)).shape == (1, 4, 6, 8)
 
 
+@pytest.mark.slow
 def test_an_exchange_of_a_picture_on_a_larger_canvas():
   size = (20, 28)
   module = randomised(layers.Exchange((2, 4), 1, 1, nnx.Rngs(0)))

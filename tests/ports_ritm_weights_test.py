@@ -13,6 +13,7 @@ from ports.weights import checkpoints
 from ports.weights.errors import CheckpointError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('size, count', [
   ('h18s', 4_196_892), ('h18', 9_988_846), ('h18_baseline', 9_988_830), ('h32', 30_821_250),
 ])

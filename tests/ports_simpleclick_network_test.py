@@ -18,6 +18,8 @@ from ports.simpleclick import network, weights
 from tetris_jax.geometry.render import hard_disks
 from tetris_jax.types import Clicks
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = pathlib.Path(__file__).parent / 'golden'
 # heads of the reduced networks, which no shape tells
 HEADS = {96: 3}

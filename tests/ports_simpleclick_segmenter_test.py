@@ -36,6 +36,7 @@ def model(reduced, monkeypatch):
   return segmenter.simpleclick(params, {'a.pth': 'sum'}, name='simpleclick_x', size='small')
 
 
+@pytest.mark.slow
 def test_the_network_sees_the_squashed_picture_and_its_mirror_image(reduced):
   config, params = reduced
   image = np.random.default_rng(0).random((2, 224, 224, 3), np.float32)

@@ -29,6 +29,7 @@ def test_every_published_checkpoint_has_a_row():
   }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', sorted(zoo_rows.MODELS))
 def test_a_row_is_of_its_network(name, tmp_path, monkeypatch):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path))

@@ -33,6 +33,7 @@ def test_rows_at_once_is_one_on_a_cpu_unless_it_is_given():
     scene.rows_at_once(0)
 
 
+@pytest.mark.slow
 def test_a_scene_holds_what_no_click_changes():
   batch = batch_of((SIDE + 2, SIDE + 5), 2)
   ignore = np.zeros_like(batch.mask)

@@ -104,6 +104,7 @@ def known(monkeypatch):
   monkeypatch.setattr(presets, 'PRESETS', presets._PRESETS)
 
 
+@pytest.mark.slow
 def test_the_recipe_runs_as_it_is_written(monkeypatch):
   known(monkeypatch)
   text = (pathlib.Path(__file__).parents[1] / 'CONTRIBUTING.md').read_text()

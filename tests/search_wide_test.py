@@ -18,6 +18,7 @@ def found():
   return run(CONFIG, batch_of())
 
 
+@pytest.mark.slow
 def test_it_finds_a_needle_that_a_local_search_misses(found):
   np.testing.assert_allclose(found.iou[0, :, 0], [0.5, 0.25, 1.0])
   y, x = found.clicks.yx[0, 2, 0]
@@ -39,6 +40,7 @@ def test_counts_are_exact_and_within_the_budget(found):
       assert budget - 16 < searches * turns * search.per_turn + 3 <= budget
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('options', [{'at_once': None}, {'at_once': 3}])
 def test_neither_canvas_nor_batch_nor_rows_at_once_matter(found, options):
   other = run(CONFIG, batch_of((SIDE + 3, SIDE + 6), 2), **options)
@@ -73,6 +75,7 @@ def test_a_budget_that_is_too_small_is_refused():
       dataclasses.replace(presets.get('strong_v1').search, **changes)
 
 
+@pytest.mark.slow
 def test_a_search_keeps_its_distance_from_the_border():
   config = AttackConfig('deep', Wide(budget=24, pool_size=300, depth=0.5), num_clicks=1)
   found = run(config, batch_of())
@@ -83,6 +86,7 @@ def test_a_search_keeps_its_distance_from_the_border():
   assert not found.byproducts.outlook.even.any() and found.byproducts.outlook.evaluated.any()
 
 
+@pytest.mark.slow
 def test_the_outlook_knows_every_answer_of_a_landscape_of_two_halves():
   """Outside the needle IoU is 0.25 in the top rows and 0.5 below."""
   config = AttackConfig('wide', Wide(budget=24, pool_size=300), num_clicks=1)

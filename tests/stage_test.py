@@ -3,6 +3,7 @@
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from attack_test import SIDE, WIDTH, batch_of, expected_iou, wall
 
 from tetris_jax import types
@@ -13,6 +14,7 @@ def set_up(count=1, shift=2.0):
   return set_stage(wall(shift), batch_of(count=count), None)
 
 
+@pytest.mark.slow
 def test_the_robot_user_looks_at_the_masks_own_trajectory():
   here = set_up()
   walk = begin(here, 2, 1)
@@ -25,6 +27,7 @@ def test_the_robot_user_looks_at_the_masks_own_trajectory():
   np.testing.assert_array_equal(legal[0, 1], np.asarray(here.scene.mask[0]) & ~done[0, 1])
 
 
+@pytest.mark.slow
 def test_a_turn_is_prepared_once_and_its_click_can_be_moved():
   here = set_up(2)
   walk = begin(here, 3, 2)

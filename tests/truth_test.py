@@ -60,6 +60,7 @@ def test_stride_for():
   assert truth.stride_for(np.ones((3, 3), bool)) == 1
 
 
+@pytest.mark.slow
 def test_given_positions_score_as_on_the_lattice():
   batch = batch_of((SIDE + 2, SIDE + 5), 2)
   stride = np.int32([4, 3])

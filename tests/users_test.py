@@ -82,6 +82,7 @@ def run(samples, users, num_clicks=3, canvas=(56, 60), at_once=None, seed=0):
   return jax.device_get(walk(batch))
 
 
+@pytest.mark.slow
 def test_the_robot_among_users_is_the_standard_evaluation(samples):
   found = run(samples, [User('distance'), BASE])
   batch, _ = data.stack(samples, (56, 60), 2)
