@@ -1,5 +1,7 @@
 """A data set's order, names, laziness and the limit on what the kernel counts exactly."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
@@ -57,3 +59,11 @@ def test_a_side_beyond_what_is_exact_is_a_row_with_a_reason():
   for found in (dataset[1], list(dataset)[1]):
     assert isinstance(found, Rejected) and found.status == 'failed' and found.size == (2, 4097)
     assert '2 x 4097 pixels; the kernel is exact up to 4096' in found.reason
+
+
+def test_an_instance_says_which_files_and_what_else_it_depends_on():
+  picture = pathlib.Path('a.png')
+  entry = Entry('a', lambda: sample('a'), lambda: (3, 4), (picture,), 'polygon 1')
+  dataset = Dataset('test', [entry]).select([0])
+  assert dataset.files(0) == (picture,) and dataset.content(0) == 'polygon 1'
+  assert dataset_of(sample('b')).files(0) == () and dataset_of(sample('b')).content(0) == ''

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
 from tetris_jax.data.sample import Rejected, Sample
@@ -24,11 +25,15 @@ class Entry:
     instance: stable name, unique in its data set.
     read: () -> Sample or Rejected; decodes the pixels.
     size: () -> (height, width) in pixels without decoding them, or None where that is not known.
+    files: what it is made of and its pixels depend on: its picture, its mask.
+    content: what else they depend on, such as an annotation, as a text that changes with it.
   """
 
   instance: str
   read: Callable[[], Sample | Rejected]
   size: Callable[[], tuple[int, int] | None]
+  files: tuple[pathlib.Path, ...] = ()
+  content: str = ''
 
 
 class Dataset:
@@ -87,6 +92,14 @@ class Dataset:
   def size(self, index: int) -> tuple[int, int] | None:
     """(height, width) of an instance in pixels without decoding it; None where unknown."""
     return self._entries[index].size()
+
+  def files(self, index: int) -> tuple[pathlib.Path, ...]:
+    """The files that an instance is made of, as far as it is made of files."""
+    return self._entries[index].files
+
+  def content(self, index: int) -> str:
+    """What else an instance depends on, as a text that changes with it; '' for nothing."""
+    return self._entries[index].content
 
   def select(self, indices: Iterable[int]) -> Dataset:
     """The data set of these instances only, in the order given."""

@@ -18,12 +18,14 @@ class Sample:
     image: (height, width, 3) uint8 RGB.
     mask: (height, width) bool, the object.
     ignore: (height, width) bool, pixels that no metric counts.
+    warnings: what its row has to say before its numbers are trusted, a clause each.
   """
 
   instance: str
   image: np.ndarray
   mask: np.ndarray
   ignore: np.ndarray
+  warnings: tuple[str, ...] = ()
 
   @property
   def size(self) -> tuple[int, int]:
