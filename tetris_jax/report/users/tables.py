@@ -178,6 +178,8 @@ def report(
   ]
   if asked['clicks']:
     parts.append(_file(asked['clicks'], summary))
+  if any(row.get('warnings') for row in rows):
+    parts.append(markdown.warnings(rows))
   if summary['n_ok'] < len(rows):
     parts.append(markdown.troubles(rows))
   parts.append(markdown.facts(summary, config))
