@@ -64,7 +64,8 @@ def test_the_same_rows_however_they_are_written(tmp_path, text, lines):
     ('instance,y,x\na,4,5,5,25\n', ['line 2', '5 fields', 'decimals are written with a point']),
     ('instance;y;x\na;4\n', ['line 2: 2 fields, the header has 3']),
     ('# nothing\n\nsep=;\n', ['is empty']),
-    ('[{"instance": "a"}]', ['is JSON']),
+    ('[{"instance": "a"}]', ['is JSON or XML']),
+    ('<?xml version="1.0"?><annotations/>', ['is JSON or XML']),
     (b'PK\x03\x04\x14\0', ['is a ZIP archive, as Excel workbooks are']),
     (b'\xd0\xcf\x11\xe0\xa1', ['is an Excel workbook']),
     (b'\x1f\x8b\x08', ['is compressed']),
@@ -82,7 +83,7 @@ def test_decimal_commas_are_points_where_commas_separate_nothing(tmp_path):
   assert found.rows == [(2, {'instance': 'a,1', 'y': '4.5', 'x': '5', 'user': 'u,v'})]
   for text in ('instance;y;x\na;4,5;1.024\n', 'instance;y;x\na;1.024,5;3\n'):
     mixed = table(tmp_path, text)
-    with pytest.raises(DataError, match='line 2, column y: .*expected decimal points alone'):
+    with pytest.raises(DataError, match=r'line 2, column y: .*expected decimal points alone'):
       mixed.decimal_commas(('y', 'x'))
   quoted = table(tmp_path, 'instance,y,x\na,"4,5",5\n')
   quoted.decimal_commas(('y', 'x'))
@@ -102,6 +103,6 @@ def test_numbers_are_finite_and_sides_whole(tmp_path):
   assert found.number(line, row, 'y') == 10 and found.side(line, row, 'y') == 10
   with pytest.raises(DataError, match='line 2, column x'):
     found.number(line, row, 'x')
-  with pytest.raises(DataError, match='column y: found .0.5., expected a whole number'):
+  with pytest.raises(DataError, match=r'column y: found .0.5., expected a whole number'):
     found.side(line, row | {'y': '0.5'}, 'y')
   assert math.isnan(click_table.to_number('1_0')) and click_table.to_number(' 2 ') == 2

@@ -98,8 +98,8 @@ class Table:
       ) from error
     if '\0' in text:
       raise DataError(f'clicks={self.path} holds NUL characters and is no text; expected CSV')
-    if text.lstrip()[:1] in ('{', '['):
-      raise DataError(f'clicks={self.path} is JSON; expected CSV, a header and a click a line')
+    if text.lstrip()[:1] in ('{', '[', '<'):
+      raise DataError(f'clicks={self.path} is JSON or XML; expected CSV, a click a line')
     return text
 
   def _begin(self, needed: Sequence[Sequence[str]]) -> tuple[int, str]:
