@@ -151,7 +151,8 @@ class Table:
       cells = cells[:count]
     if len(cells) == count:
       return cells
-    hint = '; decimals are written with a point' if self._separator == ',' else ''
+    more = len(cells) > count and self._separator == ','
+    hint = '; decimals are written with a point' if more else ''
     raise DataError(
       f'clicks={self.path}, line {line}: {len(cells)} fields, the header has {count}{hint}'
     )
