@@ -94,13 +94,13 @@ class _Reader:
     about = annotation if isinstance(annotation, Mapping) else {}
     picture = pictures.get(about.get('image_id'))
     reason = coco_entries.problem_of(where, annotation, picture)
-    identity = about.get('id')
-    if not reason and not is_id(identity):
+    identity, named = about.get('id'), is_id(about.get('id'))
+    if not reason and not named:
       found = shown(identity) if 'id' in about else 'missing'
       reason = f'the "id" of {where} is {found}, and its results would be kept by it'
     if not reason and flag(about.get('iscrowd')) is None:
       reason = f'its "iscrowd" is {shown(about["iscrowd"])}; expected 0 or 1'
-    after = identity if is_id(identity) else where
+    after = identity if named else where
     size = picture.size if picture else None
     content = coco_entries.digest(about.get('segmentation'), about.get('bbox'), size)
     files = (picture.path,) if picture and picture.path else ()

@@ -12,9 +12,14 @@ from tetris_jax.data.dataset import DataError
 
 __all__ = ['Document', 'flag', 'is_id', 'number', 'read_document', 'shown', 'whole']
 
-_FLAGS = {'': False, '0': False, 'false': False, 'no': False, '1': True, 'true': True, 'yes': True}
+_FLAGS = {
+  **dict.fromkeys(('', '0', '0.0', 'false', 'no'), False),
+  **dict.fromkeys(('1', '1.0', 'true', 'yes'), True),
+}
 # No file system has longer names.
 _LONGEST_ID = 255
+_MOST_BITS = 64
+_LONGEST_SHOWN = 80
 
 
 class Document(NamedTuple):
@@ -52,9 +57,13 @@ def read_document(path: pathlib.Path) -> Document:
       categories if isinstance(categories, list) else [],
     )
   except RecursionError as error:
-    raise DataError(
-      f'{path} is no COCO annotation file: its lists are nested too deeply to be read'
-    ) from error
+    found = 'its lists are nested too deeply to be read'
+    raise DataError(f'{path} is no COCO annotation file: {found}') from error
+  except UnicodeDecodeError as error:
+    raise DataError(f'{path} is no COCO annotation file: it is not in UTF-8 ({error})') from error
+  except json.JSONDecodeError as error:
+    found = f'it is no JSON, or not all of it ({error})'
+    raise DataError(f'{path} is no COCO annotation file: {found}') from error
   except (OSError, ValueError, TypeError) as error:
     found = f'{type(error).__name__}: {error}'
     raise DataError(f'{path} is no COCO annotation file: {found}') from error
@@ -105,12 +114,11 @@ def flag(value: Any) -> bool | None:
 
   What is missing or null is not set.
   """
-  if value is None or isinstance(value, bool):
+  if value in (None, 0, 1):  # Also false, 0.0, ...
     return bool(value)
   if isinstance(value, str) and value.strip().lower() in _FLAGS:
     return _FLAGS[value.strip().lower()]
-  found = number(value)
-  return bool(found) if found in (0, 1) else None
+  return None
 
 
 def is_id(value: Any) -> bool:
@@ -121,7 +129,7 @@ def is_id(value: Any) -> bool:
     except UnicodeEncodeError:  # A lone half of a surrogate pair.
       return False
     return 0 < len(value) <= _LONGEST_ID and '\0' not in value
-  return number(value) is not None
+  return (type(value) is int and value.bit_length() <= _MOST_BITS) or number(value) is not None
 
 
 def shown(value: Any) -> str:
@@ -131,9 +139,9 @@ def shown(value: Any) -> str:
     return named[value]
   if isinstance(value, dict):
     return 'an object' if value else 'an empty object'
-  return _short.repr(value)
+  return _short.repr(value)[:_LONGEST_SHOWN]
 
 
 _short = reprlib.Repr()
 _short.maxlevel = 2
-_short.maxstring = _short.maxother = 80
+_short.maxstring = _short.maxother = _LONGEST_SHOWN

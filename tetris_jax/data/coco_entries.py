@@ -66,12 +66,12 @@ class LeftOut:
       kind: what is counted, in the plural.
       total: how many of them the file has.
     """
-    unusual = [self._small(), self._unclear()]
-    if self.crowds > _MANY_CROWDS * total:
-      unusual.append(self._crowds())
-    told = ', '.join(one for one in unusual if not one.startswith('0 '))
+    usual = [self._stuff()]
+    if self.crowds <= _MANY_CROWDS * total:
+      usual.append(self._crowds())
+    told = '; '.join(one for one in self._told() if one not in usual)
     if told:
-      yield f'{file}: of {total} {kind}, left out are {told}'
+      yield f'{file}: of {total} {kind}, left out {told}'
 
   def require_some(self, file: str, kind: str, total: int, *, kept: int) -> None:
     """Raises DataError where nothing is kept.
@@ -86,21 +86,25 @@ class LeftOut:
       return
     if not total:
       raise DataError(f'{file} has no {kind}: there is nothing to measure')
-    reasons = self._crowds(), self._small(), self._stuff(), self._unclear()
-    told = ', '.join(one for one in reasons if not one.startswith('0 '))
-    raise DataError(f'{file}: none of its {total} {kind} is left; left out are {told}')
+    told = '; '.join(self._told())
+    raise DataError(f'{file}: nothing is left of its {total} {kind}; left out {told}')
+
+  def _told(self) -> list[str]:
+    counts = self.crowds, self.small, self.stuff, self.unclear
+    told = self._crowds(), self._small(), self._stuff(), self._unclear()
+    return [one for count, one in zip(counts, told, strict=True) if count]
 
   def _crowds(self) -> str:
-    return f'{self.crowds} crowds (iscrowd=1)'
+    return f'as crowds (iscrowd=1): {self.crowds}'
 
   def _small(self) -> str:
-    return f'{self.small} whose "area" is below min_area={self._min_area}'
+    return f'as smaller than min_area={self._min_area} by their "area": {self.small}'
 
   def _stuff(self) -> str:
-    return f'{self.stuff} that are no things (isthing=0; stuff=true takes them)'
+    return f'as no things (isthing=0; stuff=true takes them): {self.stuff}'
 
   def _unclear(self) -> str:
-    return f'{self.unclear} of categories without "isthing" (stuff=true takes them)'
+    return f'as their categories have no "isthing" (stuff=true takes them): {self.unclear}'
 
 
 def find_root(

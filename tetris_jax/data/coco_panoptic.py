@@ -162,7 +162,8 @@ class _Reader:
     number = whole(segment.get('id')) if isinstance(segment, Mapping) else None
     if reason or number is None:
       make = coco_entries.rejected(reason, files=(path, mask))
-      return Item(f'{picture.stem}#{where}', f'{picture.written}#{where}', make)
+      after = number if number and 0 < number <= _LARGEST else where
+      return Item(f'{picture.stem}#{after}', f'{picture.written}#{after}', make)
     least = self._min_area if coco_entries.area_of(segment) is None else 0
 
     def make_entry(instance: str) -> Entry:

@@ -69,12 +69,12 @@ class Files:
     """
     self.found = 0
     self.moved: list[str] = []
-    self._root, self._folder = root, folder
-    self._tops = [(os.path.join(os.path.abspath(one), ''), one) for one in (root, folder)]
-    paths = {_slashed(name) or _tail(url) for name, url in written}
-    self._bearers = collections.Counter(pathlib.PurePosixPath(path).name for path in paths)
-    self._listings: dict[pathlib.Path, frozenset[str]] = {}
-    self._forms: dict[pathlib.Path, dict[str, str | None]] = {}
+    self._root, self._folder = str(root), str(folder)
+    self._tops = [(os.path.join(os.path.abspath(one), ''), one) for one in self._bases()]
+    self._claimed = {_slashed(name) or _tail(url) for name, url in written}
+    self._bearers = collections.Counter(os.path.basename(path) for path in self._claimed)
+    self._listings: dict[str, frozenset[str]] = {}
+    self._forms: dict[str, dict[str, str | None]] = {}
     self._stems: dict[str, str] | None = None
 
   def find(self, name: str, url: str = '') -> tuple[pathlib.Path | None, str]:
@@ -88,59 +88,86 @@ class Files:
       A path, also where there is no file, and a clause; no path for names outside of the root.
     """
     for look in (self._exactly, self._in_other_form):
-      for place in self._places(name, url):
-        path = look(place)
-        if path is not None:
-          self.found += 1
-          return path, ''
-    last = pathlib.PurePosixPath(_slashed(name) or _tail(url)).name
-    moved = self._exactly(self._folder / last) or self._in_other_form(self._folder / last)
+      for reading in self._readings(name, url):
+        for place in self._places(*reading):
+          found = look(place)
+          if found is not None:
+            self.found += 1
+            return pathlib.Path(found), ''
+    path, tail = _slashed(name), _tail(url)
+    return self._moved(path or tail, list(self._places(path, tail))[:1])
+
+  def _readings(self, name: str, url: str) -> Iterator[tuple[str, str]]:
+    """Names and folders of addresses that the file may have, one of both at a time."""
+    yield name, ''
+    path = _slashed(name)
+    yield path, ''
+    tail = _tail(url)
+    yield '', tail
+    for one in (path, tail):
+      decoded = urllib.parse.unquote(one)
+      if decoded != one and decoded not in self._claimed:
+        yield ('', decoded) if one is tail else (decoded, '')
+
+  def _moved(self, written: str, places: Sequence[str]) -> tuple[pathlib.Path | None, str]:
+    """Likewise, by the last name alone."""
+    last = os.path.basename(written)
+    here = os.path.join(self._folder, last)
+    moved = self._exactly(here) or self._in_other_form(here)
     if moved is not None and self._bearers[last] == 1:
       self.found += 1
-      self.moved.append(name or _tail(url))
-      return moved, ''
-    for place in self._places(_slashed(name), url):
-      return place, self._hint(last, moved)
-    return None, f'its file {shown(name)} lies outside of data_dir, where nothing is read'
+      self.moved.append(written)
+      return pathlib.Path(moved), ''
+    if not places:
+      return None, f'its file {shown(written)} lies outside of data_dir, where nothing is read'
+    return pathlib.Path(places[0]), self._hint(last, moved)
 
-  def _places(self, name: str, url: str) -> Iterator[pathlib.Path]:
+  def _bases(self) -> tuple[str, str]:
+    return self._root, self._folder
+
+  def _places(self, name: str, url: str) -> Iterator[str]:
     """Where a file may lie, the likeliest first."""
-    root, folder = self._root, self._folder
-    if '\\' in name:
-      yield from self._inside(folder, name)
-    for path in _readings(_slashed(name)):
-      bases = [folder, root]
-      if '/' in path and any(one.is_relative_to(folder) for one in self._inside(root, path)):
-        bases.reverse()
-      for base in bases:
-        yield from self._inside(base, path)
-    for path in _readings(_tail(url)):
-      for base in (folder.parent, root, folder) if '/' in path else (folder, root):
-        yield from self._inside(base, path)
+    root, folder = self._bases()
+    bases = [folder, root]
+    if '/' in name and any(f'{one}/'.startswith(f'{folder}/') for one in self._inside(root, name)):
+      bases.reverse()
+    for base in bases if name else ():
+      yield from self._inside(base, name)
+    beside = [os.path.dirname(folder), root] if '/' in url else []
+    for base in [*beside, folder, root] if url else ():
+      yield from self._inside(base, url)
 
-  def _inside(self, base: pathlib.Path, path: str) -> Iterator[pathlib.Path]:
+  def _inside(self, base: str, path: str) -> Iterator[str]:
     """`base / path` without its "..", if that is below the root or the split's folder."""
-    absolute = os.path.normpath(os.path.join(os.path.abspath(base), path))
+    absolute = os.path.abspath(os.path.join(base, path))
     for top, shown_as in self._tops:
       if absolute.startswith(top):
-        yield shown_as / absolute[len(top) :]
+        yield os.path.join(shown_as, absolute[len(top) :])
         return
 
-  def _exactly(self, path: pathlib.Path) -> pathlib.Path | None:
-    return path if path.name in self._listing(path.parent) else None
+  def _exactly(self, path: str) -> str | None:
+    folder, name = os.path.split(path)
+    return path if name in self._listing(folder) else None
 
-  def _in_other_form(self, path: pathlib.Path) -> pathlib.Path | None:
-    """A file whose name differs in its Unicode form or the case of its suffix, if there is one."""
-    folder = path.parent
+  def _in_other_form(self, path: str) -> str | None:
+    """A file whose name differs in its Unicode form or the case of its suffix, if there is one.
+
+    It must be no other picture's by its own name.
+    """
+    folder, name = os.path.split(path)
     if folder not in self._forms:
       forms: dict[str, str | None] = {}
-      for name in self._listing(folder):
-        forms[_form(name)] = None if _form(name) in forms else name
+      for one in self._listing(folder):
+        forms[_form(one)] = None if _form(one) in forms else one
       self._forms[folder] = forms
-    found = self._forms[folder].get(_form(path.name))
-    return folder / found if found else None
+    other = self._forms[folder].get(_form(name))
+    if other is None or other == name:
+      return None
+    found = os.path.join(folder, other)
+    below = (found[len(base) + 1 :] for base in self._bases() if found.startswith(f'{base}/'))
+    return None if any(one in self._claimed for one in below) else found
 
-  def _listing(self, folder: pathlib.Path) -> frozenset[str]:
+  def _listing(self, folder: str) -> frozenset[str]:
     if folder not in self._listings:
       try:
         self._listings[folder] = frozenset(os.listdir(folder))
@@ -148,8 +175,8 @@ class Files:
         self._listings[folder] = frozenset()
     return self._listings[folder]
 
-  def _hint(self, last: str, moved: pathlib.Path | None) -> str:
-    here = self._folder.name
+  def _hint(self, last: str, moved: str | None) -> str:
+    here = os.path.basename(self._folder)
     if moved is not None:
       bearers = self._bearers[last]
       return f'{here}/{last} is there, but {bearers} pictures of the file bear that name'
@@ -160,6 +187,7 @@ class Files:
     if other is not None:
       return f'did you mean {here}/{other}?'
     return f'it was looked for below {here} and below data_dir'
+
 
 class Pictures:
   """The pictures of an annotation file by their ids."""
@@ -282,12 +310,6 @@ def _tail(url: str) -> str:
   except ValueError:  # Brackets that enclose no host.
     return ''
   return '/'.join([part for part in path.split('/') if part not in ('', '.', '..')][-2:])
-
-
-def _readings(path: str) -> tuple[str, ...]:
-  """A path as written and, where that differs, with its %20 and the like decoded."""
-  decoded = urllib.parse.unquote(path)
-  return tuple(dict.fromkeys(one for one in (path, decoded) if one))
 
 
 def _form(name: str) -> str:
