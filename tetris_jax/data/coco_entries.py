@@ -51,7 +51,14 @@ class Item:
 
 
 class LeftOut:
-  """Counts of the objects that a reader leaves out, by reason."""
+  """Counts of the objects that a reader leaves out, by reason.
+
+  Attributes:
+    crowds: by "iscrowd".
+    small: by their "area".
+    stuff: by the "isthing" of their categories.
+    unclear: as nothing says whether their categories are of things.
+  """
 
   def __init__(self, min_area: int):
     """Takes the smallest area that is asked for, in pixels."""
@@ -66,10 +73,8 @@ class LeftOut:
       kind: what is counted, in the plural.
       total: how many of them the file has.
     """
-    usual = [self._stuff()]
-    if self.crowds <= _MANY_CROWDS * total:
-      usual.append(self._crowds())
-    told = '; '.join(one for one in self._told() if one not in usual)
+    few = self.crowds <= _MANY_CROWDS * total
+    told = self._told(besides=('stuff', 'crowds') if few else ('stuff',))
     if told:
       yield f'{file}: of {total} {kind}, left out {told}'
 
@@ -86,25 +91,17 @@ class LeftOut:
       return
     if not total:
       raise DataError(f'{file} has no {kind}: there is nothing to measure')
-    told = '; '.join(self._told())
-    raise DataError(f'{file}: nothing is left of its {total} {kind}; left out {told}')
+    raise DataError(f'{file}: nothing is left of its {total} {kind}; left out {self._told()}')
 
-  def _told(self) -> list[str]:
-    counts = self.crowds, self.small, self.stuff, self.unclear
-    told = self._crowds(), self._small(), self._stuff(), self._unclear()
-    return [one for count, one in zip(counts, told, strict=True) if count]
-
-  def _crowds(self) -> str:
-    return f'as crowds (iscrowd=1): {self.crowds}'
-
-  def _small(self) -> str:
-    return f'as smaller than min_area={self._min_area} by their "area": {self.small}'
-
-  def _stuff(self) -> str:
-    return f'as no things (isthing=0; stuff=true takes them): {self.stuff}'
-
-  def _unclear(self) -> str:
-    return f'as their categories have no "isthing" (stuff=true takes them): {self.unclear}'
+  def _told(self, *, besides: Sequence[str] = ()) -> str:
+    clauses = {
+      'crowds': 'as crowds (iscrowd=1)',
+      'small': f'as smaller than min_area={self._min_area} by their "area"',
+      'stuff': 'as no things (isthing=0; stuff=true takes them)',
+      'unclear': 'as their categories have no "isthing" (stuff=true takes them)',
+    }
+    counts = {name: getattr(self, name) for name in clauses if name not in besides}
+    return '; '.join(f'{clauses[name]}: {count}' for name, count in counts.items() if count)
 
 
 def find_root(

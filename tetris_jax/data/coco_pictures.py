@@ -77,7 +77,7 @@ class Files:
     self._forms: dict[str, dict[str, str | None]] = {}
     self._stems: dict[str, str] | None = None
 
-  def find(self, name: str, url: str = '') -> tuple[pathlib.Path | None, str]:
+  def find(self, name: str, *, url: str = '') -> tuple[pathlib.Path | None, str]:
     """Where a file lies, and what explains that it is not there ('' where it is).
 
     Args:
@@ -250,7 +250,7 @@ class Pictures:
       found = shown(about.get('file_name'))
       problem = f'its picture has no name: "file_name" is {found}'
       return Picture(f'image {image_id}', written, None, problem=problem)
-    path, hint = self.files.find(name, url)
+    path, hint = self.files.find(name, url=url)
     if path is None:
       return Picture(stem, written, None, problem=hint)
     if '\\' in name and path.name == name:
