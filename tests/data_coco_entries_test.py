@@ -62,7 +62,7 @@ def test_what_is_left_out_is_counted():
   ]
   left_out.unclear, left_out.crowds = 3, 30
   (note,) = left_out.notes('f.json', 'segments', 100)
-  assert 'crowds (iscrowd=1): 30; ' in note and note.endswith('(stuff=true takes them): 3')
+  assert 'every painted mask): 30; ' in note and note.endswith('(stuff=true takes them): 3')
   message = r'nothing is left of its 100 segments; left out as crowds .*: 30; .*: 5; .*: 70; .*: 3$'
   with pytest.raises(data.DataError, match=message):
     left_out.require_some('f.json', 'segments', 100, kept=0)
@@ -70,7 +70,7 @@ def test_what_is_left_out_is_counted():
 
 def test_a_missing_annotation_file_has_its_neighbours_named(tmp_path):
   write(tmp_path, document([annotation()]), name='lvis_v1_val.json')
-  message = r'beside it lie lvis_v1_val\.json, which annotations=\.\.\. chooses'
+  message = r'\(or another file by annotations=\.\.\., such as annotations/lvis_v1_val\.json\)'
   with pytest.raises(data.DataError, match=message):
     data.open_dataset('coco', str(tmp_path))
   dataset = data.open_dataset('coco', str(tmp_path), annotations='annotations/lvis_v1_val.json')

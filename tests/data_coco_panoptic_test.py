@@ -122,7 +122,7 @@ def test_folders_in_names_of_pngs_count(tmp_path):
   assert isinstance(dataset[0], data.Sample)
   (flat,) = panoptic(tmp_path, [about(segment(), file_name='cam1/b.png')])
   assert flat.reason.endswith('b.png cannot be read: No such file or directory; it was looked for '
-                              'below panoptic_val2017 and below data_dir')  # fmt: skip
+                              'in panoptic_val2017 and in data_dir')  # fmt: skip
 
 
 def test_numbers_in_a_jpeg_are_refused(tmp_path):

@@ -156,7 +156,7 @@ def test_annotations_of_one_id_in_one_picture_are_refused(tmp_path):
 
 def test_nothing_left_is_refused_with_counts(tmp_path):
   crowds = [annotation(id=k, iscrowd=flag) for k, flag in enumerate((1, True, '1', 'true'))]
-  message = r'nothing is left of its 4 annotations; left out as crowds \(iscrowd=1\): 4$'
+  message = r'nothing is left of its 4 annotations; left out as crowds \(iscrowd=1.*\): 4$'
   with pytest.raises(data.DataError, match=message):
     opened(tmp_path, document(crowds))
   with pytest.raises(data.DataError, match=r'of its 5 .*: 4; .*min_area=30 by their "area": 1$'):
@@ -164,7 +164,7 @@ def test_nothing_left_is_refused_with_counts(tmp_path):
   with pytest.raises(data.DataError, match='has no annotations'):
     opened(tmp_path, document([]))
   (note,) = opened(tmp_path, document([*crowds, annotation(id=9)])).notes
-  assert note.endswith('of 5 annotations, left out as crowds (iscrowd=1): 4')
+  assert ': of 5 annotations, left out as crowds (iscrowd=1' in note and note.endswith('): 4')
 
 
 def test_a_mask_is_measured_where_no_area_is_stated(tmp_path):

@@ -55,8 +55,8 @@ def read_coco(
     DataError: something is missing, the file is no annotation file, ids are not unique, or nothing
       is left of it.
   """
-  file = annotations or f'annotations/instances_{split}.json'
-  root = coco_entries.find_root('coco', data_dir, split, file, found=-1)
+  file = os.path.expanduser(annotations or f'annotations/instances_{split}.json')
+  root = coco_entries.find_root('coco', data_dir, split, file)
   document = read_document(root / file)
   pictures = Pictures(root, split, document.images, file)
   left_out, kept = LeftOut(min_area), {}

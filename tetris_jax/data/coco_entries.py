@@ -95,7 +95,7 @@ class LeftOut:
 
   def _told(self, *, besides: Sequence[str] = ()) -> str:
     clauses = {
-      'crowds': 'as crowds (iscrowd=1)',
+      'crowds': 'as crowds (iscrowd=1, which some tools set on every painted mask)',
       'small': f'as smaller than min_area={self._min_area} by their "area"',
       'stuff': 'as no things (isthing=0; stuff=true takes them)',
       'unclear': 'as their categories have no "isthing" (stuff=true takes them)',
@@ -109,16 +109,16 @@ def find_root(
   data_dir: str | os.PathLike[str] | None,
   split: str,
   *needed: str,
-  found: int = 0,
+  found: int | None = None,
 ) -> pathlib.Path:
-  """The data set's folder; the folder of pictures may be missing where pictures lie elsewhere.
+  """The data set's folder; that of the pictures may be missing where some lie elsewhere.
 
   Args:
     name: of the data set.
     data_dir: where the caller says that it lies.
     split: the folder of pictures.
     *needed: the annotation file, and what else has to be there.
-    found: how many pictures were found; below 0 where nobody has looked yet.
+    found: how many pictures there are, as far as anybody has looked.
 
   Raises:
     DataError: something is missing.
@@ -126,13 +126,18 @@ def find_root(
   layout = f'it must hold the folder {split} of pictures and {" and ".join(needed)}'
   root = pathlib.Path(str(data_dir)).expanduser() if data_dir else None
   if root is not None and not (root / needed[0]).is_file():
-    folder = root / pathlib.PurePath(needed[0]).parent
-    others = sorted(file.name for file in folder.glob('*.json'))[:_SHOWN]
+    others = _annotation_files(root, (os.path.dirname(needed[0]), split, ''))
     if others:
-      layout += f'; beside it lie {", ".join(others)}, which annotations=... chooses'
-  elif found:
+      layout += f' (or another file by annotations=..., such as {", ".join(others[:_SHOWN])})'
+  elif found is None or found:
     return pairs.find_root(name, data_dir, needed, layout, download=_DOWNLOAD)
   return pairs.find_root(name, data_dir, (split, *needed), layout, download=_DOWNLOAD)
+
+
+def _annotation_files(root: pathlib.Path, folders: Sequence[str]) -> list[str]:
+  """JSON files right in these folders, by their paths below `root`."""
+  found = [os.path.join(one, file.name) for one in folders for file in (root / one).glob('*.json')]
+  return sorted(dict.fromkeys(found))
 
 
 def area_of(about: Mapping[str, Any]) -> float | None:

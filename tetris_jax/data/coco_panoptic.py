@@ -55,9 +55,9 @@ def read_coco_panoptic(
     DataError: something is missing, the file is no annotation file, ids are not unique, or nothing
       is left of it.
   """
-  file = annotations or f'annotations/panoptic_{split}.json'
+  file = os.path.expanduser(annotations or f'annotations/panoptic_{split}.json')
   masks = file.removesuffix('.json')
-  root = coco_entries.find_root('coco_panoptic', data_dir, split, file, masks, found=-1)
+  root = coco_entries.find_root('coco_panoptic', data_dir, split, file, masks)
   document = read_document(root / file)
   pictures = Pictures(root, split, document.images, file)
   coco_entries.require_pictures(file, document.annotations, pictures)
@@ -177,6 +177,8 @@ class _Reader:
 def _read(entry: Entry, least: int, hints: Sequence[str]) -> Sample | Rejected:
   found = entry.read()
   if isinstance(found, Rejected):
+    if found.status == 'skipped':
+      hints = ['a segment is red + 256 * green + 65536 * blue in its PNG']
     return dataclasses.replace(found, reason='; '.join((found.reason, *hints)))
   count = int(found.mask.sum())
   if count < least:

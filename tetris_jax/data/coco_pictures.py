@@ -186,7 +186,7 @@ class Files:
     other = self._stems.get(os.path.splitext(last)[0])
     if other is not None:
       return f'did you mean {here}/{other}?'
-    return f'it was looked for below {here} and below data_dir'
+    return f'it was looked for in {here} and in data_dir'
 
 
 class Pictures:
