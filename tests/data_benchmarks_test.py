@@ -177,7 +177,7 @@ def test_options_out_of_range_are_refused(tmp_path):
 def test_the_original_release_of_davis_is_told_apart(tmp_path):
   save(tmp_path / 'JPEGImages' / '480p' / 'bear' / '00000.jpg', picture())
   save(tmp_path / 'Annotations' / '480p' / 'bear' / '00000.png', trimap())
-  with pytest.raises(data.DataError, match='it is the original release of DAVIS; .* as img/bear-'):
+  with pytest.raises(data.DataError, match=r'the original release of DAVIS; .* as img/bear-'):
     data.open_dataset('davis', str(tmp_path))
   save(tmp_path / 'img' / 'a.jpg', picture())
   save(tmp_path / 'gt' / 'a.png', trimap())

@@ -34,7 +34,7 @@ def questions(root, asked, count=5, **options):
 
 
 def opened(root, name='toy', **asked):
-  return index.Index(index.Indexing(folder=root / 'kept', **asked), name, root)
+  return index.Index(index.Indexing(folder=root / 'kept', **asked), name=name, root=root)
 
 
 def texts(held, asked):
@@ -71,7 +71,7 @@ def test_other_options_roots_and_readers_have_answers_of_their_own(tmp_path, mon
   texts(opened(tmp_path), all_of)
   texts(opened(tmp_path, 'toy share=0.1'), all_of)
   elsewhere = index.Indexing(folder=tmp_path / 'kept')
-  texts(index.Index(elsewhere, 'toy', tmp_path / 'kept'), all_of)
+  texts(index.Index(elsewhere, name='toy', root=tmp_path / 'kept'), all_of)
   assert asked == [0, 1, 2, 3, 4] * 3
   assert len(list((tmp_path / 'kept').iterdir())) == 3
   monkeypatch.setattr(index, '_version', lambda: 'other')
@@ -85,8 +85,8 @@ def test_a_link_and_its_target_share_answers(tmp_path):
   all_of = questions(tmp_path / 'd', asked)
   (tmp_path / 'link').symlink_to('d')
   help_of = index.Indexing(folder=tmp_path / 'kept')
-  texts(index.Index(help_of, 'toy', tmp_path / 'd'), all_of)
-  texts(index.Index(help_of, 'toy', tmp_path / 'link'), all_of)
+  texts(index.Index(help_of, name='toy', root=tmp_path / 'd'), all_of)
+  texts(index.Index(help_of, name='toy', root=tmp_path / 'link'), all_of)
   assert len(asked) == 5
 
 

@@ -64,8 +64,8 @@ def test_an_empty_folder_of_pictures_is_refused(tmp_path):
 
 def test_litter_is_what_desktops_leave_behind():
   litter = (
-    '.DS_Store', '._a.png', 'Thumbs.db', 'DESKTOP.INI', '__MACOSX', '@eaDir', 'Icon\r', 'ehthumbs.db',
-    'a.png:Zone.Identifier',
+    '.DS_Store', '._a.png', 'Thumbs.db', 'DESKTOP.INI', '__MACOSX', '@eaDir', 'Icon\r',
+    'ehthumbs.db', 'a.png:Zone.Identifier',
   )  # fmt: skip
   assert all(pairs.is_litter(pathlib.Path(name)) for name in litter)
   assert not pairs.is_litter(pathlib.Path('a.png'))

@@ -153,7 +153,7 @@ def read_benchmark(
   root = pairs.find_root(name, data_dir, needed, about.layout, download=about.download)
   notes: list[str] = []
   if name == 'sbd':
-    index = Index(indexing, f'sbd min_box_share={min_box_share}', root)
+    index = Index(indexing, name=f'sbd min_box_share={min_box_share}', root=root)
     found, entries = sbd.list_split(root, about.folders, split, min_box_share, index)
     if index.whole and index.left_out:
       notes.append(
@@ -163,7 +163,7 @@ def read_benchmark(
   else:
     pairs.require_files(name, root, about.folders[0], about.layout, download=about.download)
     found, entries = pairs.paired(root, about.folders, note=notes.append)
-    index = Index(indexing if name == 'tetris' else None, name, root)
+    index = Index(indexing if name == 'tetris' else None, name=name, root=root)
     entries = _entries(name, about, found, long_side, entries, index)
   pictures = len({picture for _, picture, _ in found})
   if split == 'val' and (index.whole or not index.limit):

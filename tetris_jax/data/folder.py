@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -72,17 +73,23 @@ def read_folder(
       'into the folder masks'
     )
   if objects == 'binary':
-    read_levels = pairs.remembered(functools.partial(images.read_mask, objects='binary'))
-    read_picture = pairs.remembered(images.read_picture)
-    for stem, picture, mask in found:
-      read = functools.partial(_read_binary, stem, picture, mask, read_picture, read_levels)
-      size = functools.partial(pairs.picture_size, picture)
-      entries.append(Entry(stem, read, size, (picture, mask)))
+    entries += _binary(found)
   else:
     reader = labels.Reader(functools.partial(_read_ids, ignore_id=ignore_id))
-    index = Index(indexing, f'folder ignore_id={ignore_id}', root)
+    index = Index(indexing, name=f'folder ignore_id={ignore_id}', root=root)
     entries = labels.every_object(found, reader, others=entries, index=index)
   return Dataset('folder', sorted(entries, key=pairs.order), notes=notes)
+
+
+def _binary(found: Sequence[tuple[str, pathlib.Path, pathlib.Path]]) -> list[Entry]:
+  read_levels = pairs.remembered(functools.partial(images.read_mask, objects='binary'))
+  read_picture = pairs.remembered(images.read_picture)
+  entries = []
+  for stem, picture, mask in found:
+    read = functools.partial(_read_binary, stem, picture, mask, read_picture, read_levels)
+    size = functools.partial(pairs.picture_size, picture)
+    entries.append(Entry(stem, read, size, (picture, mask)))
+  return entries
 
 
 def _read_ids(mask: pathlib.Path, ignore_id: int | None) -> np.ndarray:

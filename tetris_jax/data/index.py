@@ -90,7 +90,7 @@ class Index:
   """
 
   def __init__(
-    self, indexing: Indexing | None = None, name: str = '', root: pathlib.Path | None = None
+    self, indexing: Indexing | None, *, name: str = '', root: pathlib.Path | None = None
   ):
     """Reads what is kept.
 

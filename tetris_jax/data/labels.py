@@ -94,7 +94,7 @@ def every_object(
     others: entries of the data set that are known already; they come first.
     index: what is known of masks from earlier times.
   """
-  index = index or index_lib.Index()
+  index = index or index_lib.Index(None)
   if index.limit:
     # The order of equals is that of the whole list.
     place = {stem: at for at, (stem, _, _) in enumerate(found)}

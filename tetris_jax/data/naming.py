@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-__all__ = ['Hints', 'after_hash', 'aliases', 'numbered']
+__all__ = ['Hints', 'Stems', 'after_hash', 'aliases', 'numbered']
 
 Stems = Mapping[str, Sequence[pathlib.Path]]
 """Files of a folder by stem."""
@@ -167,6 +167,7 @@ class Hints:
     pictures: Stems,
     masks: Stems,
     alone: Iterable[str],
+    *,
     odd: Iterable[pathlib.Path] = (),
   ):
     """Takes the files by stem, the stems without a partner, and files that are no pictures."""

@@ -180,7 +180,7 @@ def paired(
       entries.append(reject(stem, reason, *files[0], *files[1]))
     else:
       alone[stem] = reason
-  hints = naming.Hints(pictures, masks, alone, [file for file, _ in odd])
+  hints = naming.Hints(pictures, masks, alone, odd=[file for file, _ in odd])
   for stem, reason in alone.items():
     other = folders[1] if stem in pictures else folders[0]
     files = pictures.get(stem, []), masks.get(stem, [])

@@ -101,33 +101,40 @@ def read_tfds(
     detail = (str(error).splitlines() or [type(error).__name__])[0]
     raise DataError(f'data_dir={data_dir} is no prepared data set: {detail}') from error
   split = _split(builder, split, data_dir)
-  available = _paths(builder.info.features)
   mapped = Mapped(image, mask, objects, name, '', object_id, ignore_id)
+  available = _paths(builder.info.features)
   if not mask and {'segmentation', 'instances', 'stem'} <= available.keys():
     mapped = Mapped(mask='segmentation', name='stem', names='instances', ignore_id=255)
   else:
     mapped = _completed(mapped, available, data_dir)
+  source = _source(builder, split, data_dir)
+  read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
+  index = Index(indexing, name=f'tfds {split} {mapped}', root=root)
+  stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
+  asked = [
+    Question(f'{split}-{at}', lambda: stamp, functools.partial(_look, at, read, mapped), _lasts)
+    for at in range(len(source))
+  ]
+  entries, notes = _listed(index, asked, read)
+  return Dataset(builder.name, entries, notes=notes)
+
+
+def _source(builder: Any, split: str, data_dir: object) -> Any:
+  """The records of a split, by position."""
+  import tensorflow_datasets as tfds
+
   try:
-    source = builder.as_data_source(split, decoders=_left_encoded(builder.info.features, tfds))
+    return builder.as_data_source(split, decoders=_left_encoded(builder.info.features, tfds))
   except (NotImplementedError, ValueError) as error:
     raise DataError(
       f'data_dir={data_dir} cannot be read record by record; prepare it with '
       f'file_format=array_record ({str(error).splitlines()[0]})'
     ) from error
-  read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
-  index = Index(indexing, f'tfds {split} {mapped}', root)
-  stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
-  questions = [
-    Question(
-      f'{split}-{position}',
-      lambda: stamp,
-      functools.partial(_look, position, read, mapped),
-      lambda answer: answer.get('rejected', ('',))[0] != 'failed',
-    )
-    for position in range(len(source))
-  ]
-  entries, notes = _listed(index, questions, read)
-  return Dataset(builder.name, entries, notes=notes)
+
+
+def _lasts(answer: Mapping[str, Any]) -> bool:
+  """Whether an answer is one of the record's; one that failed may be read the next time."""
+  return 'rejected' not in answer or answer['rejected'][0] != 'failed'
 
 
 def _listed(
@@ -147,7 +154,7 @@ def _listed(
       entries += made
       if index.limit and len(entries) >= index.limit:
         break
-  note = f'{again} records have the name of an earlier one; their positions follow their names'
+  note = f'records with the name of an earlier one: {again}; their positions follow their names'
   return entries, [note] if again else []
 
 
