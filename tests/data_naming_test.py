@@ -124,6 +124,9 @@ def test_numbered_masks_are_objects_of_one_picture(tmp_path):
   assert samples(hashes) == ['a#1', 'a#002']
   ids = folder(tmp_path / 'ids', 'a.png', 'a_1.png a_2.png', objects='ids')
   assert samples(ids) == ['a_1#255', 'a_2#255']
+  words = folder(tmp_path / 'words', 'x_1.png y.png', 'x_1_mask_1.png x_1_mask_2.png y_1_mask.png')
+  assert samples(words) == ['x_1_mask_1', 'x_1_mask_2', 'y_1_mask']
+  assert words.files(1)[0].name == 'x_1.png'
   spelt = folder(tmp_path / 'spelt', f'{NFD}.png', f'{NFC}_1.png')
   assert samples(spelt) == [f'{NFC}_1']
 
@@ -150,6 +153,16 @@ def test_near_names_are_asked_about_and_other_numbers_are_not(tmp_path):
   assert 'did you mean masks/img_001.png?' in found['img_1']
   assert 'did you mean images/sheep.png?' in found['shep']
   assert found['frame_10'].endswith('no file of that stem in the folder masks')
+
+
+def test_a_name_that_goes_on_is_asked_about(tmp_path):
+  for name in ('images/a.png', 'images/c.png', 'masks/a (1).png', 'masks/c copy.png'):
+    save(tmp_path / name, mask())
+  found = reasons(data.open_dataset('folder', str(tmp_path)))
+  assert 'did you mean images/a.png?' in found['a (1)']
+  assert 'did you mean masks/a (1).png?' in found['a']
+  assert 'did you mean images/c.png?' in found['c copy']
+  assert len(found) == 4
 
 
 def test_a_file_of_another_kind_in_the_place_of_a_mask_is_named(tmp_path):

@@ -166,8 +166,9 @@ def read_benchmark(
     index = Index(indexing if name == 'tetris' else None, name=name, root=root)
     entries = _entries(name, about, found, long_side, entries, index)
   pictures = len({picture for _, picture, _ in found})
-  if split == 'val' and (index.whole or not index.limit):
-    notes += _mismatch(about, pictures, len(entries))
+  if split == 'val':
+    counted = index.whole or not index.limit
+    notes += _mismatch(about, pictures, len(entries) if counted else None)
   return Dataset(name, sorted(entries, key=pairs.order), notes=notes)
 
 
@@ -203,13 +204,21 @@ def _refuse_original(about: Benchmark, data_dir: str | os.PathLike[str] | None) 
     )
 
 
-def _mismatch(about: Benchmark, pictures: int, instances: int) -> list[str]:
-  if pictures in about.pictures and instances == about.instances:
+def _mismatch(about: Benchmark, pictures: int, instances: int | None) -> list[str]:
+  """What a user has to be told of other numbers than the published ones.
+
+  Args:
+    about: the data set.
+    pictures: how many there are.
+    instances: likewise; None where they were not all looked for.
+  """
+  if pictures in about.pictures and instances in (None, about.instances):
     return []
   expected = ' or '.join(str(count) for count in about.pictures)
+  found = f'{pictures} pictures' if instances is None else f'{pictures} and {instances}'
   return [
     f'{about.title} was published with {expected} pictures and {about.instances} instances, found '
-    f'{pictures} and {instances}; scores of other instances do not compare with published ones'
+    f'{found}; scores of other instances do not compare with published ones'
   ]
 
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 __all__ = ['Hints', 'Stems', 'after_hash', 'aliases', 'numbered']
 
@@ -18,8 +18,8 @@ Stems = Mapping[str, Sequence[pathlib.Path]]
 _OF_MASKS = frozenset((
   'alpha', 'anno', 'annotation', 'annotations', 'bin', 'binary', 'binarymask', 'fg', 'foreground',
   'groundtruth', 'gt', 'gtcoarse', 'gtfine', 'instance', 'instanceids', 'instances', 'l', 'label',
-  'labelids', 'labels', 'labeltrainids', 'm', 'manual1', 'mask', 'masks', 'matte', 'seg', 'segm',
-  'segmentation', 'segmentations', 'truth',
+  'labelids', 'labels', 'labeltrainids', 'm', 'manual1', 'mask', 'masks', 'matte', 'obj', 'object',
+  'seg', 'segm', 'segmentation', 'segmentations', 'truth',
 ))  # fmt: skip
 _OF_PICTURES = frozenset((
   'im', 'image', 'images', 'img', 'leftimg8bit', 'orig', 'original', 'photo', 'picture', 'rgb',
@@ -138,8 +138,8 @@ def after_hash(stem: str) -> str | None:
 def numbered(pictures: Stems, masks: Stems) -> dict[str, str]:
   """Stem of the masks a_1, a_2 of the objects of one picture a -> that picture's stem.
 
-  Not where a has a mask a as well, nor where any picture is called a_NUMBER: then a_1 is more
-  likely the mask of a picture that is missing.
+  Also of a_mask_1 and a_1_mask. Not where a has a mask a as well, nor where any picture is called
+  a_NUMBER: then a_1 is more likely the mask of a picture that is missing.
   """
   taken = {_owner(stem) for stem in pictures}
   ours = _unique(pictures, _normal)
@@ -155,8 +155,17 @@ def numbered(pictures: Stems, masks: Stems) -> dict[str, str]:
 
 
 def _owner(stem: str) -> str | None:
-  owner, mark, number = stem.rpartition('_')
-  return owner if owner and mark and number.isdecimal() else None
+  """Of a_1, and of a_mask_1 and a_1_mask, what is numbered."""
+  tokens = re.split(r'(_)' if '_' in stem else r'([-. ]+)', stem)
+  end, count = len(tokens), 0
+  while end > 2 and (tokens[end - 1].casefold() in _OF_MASKS or tokens[end - 1].isdecimal()):
+    count += tokens[end - 1].isdecimal()
+    end -= 2
+    if count == 1 and tokens[end - 1].casefold() not in _OF_MASKS:
+      break
+  # Without a word, only RITM's underscore numbers objects.
+  plain = end + 2 == len(tokens) and tokens[end : end + 1] != ['_']
+  return ''.join(tokens[:end]) if count == 1 and not plain and tokens[0] else None
 
 
 class Hints:
@@ -166,7 +175,7 @@ class Hints:
     self,
     pictures: Stems,
     masks: Stems,
-    alone: Iterable[str],
+    alone: Collection[str],
     *,
     odd: Iterable[pathlib.Path] = (),
   ):
@@ -174,10 +183,15 @@ class Hints:
     self._pictures, self._masks = pictures, masks
     self._by_number: tuple[dict[tuple[int, ...], list[str]], ...] = ({}, {})
     self._by_core: tuple[dict[str, str], ...] = ({}, {})
+    self._beginning: dict[str, str] = {}
     for stem in alone:
       side = 0 if stem in pictures else 1
       self._by_number[side].setdefault(_numbers(stem), []).append(stem)
       self._by_core[side].setdefault(_core(stem), stem)
+      if side:
+        for mark in re.finditer(r'[-_. ]+', stem):
+          self._beginning.setdefault(stem[: mark.start()], stem)
+    self._alone_pictures = frozenset(stem for stem in alone if stem in pictures)
     self._odd = {(file.parent.name, file.stem): file for file in odd}
 
   def of(self, stem: str, other: str) -> str:
@@ -198,10 +212,17 @@ class Hints:
       near = self._by_number[side].get(_numbers(stem), [])
       plain = {_without_numbers(one): one for one in near[:_MOST_COMPARED]}
       close = difflib.get_close_matches(_without_numbers(stem), plain, 1, _NEAR)
-      meant = plain[close[0]] if close and len(near) <= _MOST_COMPARED else None
+      meant = plain[close[0]] if close and len(near) <= _MOST_COMPARED else self._begun(stem)
     if meant is None:
       return ''
     return f'; did you mean {_shown(files[meant][0])}? A picture and its mask share the stem'
+
+  def _begun(self, stem: str) -> str | None:
+    """The mask that begins with a picture's stem, or the picture with whose stem a mask begins."""
+    if stem in self._pictures:
+      return self._beginning.get(stem)
+    starts = [stem[: mark.start()] for mark in re.finditer(r'[-_. ]+', stem)]
+    return next((start for start in reversed(starts) if start in self._alone_pictures), None)
 
   def _of_number(self, owner: str) -> str:
     picture = _shown(self._pictures[owner][0])
