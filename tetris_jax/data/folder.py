@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from tetris_jax.data import images, labels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
+from tetris_jax.data.index import Index, Indexing
 from tetris_jax.data.sample import Rejected, Sample
 
 __all__ = ['FOLDERS', 'IGNORE_ABOVE', 'OBJECT_ABOVE', 'read_folder']
@@ -26,6 +28,7 @@ def read_folder(
   *,
   objects: str = 'binary',
   ignore_id: int | None = None,
+  indexing: Indexing | None = None,
 ) -> Dataset:
   """Lists the instances of `data_dir`, sorted by stem; pixels are read on access.
 
@@ -34,13 +37,18 @@ def read_folder(
   its case. Files that begin with a dot and what desktops leave behind (Thumbs.db, desktop.ini) are
   passed over; everything else becomes an instance, if only a rejected one.
 
+  Where no stem is shared, these pair up as well, named by the picture: stems that differ in their
+  Unicode normal form or in case, a mask `a.jpg.png` of `a.jpg`, and names such as `a_mask` where
+  all masks have that. Masks `a#1`, `a#2`, or `a_1`, `a_2` where `a` has no mask `a` and no picture
+  is named so, are objects of the picture `a`, named by the mask.
+
   objects='binary': one object a picture, named by the stem. Mask levels above 200 are the object,
   above 60 up to 200 ignored, the rest background: 255, 128 and 0 with room for antialiased borders
   and JPEG. A 1-bit mask's ones are the object.
 
   objects='ids': every number above 0 in the mask is an object, named `stem#id`, in ascending order;
-  the other objects are background to it. The masks are read once at the start to find the ids.
-  `ignore_id` (255 in VOC-like sets) marks pixels that no metric counts.
+  the other objects are background to it. The masks are read once at the start to find the ids, as
+  `indexing` says. `ignore_id` (255 in VOC-like sets) marks pixels that no metric counts.
 
   Rejected as failed: a picture without mask, a mask without picture, two pictures or two masks of
   one stem, a size mismatch, a damaged file, an unknown suffix. Rejected as skipped: a mask without
@@ -56,7 +64,8 @@ def read_folder(
     raise ValueError(f"ignore_id={ignore_id!r} needs objects='ids' and a number above 0")
   layout = 'it must hold the folders images and masks, with files of the same stem'
   root = pairs.find_root('folder', data_dir, FOLDERS, layout)
-  found, entries = pairs.paired(root, FOLDERS)
+  notes: list[str] = []
+  found, entries = pairs.paired(root, FOLDERS, note=notes.append)
   if not any(file for file in (root / 'images').iterdir() if not pairs.is_litter(file)):
     raise DataError(
       f'data_dir={data_dir}: its folder images has no pictures '
@@ -64,15 +73,23 @@ def read_folder(
       'into the folder masks'
     )
   if objects == 'binary':
-    read_levels = pairs.remembered(functools.partial(images.read_mask, objects='binary'))
-    read_picture = pairs.remembered(images.read_picture)
-    for stem, picture, mask in found:
-      read = functools.partial(_read_binary, stem, picture, mask, read_picture, read_levels)
-      entries.append(Entry(stem, read, functools.partial(pairs.picture_size, picture)))
+    entries += _binary(found)
   else:
     reader = labels.Reader(functools.partial(_read_ids, ignore_id=ignore_id))
-    entries += labels.every_object(found, reader)
-  return Dataset('folder', sorted(entries, key=pairs.order))
+    index = Index(indexing, name=f'folder ignore_id={ignore_id}', root=root)
+    entries = labels.every_object(found, reader, others=entries, index=index)
+  return Dataset('folder', sorted(entries, key=pairs.order), notes=notes)
+
+
+def _binary(found: Sequence[tuple[str, pathlib.Path, pathlib.Path]]) -> list[Entry]:
+  read_levels = pairs.remembered(functools.partial(images.read_mask, objects='binary'))
+  read_picture = pairs.remembered(images.read_picture)
+  entries = []
+  for stem, picture, mask in found:
+    read = functools.partial(_read_binary, stem, picture, mask, read_picture, read_levels)
+    size = functools.partial(pairs.picture_size, picture)
+    entries.append(Entry(stem, read, size, (picture, mask)))
+  return entries
 
 
 def _read_ids(mask: pathlib.Path, ignore_id: int | None) -> np.ndarray:
