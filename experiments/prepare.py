@@ -13,7 +13,7 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 
-from experiments.lib import launch
+from experiments.lib import launch, opening
 from experiments.lib import settings as lib
 from experiments.lib.settings import UsageError
 from tetris_jax import data
@@ -43,11 +43,12 @@ def execute(settings: Settings) -> int:
   if name is None or place is None:
     raise UsageError('--dataset and --data_dir are needed: which data set, and where it lies')
   try:
-    for note in data.open_dataset(name, place).notes:
+    indexing = opening.indexing()
+    for note in data.open_dataset(name, place, indexing=indexing).notes:
       print(f'note: {note}', file=sys.stderr)
     from tetris_jax.data import builders
 
-    print(builders.prepare(name, place, settings.out))
+    print(builders.prepare(name, place, settings.out, indexing=indexing))
   except data.DataError as error:
     raise UsageError(str(error)) from error
   return launch.DONE

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import describe, launch, loop, opening, users_job
+from experiments.lib import describe, launch, loop, missed, opening, users_job
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -186,6 +186,8 @@ def _described(
       'layout': file.layout,
       'dataset': settings.clicks_dataset,
       'repeated': file.repeated,
+      # Where there are none, runs made before there were any go on.
+      **({'notes': list(file.notes)} if file.notes else {}),
       'left_out': {
         reason: {'count': len(lines), 'first_line': lines[0]}
         for reason, lines in file.left_out.items()
@@ -206,7 +208,9 @@ def _attacks(workdirs: Sequence[str]) -> list[merge.Run]:
 
 
 def _told(settings: Settings, file: data.ClickFile | None) -> data.ClickFile | None:
-  """The file; what was left out of it is said."""
+  """The file; what was left out of it is said, and how the rest was read."""
+  for note in file.notes if file else ():
+    print(f'note: --clicks={settings.clicks}: {note}', file=sys.stderr)
   for reason, lines in file.left_out.items() if file else ():
     count = f'{len(lines)} click{"" if len(lines) == 1 else "s"}'
     print(
@@ -249,7 +253,8 @@ def execute(settings: Settings) -> int:
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
     rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
-    made = user_report.write_run(workdir, rows, described, totals, scores)
+    cause = missed.told(settings.clicks, rows, clicks or {}, dataset)
+    made = user_report.write_run(workdir, rows, described, totals, scores, cause=cause)
   page = settings.folder / 'report.md'
   print(f'{user_report.headline(made)}\n{page}')
   return launch.exit_status(rows, made, page)

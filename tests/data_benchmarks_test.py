@@ -172,3 +172,30 @@ def test_options_out_of_range_are_refused(tmp_path):
     data.open_dataset('tetris', str(tmp_path), long_side=-1)
   with pytest.raises(ValueError, match='min_box_share=2'):
     data.open_dataset('sbd', str(tmp_path), min_box_share=2)
+
+
+def test_the_original_release_of_davis_is_told_apart(tmp_path):
+  save(tmp_path / 'JPEGImages' / '480p' / 'bear' / '00000.jpg', picture())
+  save(tmp_path / 'Annotations' / '480p' / 'bear' / '00000.png', trimap())
+  with pytest.raises(data.DataError, match=r'the original release of DAVIS; .* as img/bear-'):
+    data.open_dataset('davis', str(tmp_path))
+  save(tmp_path / 'img' / 'a.jpg', picture())
+  save(tmp_path / 'gt' / 'a.png', trimap())
+  assert data.open_dataset('davis', str(tmp_path)).names == ('a',)
+
+
+def test_instances_say_of_which_files_they_are(tmp_path):
+  make_trimaps(tmp_path, 'images', 'masks')
+  (tmp_path / 'masks' / 'grave.bmp').unlink()
+  dataset = data.open_dataset('berkeley', str(tmp_path))
+  assert dataset.files(0) == (
+    tmp_path / 'images' / 'banana1.bmp', tmp_path / 'masks' / 'banana1.bmp'
+  )  # fmt: skip
+  assert dataset.files(2) == (tmp_path / 'images' / 'grave.jpg',)
+  folder = data.open_dataset('folder', str(tmp_path))
+  assert [folder.files(index) for index in range(3)] == [dataset.files(index) for index in range(3)]
+  save(tmp_path / 'masks' / 'grave.bmp', np.zeros(SIZE, np.uint8))
+  tetris = data.open_dataset('tetris', str(tmp_path))
+  assert tetris.names[-1] == 'grave' and tetris.files(len(tetris) - 1) == (
+    tmp_path / 'images' / 'grave.jpg', tmp_path / 'masks' / 'grave.bmp'
+  )  # fmt: skip

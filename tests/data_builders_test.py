@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tetris_jax import data
-from tetris_jax.data import builders
+from tetris_jax.data import builders, sbd
 
 
 def make(name, root):
@@ -69,6 +69,20 @@ def test_nothing_is_prepared_with_an_instance_missing(tmp_path):
     builders.prepare('samples', tmp_path, tmp_path)
 
 
+def test_masks_that_are_known_are_not_looked_through_again(tmp_path, monkeypatch):
+  make('sbd', tmp_path / 'raw')
+  indexing = data.Indexing(folder=tmp_path / 'kept')
+  data.open_dataset('sbd', str(tmp_path / 'raw'), indexing=indexing)
+  reads = []
+  original = sbd.read_instances
+  monkeypatch.setattr(
+    sbd, 'read_instances', lambda path: reads.append(path.stem) or original(path)
+  )
+  builders.prepare('sbd', tmp_path / 'raw', tmp_path / 'out', indexing=indexing)
+  # One to see that the data are there, and each for its pixels.
+  assert reads == ['2008_000002', '2008_000002', '2008_000008']
+
+
 NO_TENSORFLOW = """
 import atexit, os, sys
 def check():
@@ -80,7 +94,8 @@ atexit.register(check)
 
 
 @pytest.mark.slow
-def test_the_command_prepares_and_reads_without_tensorflow(tmp_path):
+def test_the_command_prepares_and_reads_without_tensorflow(tmp_path, monkeypatch):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
   make('sbd', tmp_path / 'raw')
   tests = pathlib.Path(__file__).parent
   program = NO_TENSORFLOW + (

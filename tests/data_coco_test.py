@@ -4,26 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from coco_files import INSIDE, annotation, document, image, opened, without
 from PIL import Image
 
 from tetris_jax import data
-from tetris_jax.data import coco
 
 SIZE = (20, 30)
-
-
-def compress(runs):
-  """COCO's string of run lengths, written from its definition."""
-  text = []
-  for index, run in enumerate(runs):
-    value = run - (runs[index - 2] if index > 2 else 0)
-    while True:
-      bits, value = value & 0x1F, value >> 5
-      more = value != (-1 if bits & 0x10 else 0)
-      text.append(chr(48 + (bits | (0x20 if more else 0))))
-      if not more:
-        break
-  return ''.join(text)
 
 
 def runs_of(mask):
@@ -36,39 +22,6 @@ def runs_of(mask):
 def masks():
   rng = np.random.default_rng(0)
   return [rng.random(SIZE) < share for share in (0.02, 0.5, 0.98)] + [np.ones(SIZE, np.bool_)]
-
-
-def test_run_lengths_come_back_from_either_form(masks):
-  for mask in masks:
-    runs = runs_of(mask)
-    for counts in (runs, compress(runs), compress(runs).encode()):
-      found = coco.decode_segmentation({'size': list(SIZE), 'counts': counts}, SIZE)
-      np.testing.assert_array_equal(found, mask)
-
-
-@pytest.mark.parametrize(
-  ('segmentation', 'message'),
-  [
-    ({'size': [20, 31], 'counts': [620]}, r'\[20, 31\]'),
-    ({'size': [20, 30], 'counts': [10]}, '10 pixels in all'),
-    ({'size': [20, 30], 'counts': 'P'}, 'ends early'),
-    ({'size': [20, 30], 'counts': 'é'}, 'holds the character'),
-    ([[1, 2, 3, 4]], 'a polygon of 4 numbers'),
-    (None, 'of type NoneType'),
-    ('abc', 'of type str'),
-  ],
-)
-def test_damaged_segmentations_are_named(segmentation, message):
-  with pytest.raises(ValueError, match=message):
-    coco.decode_segmentation(segmentation, SIZE)
-
-
-def test_polygons_count_from_the_corner_and_add_up():
-  # Rectangles of corners (3, 4)-(8, 9) and, overlapping, (6, 4)-(12, 7).
-  polygons = [[3, 4, 8, 4, 8, 9, 3, 9], [6, 4, 12, 4, 12, 7, 6, 7]]
-  expected = np.zeros(SIZE, np.bool_)
-  expected[4:9, 3:8] = expected[4:7, 6:12] = True
-  np.testing.assert_array_equal(coco.decode_segmentation(polygons, SIZE), expected)
 
 
 def write(root, annotations, **more):
@@ -155,3 +108,93 @@ def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
   (tmp_path / 'annotations' / 'instances_val2017.json').write_text('[]')
   with pytest.raises(data.DataError, match='is no COCO annotation file: TypeError'):
     data.open_dataset('coco', str(tmp_path))
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {}, {'iscrowd': False}, {'iscrowd': '0'}, {'iscrowd': 'false'}, {'iscrowd': None},
+    {'area': None}, {'area': [25]}, {'area': '25'}, {'area': 'x'}, {'area': {}}, {'area': -1},
+    {'area': float('nan')}, {'image_id': '1'}, {'image_id': 1.0}, {'id': '1'}, {'bbox': None},
+    {'bbox': 'x'}, {'category_id': None}, {'score': float('inf')},
+  ],
+)  # fmt: skip
+def test_one_odd_field_changes_nothing(tmp_path, changes):
+  dataset = opened(tmp_path, document([annotation(**changes)]))
+  assert dataset.names == ('a#1',) and not dataset.notes
+  np.testing.assert_array_equal(dataset[0].mask, INSIDE)
+  assert not dataset[0].warnings
+
+
+@pytest.mark.parametrize(
+  ('odd', 'name', 'reason'),
+  [
+    (None, '?#annotations[1]', 'annotations[1] is null; expected an object'),
+    ([], '?#annotations[1]', 'annotations[1] is []; expected an object'),
+    (annotation(id=2, image_id=99), '?#2', 'its "image_id" is 99, which is no picture of the file'),
+    (annotation(id=2, image_id=[1]), '?#2', 'its "image_id" is [1], which is no picture'),
+    (without(annotation(id=2), 'image_id'), '?#2', 'it has no "image_id"'),
+    (without(annotation(), 'id'), 'a#annotations[1]', 'the "id" of annotations[1] is missing'),
+    (annotation(id=True), 'a#annotations[1]', 'the "id" of annotations[1] is true'),
+    (annotation(id=2, iscrowd='maybe'), 'a#2', 'its "iscrowd" is \'maybe\'; expected 0 or 1'),
+    (annotation(id=2, segmentation=None), 'a#2', 'it has no "segmentation"; its "bbox" alone'),
+    (annotation(id=2, segmentation=[[1, 2]]), 'a#2', 'its segmentation is damaged: a polygon of 2'),
+    ({'id': 2, 'image_id': 1, 'segments_info': []}, 'a#2', 'it has no "segmentation" but "segm'),
+  ],
+)
+def test_an_odd_annotation_is_a_row_beside_the_others(tmp_path, odd, name, reason):
+  dataset = opened(tmp_path, document([annotation(), odd]))
+  found = dict(zip(dataset.names, dataset, strict=True))
+  assert len(found) == 2 and isinstance(found['a#1'], data.Sample)
+  assert found[name].status == 'failed' and found[name].reason.startswith(reason)
+
+
+def test_annotations_of_one_id_in_one_picture_are_refused(tmp_path):
+  with pytest.raises(data.DataError, match=r'annotation ids .*: 1, such as a\.png#0 \(2 times\)'):
+    opened(tmp_path, document([annotation(id=0), annotation(id=0)]))
+
+
+def test_nothing_left_is_refused_with_counts(tmp_path):
+  crowds = [annotation(id=k, iscrowd=flag) for k, flag in enumerate((1, True, '1', 'true'))]
+  message = r'nothing is left of its 4 annotations; left out as crowds \(iscrowd=1.*\): 4$'
+  with pytest.raises(data.DataError, match=message):
+    opened(tmp_path, document(crowds))
+  with pytest.raises(data.DataError, match=r'of its 5 .*: 4; .*min_area=30 by their "area": 1$'):
+    opened(tmp_path, document([*crowds, annotation(id=9)]), min_area=30)
+  with pytest.raises(data.DataError, match='has no annotations'):
+    opened(tmp_path, document([]))
+  (note,) = opened(tmp_path, document([*crowds, annotation(id=9)])).notes
+  assert ': of 5 annotations, left out as crowds (iscrowd=1' in note and note.endswith('): 4')
+
+
+def test_a_mask_is_measured_where_no_area_is_stated(tmp_path):
+  held = document([annotation(id=k, area=area) for k, area in enumerate((None, '26', 'x'))])
+  first, second, third = opened(tmp_path, held, min_area=26)
+  assert first.reason == third.reason == 'its mask has 25 pixels, fewer than min_area=26'
+  assert isinstance(second, data.Sample)
+
+
+def test_entries_say_what_they_are_made_of(tmp_path):
+  def contents(*annotations, **more):
+    dataset = opened(tmp_path, document(list(annotations), **more))
+    assert dataset.files(0) == (tmp_path / 'val2017' / 'a.png',)
+    return dataset.content(0)
+
+  plain = contents(annotation())
+  assert plain == contents(annotation(area=3, category_id=7), annotation(id=2)) != ''
+  moved = [[4, 4, 9, 4, 9, 9, 4, 9]]
+  odd = contents(annotation(segmentation=moved)), contents(annotation(bbox=[1, 2, 3, 4]))
+  larger = contents(annotation(), images=[image(height=21)])
+  assert len({plain, *odd, larger, contents(annotation(segmentation=None))}) == 5
+
+
+def test_an_upright_picture_is_what_was_annotated(tmp_path):
+  held = document([annotation()], images=[image(file_name='a.jpg', height=20, width=30)])
+  opened(tmp_path, held, pictures=['val2017/a.jpg'])
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  Image.new('RGB', (20, 30)).save(tmp_path / 'val2017' / 'a.jpg', exif=exif)
+  assert isinstance(data.open_dataset('coco', str(tmp_path))[0], data.Sample)
+  Image.new('RGB', (30, 20)).save(tmp_path / 'val2017' / 'a.jpg', exif=exif)
+  reason = data.open_dataset('coco', str(tmp_path))[0].reason
+  assert reason.startswith('a.jpg has 30 x 20 pixels, its annotation says (20, 30), the same')

@@ -207,6 +207,7 @@ def test_smoothed_edges_are_refused_with_count_and_cause(tmp_path):
     'others, as smoothed edges or a lossy codec leave them; resize label pictures by nearest'
   )):
     ids_of(tmp_path / 'a.png')
+  np.testing.assert_array_equal(read_mask(tmp_path / 'a.png', objects='ids', drawn=False), small)
   numbers = np.kron(np.arange(64, dtype=np.uint8).reshape(8, 8) % 9, np.ones((12, 12), np.uint8))
   numbers[::12] = numbers[:, ::12] = 0
   many = Image.fromarray(numbers)

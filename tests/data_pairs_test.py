@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from layouts import picture, save
 
-from tetris_jax.data import DataError, Entry, Rejected, UnreadableImage, pairs
+from tetris_jax.data import DataError, Entry, Rejected, UnreadableImage, images, pairs
 
 LAYOUT = 'it must hold a and b.txt'
 
@@ -63,7 +63,10 @@ def test_an_empty_folder_of_pictures_is_refused(tmp_path):
 
 
 def test_litter_is_what_desktops_leave_behind():
-  litter = '.DS_Store', '._a.png', 'Thumbs.db', 'DESKTOP.INI', '__MACOSX'
+  litter = (
+    '.DS_Store', '._a.png', 'Thumbs.db', 'DESKTOP.INI', '__MACOSX', '@eaDir', 'Icon\r',
+    'ehthumbs.db', 'a.png:Zone.Identifier',
+  )  # fmt: skip
   assert all(pairs.is_litter(pathlib.Path(name)) for name in litter)
   assert not pairs.is_litter(pathlib.Path('a.png'))
 
@@ -170,3 +173,42 @@ def test_a_rejected_entry_reads_as_itself():
   assert entry.read() == Rejected('a', 'failed', 'it is gone')
   assert entry.read() is pairs.same(entry.read())
   assert entry.size() is None
+
+
+def test_a_folder_inside_points_at_the_one_around_it(tmp_path, monkeypatch):
+  touch(tmp_path, 'd/a/1.png', 'd/b.txt', 'd/c/d/e.png')
+  hint = f'did you mean data_dir={tmp_path / "d"}? '
+  assert hint in refused(tmp_path / 'd' / 'a')
+  assert hint in refused(f'{tmp_path}/d/a/')
+  assert hint in refused(tmp_path / 'd' / 'a' / '1.png')
+  assert hint in refused(tmp_path / 'd' / 'b.txt')
+  monkeypatch.chdir(tmp_path / 'd' / 'a')
+  assert hint in refused('.')
+  # Not one that holds it by chance.
+  assert 'did you mean' not in refused(tmp_path / 'd' / 'c' / 'd')
+  (tmp_path / 'elsewhere').mkdir()
+  (tmp_path / 'd' / 'a' / '1.png').unlink()
+  (tmp_path / 'd' / 'a').rmdir()
+  (tmp_path / 'd' / 'a').symlink_to('../elsewhere')
+  assert hint in refused(tmp_path / 'd' / 'a')
+
+
+def test_names_in_another_case_are_pointed_at(tmp_path):
+  touch(tmp_path, 'A/1.png', 'B.txt')
+  assert 'rename A to a; rename B.txt to b.txt; ' in refused(tmp_path)
+
+
+def test_links_are_followed_and_broken_ones_are_rows(tmp_path):
+  image = save_at(tmp_path / 'store' / 'x.png', (4, 5))
+  for folder in ('p', 'm'):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / 'a.png').symlink_to(image)
+  (tmp_path / 'p' / 'dead.png').symlink_to('nowhere.png')
+  (tmp_path / 'p' / 'loop.png').symlink_to('loop.png')
+  (tmp_path / 'm' / 'dead.png').symlink_to(image)
+  (tmp_path / 'm' / 'loop.png').symlink_to(image)
+  found, entries = pairs.paired(tmp_path, ('p', 'm'))
+  assert [stem for stem, _, _ in found] == ['a', 'dead', 'loop'] and entries == []
+  for stem, picture_file, mask_file in found:
+    read = pairs.read_pair(stem, picture_file, mask_file, images.read_picture, images.read_picture)
+    assert isinstance(read, Rejected) == (stem != 'a')

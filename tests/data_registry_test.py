@@ -112,3 +112,26 @@ def test_options_are_parsed_by_their_types():
   ]:
     with pytest.raises(data.DataError, match=message):
       parse('tetris', written)
+
+
+def test_readers_of_ones_own_are_cut_and_told_how_where_they_ask(squares, tmp_path):
+  (tmp_path / 'squares.txt').write_text('corner 0 0 5\nmiddle 8 10 6\nnone 3 3 0\n')
+  indexing = data.Indexing(limit=2)
+  assert data.open_dataset('squares', str(tmp_path), indexing=indexing).names == (
+    'corner', 'middle',
+  )  # fmt: skip
+  assert len(data.open_dataset('squares', str(tmp_path), indexing=data.Indexing(limit=9))) == 3
+  told = []
+
+  def read(data_dir, *, side: int = 3, indexing: data.Indexing | None = None):
+    told.append(indexing)
+    return data.Dataset('other', [])
+
+  data.register('asking', read)
+  assert data.options_of('asking') == {'side': 'int'}
+  with pytest.raises(data.DataError, match='has no option indexing; it takes side'):
+    data.parse_options('asking', ['indexing=1'])
+  data.open_dataset('asking', indexing=indexing)
+  data.open_dataset('asking')
+  assert told == [indexing, None]
+  assert all('indexing' not in data.options_of(name) for name in data.names())

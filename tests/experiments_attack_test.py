@@ -266,7 +266,8 @@ def test_flags_are_checked_before_anything_is_written(data_dir, tmp_path, change
   assert not (tmp_path / 'run').exists()
 
 
-def test_a_known_data_set_takes_options_and_says_what_is_odd(tmp_path, capsys):
+def test_a_known_data_set_takes_options_and_says_what_is_odd(tmp_path, monkeypatch, capsys):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
   toy.write_folder(tmp_path / 'd', SIZES[:2])
   asked = attack.Settings(
     dataset='tetris', data_dir=str(tmp_path / 'd'), data_options=('long_side=48',), limit=1

@@ -10,6 +10,7 @@ from experiments import attack, heatmap, users
 from experiments.lib import opening
 from experiments.lib.settings import UsageError
 from tetris_jax import presets
+from tetris_jax.data import images
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,35 @@ def test_a_data_set_is_opened_up_to_the_limit(tmp_path):
   assert opening.open_dataset(users.Settings(**asked, limit=2)).names == ('p0', 'p1')
   with pytest.raises(UsageError, match='--objects'):
     opening.open_dataset(users.Settings(**asked, objects='all'))
+
+
+def test_masks_are_looked_through_once_and_as_far_as_the_limit(tmp_path, monkeypatch, capsys):
+  toy.write_folder(tmp_path, ((40, 56), (48, 48), (40, 40)))
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  looked = []
+  original = images.read_mask
+  monkeypatch.setattr(
+    images, 'read_mask', lambda path, **how: looked.append(path.stem) or original(path, **how)
+  )
+  asked = {'dataset': 'folder', 'data_dir': str(tmp_path), 'objects': 'ids'}
+  assert len(opening.open_dataset(users.Settings(**asked, limit=1))) == 1
+  assert looked == ['p0']
+  whole = opening.open_dataset(users.Settings(**asked))
+  assert sorted(looked) == ['p0', 'p1', 'p2']
+  assert opening.open_dataset(users.Settings(**asked)).names == whole.names
+  assert len(looked) == 3
+  # A cache that is in the way stops nothing.
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'images' / 'p0.png'))
+  assert opening.open_dataset(users.Settings(**asked)).names == whole.names
+  assert 'what masks hold is not kept for the next run: ' in capsys.readouterr().err
+
+
+def test_notes_go_to_standard_error(tmp_path, capsys):
+  toy.write_folder(tmp_path, ((40, 56),))
+  mask = next((tmp_path / 'masks').iterdir())
+  mask.rename(mask.with_name(f'p0_mask{mask.suffix}'))
+  opening.open_dataset(users.Settings(dataset='folder', data_dir=str(tmp_path)))
+  assert capsys.readouterr().err.startswith('note: masks/p0_mask')
 
 
 def test_compiled_programs_are_kept_beside_the_weights_or_where_asked(monkeypatch, tmp_path):

@@ -300,6 +300,39 @@ def test_odd_instances_become_rows_with_a_reason(data_dir, tmp_path):
   assert 'were y and x exchanged' in report_text
 
 
+def test_users_of_rclicks_click_on_the_object_of_their_number(tmp_path):
+  from PIL import Image
+
+  picture, mask = np.full((48, 64, 3), 90, np.uint8), np.zeros((48, 64, 3), np.uint8)
+  mask[8:30, 6:28], mask[20:44, 36:60] = (255, 0, 0), (0, 0, 255)
+  for folder, pixels in (('images', picture), ('masks', mask)):
+    (tmp_path / 'd' / folder).mkdir(parents=True)
+    Image.fromarray(pixels).save(tmp_path / 'd' / folder / '1.png')
+  lines = ['dataset,full_stem,click_type,device,x,y,w,h,model_type,object_stem']
+  lines += [f'TETRIS,1_______255,first,pc,{x},{y},64,48,,255' for x, y in ((16, 18), (18, 20))]
+  lines += [f'TETRIS,1_______16711680,first,pc,{x},32,64,48,,16711680' for x in (47, 49)]
+  file = tmp_path / 'c.csv'
+  file.write_text('\n'.join(lines))
+  asked = {'dataset': 'tetris', 'num_clicks': 1, 'clicks': str(file)}
+  assert users.execute(settings(tmp_path / 'd', tmp_path / 'w', **asked)) == 0
+  found = {row['instance']: row['users']['file'] for row in rows_of(tmp_path / 'w')}
+  assert found['1#16711680']['yx'] == [[18.0, 16.0], [20.0, 18.0]]
+  for one in found.values():
+    assert all(one['on_object']) and min(one['iou']) > 0.5
+  assert 'Note' not in (tmp_path / 'w' / 'report.md').read_text()
+
+
+def test_a_file_most_of_whose_clicks_miss_is_told(data_dir, tmp_path, capsys):
+  file = tmp_path / 'c.csv'
+  file.write_text('instance,y,x\np0,28,4\np1,2,3\np1,5,40\np2,40,30\n')
+  asked = settings(data_dir, tmp_path / 'w', clicks=str(file))
+  for _ in range(2):  # And so when the run is resumed.
+    assert users.execute(asked) == 0
+    said = f'note: --clicks={file}: 3 of the 4 evaluated clicks miss their objects; they may'
+    assert said in capsys.readouterr().err
+    assert '**Note: 3 of the 4 evaluated' in (tmp_path / 'w' / 'report.md').read_text()
+
+
 def test_a_model_without_a_number_fails_its_rows(data_dir, clicks, tmp_path, monkeypatch):
   broken = toy.segmenter().with_params({'radius': np.float32(np.nan)})
   monkeypatch.setattr(toy, 'segmenter', lambda name, weights=None: broken)

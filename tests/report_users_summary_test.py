@@ -63,3 +63,25 @@ def test_groups_by_hand():
   assert groups['delta_base']['value'] == 0
   assert groups['delta_groups']['value'] == pytest.approx((2 + 0) / 2)
   assert found['groups']['iou_auc']['n'] == 2
+
+
+@pytest.mark.parametrize(
+  ('hits', 'said'),
+  [
+    (([False, False, True], [False]), '3 of the 4 evaluated clicks miss their objects'),
+    (([False], [False]), '2 of the 2 evaluated clicks miss their objects'),
+    # Half is not most, nor is one odd instance with many clicks.
+    (([False, True], [False, True]), ''),
+    (([False] * 9, [True], [True]), ''),
+    (([True], [True]), ''),
+    ((), ''),
+  ],
+)
+def test_most_clicks_miss_only_over_clicks_and_instances(hits, said):
+  rows = [
+    row(name, 0.5, file=source([[1.0, 1.0]] * len(some), [0.2] * len(some), some))
+    for name, some in zip('abc', hits, strict=False)
+  ]
+  assert summary.mostly_missed(rows) == said
+  rows.append(row('d', 0.5, uniform=source([[1.0, 1.0]], [0.1], [False])))
+  assert summary.mostly_missed(rows) == said

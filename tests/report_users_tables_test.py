@@ -45,3 +45,19 @@ def test_warnings_are_told_where_rows_have_some():
     texts.append(tables.report(rows, made, config()))
   assert 'Warnings' not in texts[0]
   assert '## Warnings' in texts[1] and '| a | the mask may be inverted |' in texts[1]
+
+
+def test_the_report_says_that_most_clicks_miss_and_how_numbers_were_read():
+  about = config()
+  about['users']['clicks'] = {
+    'name': 'c.csv', 'repeated': 0, 'left_out': {}, 'notes': ['numbers are read so'],
+  }
+  for hits, there in ((False, True), (True, False)):
+    rows = [row('a', 0.5, file=source([[1.0, 1.0]], [0.2], [hits]))]
+    made = summary.summarise(rows, 'm', 1, {})
+    made |= {'evaluations_per_second': 1.0, 'compile_seconds': 2.0, 'programs': 3}
+    text = tables.report(rows, made, about)
+    start = '**Note: 1 of the 1 evaluated clicks miss their objects; '
+    assert (start + summary.OTHER_CAUSES in text) is there
+    assert (f'{start}exchanged.**' in tables.report(rows, made, about, cause='exchanged')) is there
+    assert 'Note: numbers are read so.' in text

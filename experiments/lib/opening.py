@@ -13,12 +13,13 @@ import jax
 
 from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError
 from ports import zoo
-from ports.weights import errors
+from ports.weights import cache, errors
 from tetris_jax import data, presets, types
 
 __all__ = [
   'check_drawing',
   'completed',
+  'indexing',
   'keep_compiled_programs',
   'open_dataset',
   'open_preset',
@@ -37,6 +38,20 @@ def check_drawing() -> None:
       raise UsageError(f"figures need {name}: pip install 'tetris_jax[demo]'")
 
 
+def _say(line: str) -> None:
+  """Tells a person, at once."""
+  print(line, file=sys.stderr, flush=True)
+
+
+def indexing(limit: int = 0) -> data.Indexing:
+  """How data sets are listed: what masks hold is kept in the cache, and progress told.
+
+  Args:
+    limit: only the first so many instances are wanted; 0 for all.
+  """
+  return data.Indexing(limit, cache.cache_dir() / 'index', _say)
+
+
 def open_dataset(settings: Data) -> data.Dataset:
   """The instances that are asked for; raises UsageError where they cannot be had."""
   options: dict[str, Any] = {}
@@ -46,15 +61,15 @@ def open_dataset(settings: Data) -> data.Dataset:
     options['ignore_id'] = settings.ignore_id
   try:
     options.update(data.parse_options(settings.dataset, settings.data_options))
-    dataset = data.open_dataset(settings.dataset, settings.data_dir, **options)
+    dataset = data.open_dataset(
+      settings.dataset, settings.data_dir, indexing=indexing(settings.limit), **options
+    )
   except data.DataError as error:
     raise UsageError(str(error)) from error
   except ValueError as error:
     raise UsageError(f'--objects, --ignore_id, --data_options: {error}') from error
   for note in dataset.notes:
-    print(f'note: {note}', file=sys.stderr)
-  if settings.limit:
-    dataset = dataset.select(range(min(settings.limit, len(dataset))))
+    _say(f'note: {note}')
   return dataset
 
 

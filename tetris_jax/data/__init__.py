@@ -7,6 +7,7 @@ from tetris_jax.data.coco import read_coco, read_coco_panoptic
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.folder import read_folder
 from tetris_jax.data.images import UnreadableImage
+from tetris_jax.data.index import Indexing
 from tetris_jax.data.registry import (
   DATASETS,
   names,
@@ -29,6 +30,7 @@ __all__ = [
   'Dataset',
   'Entry',
   'Group',
+  'Indexing',
   'Rejected',
   'Sample',
   'UnreadableImage',

@@ -22,8 +22,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tetris_jax.data import images, labels, pairs, resize, sbd
-from tetris_jax.data.dataset import Dataset, Entry
+from tetris_jax.data import images, labels, masks, pairs, resize, sbd
+from tetris_jax.data.dataset import DataError, Dataset, Entry
+from tetris_jax.data.index import Index, Indexing
 
 __all__ = ['BENCHMARKS', 'Benchmark', 'read_benchmark']
 
@@ -41,6 +42,8 @@ class Benchmark:
     citation: the paper that introduced it.
     read_labels: path of a mask -> (height, width) int32; None where a reader of its own does it.
     extra: files that it needs beside its folders.
+    original: folders of another release of the same pictures.
+    arrange: how that is brought into this layout, as a clause.
   """
 
   title: str
@@ -51,6 +54,8 @@ class Benchmark:
   citation: str
   read_labels: Callable[[pathlib.Path], np.ndarray] | None = None
   extra: tuple[str, ...] = ()
+  original: tuple[str, ...] = ()
+  arrange: str = ''
 
   @property
   def layout(self) -> str:
@@ -67,19 +72,6 @@ class Benchmark:
     return f'{self.title} is to be had at {self.page}'
 
 
-def _trimap(path: pathlib.Path) -> np.ndarray:
-  """Labels of a mask whose first channel is above 128 on the object and 128 where ignored."""
-  blue = images.read_picture(path)[..., 2]
-  found: np.ndarray = (blue > 128).astype(np.int32)
-  found[blue == 128] = labels.IGNORED
-  return found
-
-
-def _nonzero(path: pathlib.Path) -> np.ndarray:
-  """Labels of a mask that is black outside the object."""
-  return (images.read_picture(path).max(-1) > 0).astype(np.int32)
-
-
 def _numbers(path: pathlib.Path) -> np.ndarray:
   return images.read_mask(path, objects='ids')
 
@@ -89,21 +81,23 @@ _RITM = 'https://github.com/SamsungLabs/ritm_interactive_segmentation#datasets'
 BENCHMARKS = {
   'grabcut': Benchmark(
     'GrabCut', ('data_GT', 'boundary_GT'), (50,), 50, _RITM,
-    'C. Rother, V. Kolmogorov, A. Blake: GrabCut, SIGGRAPH 2004', _trimap,
+    'C. Rother, V. Kolmogorov, A. Blake: GrabCut, SIGGRAPH 2004', masks.trimap,
   ),
   'berkeley': Benchmark(
     'Berkeley', ('images', 'masks'), (96, 100), 100, _RITM,
     'K. McGuinness, N. O\'Connor: A comparative evaluation of interactive segmentation '
-    'algorithms, Pattern Recognition 43, 2010', _trimap,
+    'algorithms, Pattern Recognition 43, 2010', masks.trimap,
   ),
   'davis': Benchmark(
     'DAVIS', ('img', 'gt'), (345,), 345, _RITM,
     'F. Perazzi et al.: A benchmark dataset and evaluation methodology for video object '
-    'segmentation, CVPR 2016', _nonzero,
+    'segmentation, CVPR 2016', masks.nonzero, original=('JPEGImages', 'Annotations'),
+    arrange="the field's 345 frames are a selection of it that comes as img and gt; for frames of "
+    'your own put JPEGImages/480p/bear/00000.jpg as img/bear-00000.jpg beside gt/bear-00000.png',
   ),
   'coco_mval': Benchmark(
     'COCO-MVal', ('img', 'gt'), (800,), 800, _RITM,
-    'T.-Y. Lin et al.: Microsoft COCO, ECCV 2014', _nonzero,
+    'T.-Y. Lin et al.: Microsoft COCO, ECCV 2014', masks.nonzero,
   ),
   'sbd': Benchmark(
     'SBD', ('img', 'inst'), (2857,), 6671,
@@ -125,11 +119,13 @@ def read_benchmark(
   long_side: int = 2048,
   split: str = 'val',
   min_box_share: float = sbd.MIN_BOX_SHARE,
+  indexing: Indexing | None = None,
 ) -> Dataset:
   """Lists the instances of one of `BENCHMARKS`, sorted by name; pixels are read on access.
 
-  What cannot be read becomes a rejected instance, as in `read_folder`. Where the numbers of
-  pictures or instances are not the published ones, a note of the data set says so.
+  What cannot be read becomes a rejected instance, and names pair up, as in `read_folder`. Where the
+  numbers of pictures or instances are not the published ones, a note of the data set says so, once
+  all have been counted.
 
   Args:
     name: a key of `BENCHMARKS`.
@@ -138,6 +134,7 @@ def read_benchmark(
       BREPS has 1024, and 0 leaves them.
     split: of 'sbd': the stem of the file with the names of its pictures.
     min_box_share: of 'sbd': an object that fills less of its box is dropped; 0 keeps all.
+    indexing: of 'sbd' and 'tetris', whose objects are known only after their masks were read.
 
   Raises:
     DataError: no `data_dir`, or something is missing in it; the message says what, where to get it
@@ -152,22 +149,26 @@ def read_benchmark(
   if name == 'sbd':
     about = dataclasses.replace(about, extra=(f'{split}.txt',))
   needed = (*about.folders, *about.extra)
+  _refuse_original(about, data_dir)
   root = pairs.find_root(name, data_dir, needed, about.layout, download=about.download)
   notes: list[str] = []
   if name == 'sbd':
-    found, entries, dropped = sbd.list_split(root, about.folders, split, min_box_share)
-    if dropped:
+    index = Index(indexing, name=f'sbd min_box_share={min_box_share}', root=root)
+    found, entries = sbd.list_split(root, about.folders, split, min_box_share, index)
+    if index.whole and index.left_out:
       notes.append(
-        f'{about.title}: {dropped} objects that fill less than {100 * min_box_share:g} % of their '
-        'boxes are left out; min_box_share=0 keeps them'
+        f'{about.title}: {index.left_out} objects that fill less than {100 * min_box_share:g} % of '
+        'their boxes are left out; min_box_share=0 keeps them'
       )
   else:
     pairs.require_files(name, root, about.folders[0], about.layout, download=about.download)
-    found, entries = pairs.paired(root, about.folders, picture_of=_numbered_owner)
-    entries += _entries(name, about, found, long_side)
+    found, entries = pairs.paired(root, about.folders, note=notes.append)
+    index = Index(indexing if name == 'tetris' else None, name=name, root=root)
+    entries = _entries(name, about, found, long_side, entries, index)
   pictures = len({picture for _, picture, _ in found})
   if split == 'val':
-    notes += _mismatch(about, pictures, len(entries))
+    counted = index.whole or not index.limit
+    notes += _mismatch(about, pictures, len(entries) if counted else None)
   return Dataset(name, sorted(entries, key=pairs.order), notes=notes)
 
 
@@ -176,6 +177,8 @@ def _entries(
   about: Benchmark,
   found: Sequence[tuple[str, pathlib.Path, pathlib.Path]],
   long_side: int,
+  others: Sequence[Entry],
+  index: Index,
 ) -> list[Entry]:
   assert about.read_labels is not None
   if name == 'tetris':
@@ -185,24 +188,37 @@ def _entries(
       size=functools.partial(_limited_size, long_side=long_side),
       listed=_numbers,
     )
-    return labels.every_object(found, reader)
+    return labels.every_object(found, reader, others=others, index=index)
   reader = labels.Reader(about.read_labels)
-  return [labels.one_object(stem, picture, mask, reader) for stem, picture, mask in found]
+  return [*others, *(labels.one_object(*one, reader) for one in found)]
 
 
-def _numbered_owner(stem: str) -> str | None:
-  """Of the masks a#001 and a#002, where one picture a has two objects, the picture's stem."""
-  owner, mark, number = stem.rpartition('#')
-  return owner if mark and number.isdecimal() else None
+def _refuse_original(about: Benchmark, data_dir: str | os.PathLike[str] | None) -> None:
+  """Raises DataError where another release of a data set lies in the place of this one."""
+  root = pathlib.Path(data_dir or '').expanduser()
+  is_there = lambda parts: all((root / part).is_dir() for part in parts)
+  if data_dir and about.original and is_there(about.original) and not is_there(about.folders):
+    raise DataError(
+      f'data_dir={data_dir} has {" and ".join(about.original)}: it is the original release of '
+      f'{about.title}; {about.arrange}; {about.download}'
+    )
 
 
-def _mismatch(about: Benchmark, pictures: int, instances: int) -> list[str]:
-  if pictures in about.pictures and instances == about.instances:
+def _mismatch(about: Benchmark, pictures: int, instances: int | None) -> list[str]:
+  """What a user has to be told of other numbers than the published ones.
+
+  Args:
+    about: the data set.
+    pictures: how many there are.
+    instances: likewise; None where they were not all looked for.
+  """
+  if pictures in about.pictures and instances in (None, about.instances):
     return []
   expected = ' or '.join(str(count) for count in about.pictures)
+  found = f'{pictures} pictures' if instances is None else f'{pictures} and {instances}'
   return [
     f'{about.title} was published with {expected} pictures and {about.instances} instances, found '
-    f'{pictures} and {instances}; scores of other instances do not compare with published ones'
+    f'{found}; scores of other instances do not compare with published ones'
   ]
 
 

@@ -23,6 +23,7 @@ from etils import epath
 
 from tetris_jax.data.benchmarks import BENCHMARKS, read_benchmark
 from tetris_jax.data.dataset import DataError, Dataset
+from tetris_jax.data.index import Indexing
 from tetris_jax.data.sample import Rejected, Sample
 from tetris_jax.data.tfds_source import encode_png
 
@@ -41,12 +42,18 @@ _IGNORED = 255
 
 
 class _Builder:
-  """What the builders share; `benchmark` is the data set's name in `BENCHMARKS`."""
+  """What the builders share.
+
+  Attributes:
+    benchmark: the data set's name in `BENCHMARKS`.
+    indexing: with what help it is listed.
+  """
 
   VERSION = tfds.core.Version('1.0.0')
   # TFDS 4.9.10 looks for the file itself by a package that it does not require.
   code_path = epath.Path(__file__)
   benchmark: str
+  indexing: Indexing | None = None
 
   def _info(self) -> tfds.core.DatasetInfo:
     about = BENCHMARKS[self.benchmark]
@@ -66,7 +73,8 @@ class _Builder:
     )
 
   def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-    dataset = read_benchmark(self.benchmark, str(dl_manager.manual_dir))
+    manual = str(dl_manager.manual_dir)
+    dataset = read_benchmark(self.benchmark, manual, indexing=self.indexing)
     return {'test': self._generate_examples(dataset)}
 
   def _generate_examples(self, dataset: Dataset) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -174,7 +182,11 @@ BUILDERS = {
 
 
 def prepare(
-  name: str, data_dir: str | os.PathLike[str] | None, out: str | os.PathLike[str]
+  name: str,
+  data_dir: str | os.PathLike[str] | None,
+  out: str | os.PathLike[str],
+  *,
+  indexing: Indexing | None = None,
 ) -> pathlib.Path:
   """Writes a data set's prepared form and returns its folder; one that is there is left alone.
 
@@ -182,14 +194,17 @@ def prepare(
     name: a key of `BUILDERS`.
     data_dir: the data set as it was downloaded.
     out: folder below which it goes, `<out>/interactive_<name>/1.0.0`.
+    indexing: with what help the data set is listed.
 
   Raises:
     DataError: unknown name, an unusable `data_dir`, or an instance that cannot be read.
   """
   if name not in BUILDERS:
     raise DataError(f'dataset={name} has no builder; known: {", ".join(sorted(BUILDERS))}')
-  read_benchmark(name, data_dir)  # Says what is missing before anything is written.
+  # Says what is missing before anything is written.
+  read_benchmark(name, data_dir, indexing=Indexing(limit=1))
   builder = BUILDERS[name](data_dir=os.fspath(out), file_format='array_record')
+  builder.indexing = indexing
   manual = pathlib.Path(str(data_dir)).expanduser().resolve()
   builder.download_and_prepare(
     download_config=tfds.download.DownloadConfig(manual_dir=str(manual))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import difflib
-import hashlib
-import io
-import math
 import os
 import pathlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from tetris_jax.data import click_owners, click_table
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['RCLICKS_NAMES', 'ClickFile', 'Placed', 'UserClick', 'place', 'read_clicks']
@@ -31,12 +27,21 @@ RCLICKS_NAMES = {
 _PLAIN = (('instance', 'y', 'x'), ('user', 'label'))
 _RCLICKS = (
   ('dataset', 'full_stem', 'click_type', 'x', 'y', 'w', 'h'),
-  # An index without a name is what pandas writes.
-  ('device', 'model_type', 'object_stem', 'image_stem', ''),
+  ('device', 'model_type', 'object_stem', 'image_stem'),
 )
-_OBJECT_MARK = '_______'
+_EXPECTED = (
+  f'{",".join(_PLAIN[0])}[,{",".join(_PLAIN[1])}], or RClicks\' {",".join(_RCLICKS[0])}'
+)
 _FIRST, _LATER = 'first', ('fn', 'fp', 'subsequent')
-_SHOWN = 3
+_SIGNS = {'true': 1, 'false': 0, 'positive': 1, 'negative': 0}
+_RULES = (
+  'RClicks numbers an object blue * 65536 + green * 256 + red of its colour in the mask, names of '
+  'data sets have red * 65536 + green * 256 + blue, or what else numbers their objects'
+)
+# Of the numbers that RClicks' rule alone explains: so many may be explained by the other alone.
+_FEW = 0.1
+# On a picture of so few pixels a side all clicks may lie in [0, 1].
+_FEWEST_PIXELS = 3
 
 
 class UserClick(NamedTuple):
@@ -69,6 +74,7 @@ class ClickFile:
     left_out: lines of clicks that are not evaluated, by reason.
     repeated: clicks that equal an earlier one of the same instance in place and have no user's
       name; they may be of two users and are kept.
+    notes: what a user has to be told of how the file was read, a sentence or two each.
   """
 
   name: str
@@ -77,6 +83,7 @@ class ClickFile:
   clicks: Mapping[str, Sequence[UserClick]]
   left_out: Mapping[str, Sequence[int]]
   repeated: int
+  notes: Sequence[str] = ()
 
 
 class Placed(NamedTuple):
@@ -91,200 +98,162 @@ class Placed(NamedTuple):
   clamped: np.ndarray
 
 
-def _number(cell: str) -> float:
-  """NaN where the cell is no number."""
-  # Python reads 1_0 as 10; in a file of clicks it is a slip.
-  if '_' in cell:
-    return math.nan
-  try:
-    return float(cell)
-  except ValueError:
-    return math.nan
+def _positive(table: click_table.Table, line: int, label: str) -> bool:
+  """Whether a click asks for the object; raises DataError for a label that says neither."""
+  sign = _SIGNS.get(label.lower(), click_table.to_number(label))
+  if sign in (0, 1):
+    return sign == 1
+  unsaid = '; leave the column out where all are positive' if not label else ''
+  raise table.wrong(line, 'label', label, f'1 (positive) or 0 (negative){unsaid}')
 
 
-class _Reader:
-  """Lines of a file with errors that name file, line and column."""
-
-  def __init__(self, path: pathlib.Path):
-    self.path = path
-    try:
-      data = path.read_bytes()
-    except OSError as error:
-      raise DataError(f'clicks={path} cannot be read: {error.strerror or error}') from error
-    self.sha256 = hashlib.sha256(data).hexdigest()
-    self.header, self.rows = self._parse(self._text(data))
-
-  def _text(self, data: bytes) -> str:
-    if data[:2] in (b'\xff\xfe', b'\xfe\xff'):
-      raise DataError(f'clicks={self.path} is UTF-16; save it as UTF-8')
-    try:
-      text = data.decode('utf-8-sig')
-    except UnicodeDecodeError as error:
-      line = data.count(b'\n', 0, error.start) + 1
-      raise DataError(
-        f'clicks={self.path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8; save the '
-        'file as UTF-8'
-      ) from error
-    if '\0' in text:
-      raise DataError(f'clicks={self.path} holds NUL characters and is no text; expected CSV')
-    return text
-
-  def _parse(self, text: str) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
-    reader = csv.reader(io.StringIO(text, newline=''), strict=True)
-    rows: list[tuple[int, dict[str, str]]] = []
-    header: list[str] = []
-    try:
-      for cells in reader:
-        if not any(cell.strip() for cell in cells):
-          continue
-        if not header:
-          header = [cell.strip() for cell in cells]
-          continue
-        if len(cells) != len(header):
-          raise DataError(
-            f'clicks={self.path}, line {reader.line_num}: {len(cells)} fields, the header has '
-            f'{len(header)}'
-          )
-        stripped = (cell.strip() for cell in cells)
-        rows.append((reader.line_num, dict(zip(header, stripped, strict=True))))
-    except csv.Error as error:
-      raise DataError(f'clicks={self.path}, line {reader.line_num}: {error}') from error
-    if not header:
-      raise DataError(f'clicks={self.path} is empty; expected a header and a click a line')
-    return header, rows
-
-  def layout(self) -> str:
-    """ "rclicks" or "plain"; raises DataError for other columns."""
-    name = 'rclicks' if 'full_stem' in self.header else 'plain'
-    needed, optional = _RCLICKS if name == 'rclicks' else _PLAIN
-    missing = [column for column in needed if column not in self.header]
-    unknown = [column for column in self.header if column not in (*needed, *optional)]
-    twice = sorted({column for column in self.header if self.header.count(column) > 1})
-    if missing or unknown or twice:
-      parts = [
-        f'{what} {", ".join(map(repr, columns))}'
-        for what, columns in (('lacks', missing), ('unknown', unknown), ('twice', twice))
-        if columns
-      ]
-      raise DataError(
-        f'clicks={self.path}, line 1: columns: {"; ".join(parts)}. Expected '
-        f'{",".join(_PLAIN[0])}[,{",".join(_PLAIN[1])}], or RClicks\' {",".join(_RCLICKS[0])}, '
-        'separated by commas'
-      )
-    if not self.rows:
-      raise DataError(f'clicks={self.path} has a header and no click')
-    return name
-
-  def wrong(self, line: int, column: str, found: str, expected: str) -> DataError:
-    """What to raise for a cell."""
-    return DataError(
-      f'clicks={self.path}, line {line}, column {column}: found {found!r}, expected {expected}'
-    )
-
-  def number(self, line: int, row: Mapping[str, str], column: str) -> float:
-    """A finite number of a cell."""
-    value = _number(row[column])
-    if not math.isfinite(value):
-      raise self.wrong(line, column, row[column], 'a finite number of pixels')
-    return value
-
-  def side(self, line: int, row: Mapping[str, str], column: str) -> int:
-    """A whole number of pixels, at least 1."""
-    value = self.number(line, row, column)
-    if value != int(value) or value < 1:
-      raise self.wrong(line, column, row[column], 'a whole number of pixels, at least 1')
-    return int(value)
-
-
-def _owners(names: Sequence[str]) -> dict[str, str]:
-  """stem -> stem#number, of pictures with one object."""
-  found: dict[str, list[str]] = {}
-  for name in names:
-    stem, mark, _ = name.rpartition('#')
-    if mark:
-      found.setdefault(stem, []).append(name)
-  return {stem: objects[0] for stem, objects in found.items() if len(objects) == 1}
-
-
-def _instance(
-  row: Mapping[str, str], names: Collection[str], owners: Mapping[str, str]
-) -> str | None:
-  """The instance that a row of RClicks is about, or None."""
-  full = row['full_stem']
-  stem, mark, number = full.rpartition(_OBJECT_MARK)
-  candidates = [f'{stem}#{number}', full] if mark else [full]
-  if row.get('object_stem'):
-    candidates.append(f'{full}#{row["object_stem"]}')
-  return next((name for name in candidates if name in names), owners.get(full))
-
-
-def _rclicks(
-  reader: _Reader, names: Collection[str], owners: Mapping[str, str], dataset: str | None
-) -> Iterator[tuple[UserClick | None, str, int]]:
-  """(click, its instance, line), or (None, why it is left out, line)."""
-  there = {row['dataset'] for _, row in reader.rows}
+def _of_dataset(
+  table: click_table.Table, dataset: str | None
+) -> tuple[list[tuple[int, dict[str, str]]], dict[str, list[int]]]:
+  """The rows on a data set, and the lines of the others by reason."""
+  there = sorted({row['dataset'] for _, row in table.rows})
   if dataset is None and len(there) > 1:
     raise DataError(
-      f'clicks={reader.path} holds clicks on {", ".join(sorted(there))}; say which ones are '
+      f'clicks={table.path} holds clicks on {", ".join(there)}; say which ones are '
       'meant by clicks_dataset'
     )
   if dataset is not None and dataset not in there:
-    raise DataError(
-      f'clicks={reader.path} has no click on {dataset!r}; its column dataset has '
-      f'{", ".join(sorted(there))}'
-    )
-  sizes: dict[str, tuple[int, int]] = {}
-  for line, row in reader.rows:
-    if dataset is not None and row['dataset'] != dataset:
-      yield None, f'on {row["dataset"]}, not {dataset}', line
-      continue
-    if row['click_type'] in _LATER:
-      yield None, 'no first click: a later one needs the mask that its user saw', line
-      continue
-    if row['click_type'] != _FIRST:
-      expected = f'{_FIRST}, {", ".join(_LATER[:-1])} or {_LATER[-1]}'
-      raise reader.wrong(line, 'click_type', row['click_type'], expected)
-    y, x = reader.number(line, row, 'y'), reader.number(line, row, 'x')
-    size = reader.side(line, row, 'h'), reader.side(line, row, 'w')
-    if sizes.setdefault(row['full_stem'], size) != size:
-      first = sizes[row['full_stem']]
-      raise reader.wrong(
-        line, 'w, h', f'{size[1]} x {size[0]}', f'{first[1]} x {first[0]} as before for this stem'
+    # As in tetris for TETRIS.
+    alike = [name for name in there if name.lower() == dataset.lower()]
+    if len(alike) != 1:
+      raise DataError(
+        f'clicks={table.path} has no click on {dataset!r}; its column dataset has '
+        f'{", ".join(there)}'
       )
-    instance = _instance(row, names, owners)
-    if instance is None:
-      yield None, 'on an instance that the data set does not have', line
+    dataset = alike[0]
+  kept: list[tuple[int, dict[str, str]]] = []
+  others: dict[str, list[int]] = {}
+  for line, row in table.rows:
+    if dataset is None or row['dataset'] == dataset:
+      kept.append((line, row))
     else:
-      yield UserClick(line, y, x, size, ''), instance, line
+      others.setdefault(f'on {row["dataset"]}, not {dataset}', []).append(line)
+  return kept, others
 
 
-def _plain(
-  reader: _Reader, names: Collection[str]
-) -> Iterator[tuple[UserClick | None, str, int]]:
-  """Likewise, of plain columns."""
+def _own_numbers(
+  table: click_table.Table, found: Sequence[tuple[int, dict[str, str], click_owners.Meant]]
+) -> str:
+  """What to say of a file whose object numbers count as the data set's own; '' for RClicks'.
+
+  RClicks' rule holds unless numbers have an object by the other rule alone. Few of those beside
+  many that go by RClicks' alone are on objects that the data set lacks.
+
+  Raises:
+    DataError: neither rule explains the file, or both explain a part of it.
+  """
+  different = [one for one in found if one[2].published != one[2].own]
+  own = [one for one in different if one[2].published is None]
+  published = [one for one in different if one[2].published is not None]
+  alone = [one for one in published if one[2].own is None]
+  if not own or len(own) <= _FEW * len(alone):
+    return ''
+  line, row, meant = own[0]
+  if published:
+    other, there, instead = published[0]
+    raise DataError(
+      f'clicks={table.path}: full_stem {row["full_stem"]!r} in line {line} names an object only as '
+      f'this data set counts ({meant.own!r}), and {there["full_stem"]!r} in line {other} names one '
+      f'as RClicks does ({instead.published!r}). {_RULES}; write all by RClicks\' rule, or the '
+      'columns instance,y,x with names of the data set'
+    )
+  return (
+    'object numbers are read as this data set counts them, such as '
+    f'{row["full_stem"]!r} in line {line} as {meant.own!r}, for by RClicks\' rule there is no such '
+    f'object. {_RULES}'
+  )
+
+
+class _Read(NamedTuple):
+  """What the rows of a file amount to."""
+
+  clicks: list[tuple[str, UserClick]]
+  left_out: dict[str, list[int]]
+  notes: tuple[str, ...] = ()
+
+
+def _rclicks(table: click_table.Table, owners: click_owners.Owners, dataset: str | None) -> _Read:
+  """Rows in RClicks' columns."""
+  rows, left_out = _of_dataset(table, dataset)
+  table.decimal_commas(('y', 'x', 'w', 'h'))
+  first = []
+  for line, row in rows:
+    if row['click_type'].lower() in _LATER:
+      reason = 'no first click: a later one needs the mask that its user saw'
+      left_out.setdefault(reason, []).append(line)
+    elif row['click_type'].lower() == _FIRST:
+      meant = owners.numbered(row['full_stem'], row.get('object_stem', ''))
+      first.append((line, row, meant))
+    else:
+      expected = f'{_FIRST}, {", ".join(_LATER[:-1])} or {_LATER[-1]}'
+      raise table.wrong(line, 'click_type', row['click_type'], expected)
+  note = _own_numbers(table, first)
+  clicks = []
+  sizes: dict[str, tuple[int, int]] = {}
+  for line, row, meant in first:
+    y, x = table.number(line, row, 'y'), table.number(line, row, 'x')
+    size = table.side(line, row, 'h'), table.side(line, row, 'w')
+    before = sizes.setdefault(row['full_stem'], size)
+    if before != size:
+      raise table.wrong(
+        line, 'w, h', f'{size[1]} x {size[0]}', f'{before[1]} x {before[0]} as before for this stem'
+      )
+    instance = meant.own if note else meant.published
+    if instance is None:
+      left_out.setdefault(meant.reason, []).append(line)
+    else:
+      clicks.append((instance, UserClick(line, y, x, size, '')))
+  return _Read(clicks, left_out, (note,) if note else ())
+
+
+def _plain(table: click_table.Table, owners: click_owners.Owners) -> _Read:
+  """Rows in plain columns."""
+  clicks: list[tuple[str, UserClick]] = []
+  left_out: dict[str, list[int]] = {}
   clicked: dict[tuple[str, str], int] = {}
-  for line, row in reader.rows:
-    instance, user = row['instance'], row.get('user', '')
-    if instance not in names:
-      close = difflib.get_close_matches(instance, list(names), 1)
-      like = f', such as {close[0]!r}' if close else ''
-      raise reader.wrong(line, 'instance', instance, f'a name of the data set{like}')
-    y, x = reader.number(line, row, 'y'), reader.number(line, row, 'x')
-    label = row.get('label', '1')
-    sign = _number(label)
-    if sign not in (0, 1):
-      raise reader.wrong(line, 'label', label, '1 (positive) or 0 (negative)')
-    if sign == 0:
-      yield None, 'negative: a first click asks for the object', line
+  folders: dict[str, int] = {}
+  table.decimal_commas(('y', 'x', 'label'))
+  for line, row in table.rows:
+    written, user = row['instance'], row.get('user', '')
+    instance, folder = owners.named(written)
+    if instance is None:
+      expected = f'a name of the data set{owners.advice(written)}'
+      raise table.wrong(line, 'instance', written, expected)
+    if folder and folders.setdefault(folder, line) and len(folders) > 1:
+      other = next(iter(folders.values()))
+      raise table.wrong(
+        line, 'instance', written, f'one folder for all; there is another in line {other}'
+      )
+    y, x = table.number(line, row, 'y'), table.number(line, row, 'x')
+    if not _positive(table, line, row.get('label', '1')):
+      left_out.setdefault('negative: a first click asks for the object', []).append(line)
       continue
     if user:
       before = clicked.setdefault((instance, user), line)
       if before != line:
-        raise reader.wrong(
+        raise table.wrong(
           line, 'user', user, f'one first click of a user on {instance}; there is one in line '
           f'{before}'
         )
-    yield UserClick(line, y, x, None, user), instance, line
+    clicks.append((instance, UserClick(line, y, x, None, user)))
+  return _Read(clicks, left_out)
+
+
+def _check_pixels(table: click_table.Table, clicks: Sequence[UserClick]) -> None:
+  """Raises DataError where coordinates are shares of a side and no pixels."""
+  shown = [click.size for click in clicks if click.size is not None]
+  if not clicks or any(min(size) < _FEWEST_PIXELS for size in shown):
+    return
+  if all(0 <= value <= 1 for click in clicks for value in (click.y, click.x)):
+    raise DataError(
+      f'clicks={table.path}: y and x of all {len(clicks)} clicks lie in [0, 1], as shares of the '
+      "picture's sides do; expected pixels: multiply y by its height and x by its width"
+    )
 
 
 def read_clicks(
@@ -298,9 +267,10 @@ def read_clicks(
 
   Plain columns are instance, y, x and, if so wished, user and label (1, or 0 for a negative click,
   which no first click is). RClicks' (arXiv 2410.11722) name an instance by `full_stem`, with the
-  object's number behind seven underscores where the picture has several; only its clicks of type
-  "first" are read, and clicks on instances that the data set lacks are left out, for its file is
-  about several whole data sets.
+  object's number behind seven underscores where the picture has several, counted as
+  `Owners.numbered` says; only its clicks of type "first" are read, and clicks on instances that the
+  data set lacks are left out, for its file is about several whole data sets. How both are written
+  is `Table`'s and, for names, `Owners.named`'s.
 
   Args:
     clicks: path of the file, CSV in UTF-8.
@@ -311,33 +281,41 @@ def read_clicks(
 
   Raises:
     DataError: the file cannot be read, or a column or a cell of it is not as described; the
-      message names the line and the column.
+      message names the line and the column. Or object numbers of RClicks' columns follow two
+      rules, or all coordinates lie in [0, 1], which are no pixels.
   """
-  reader = _Reader(pathlib.Path(clicks))
-  layout = reader.layout()
   known = frozenset(names)
-  wanted = known if selected is None else frozenset(selected)
+  table = click_table.Table(pathlib.Path(clicks), (_PLAIN, _RCLICKS), known)
+  layout = 'rclicks' if 'full_stem' in table.header else 'plain'
+  table.require(_RCLICKS if layout == 'rclicks' else _PLAIN, _EXPECTED)
+  owners = click_owners.Owners(names)
   if layout == 'rclicks':
-    found = _rclicks(reader, known, _owners(names), clicks_dataset)
+    found = _rclicks(table, owners, clicks_dataset)
   else:
-    found = _plain(reader, known)
+    found = _plain(table, owners)
+  _check_pixels(table, [click for _, click in found.clicks])
+  left_out = found.left_out
+  if table.commented:
+    left_out['commented out'] = table.commented
+  wanted = known if selected is None else frozenset(selected)
   taken: dict[str, list[UserClick]] = {}
-  left_out: dict[str, list[int]] = {}
-  for click, name, line in found:
-    if click is None:
-      left_out.setdefault(name, []).append(line)
-    elif name not in wanted:
-      left_out.setdefault('on an instance beyond the limit', []).append(line)
+  for name, click in found.clicks:
+    if name not in wanted:
+      left_out.setdefault('on an instance beyond the limit', []).append(click.line)
     else:
       taken.setdefault(name, []).append(click)
   if not taken:
-    reasons = '; '.join(f'{len(lines)} {reason}' for reason, lines in left_out.items())
+    reasons = '; '.join(
+      f'{len(lines)} {reason} (first in line {lines[0]})' for reason, lines in left_out.items()
+    )
     raise DataError(f'clicks={clicks} has no first click on any of the instances: {reasons}')
   anonymous = [
     (name, click.y, click.x) for name, some in taken.items() for click in some if not click.user
   ]
   repeated = len(anonymous) - len(set(anonymous))
-  return ClickFile(reader.path.name, reader.sha256, layout, taken, left_out, repeated)
+  return ClickFile(
+    table.path.name, table.sha256, layout, taken, left_out, repeated, found.notes
+  )
 
 
 def place(clicks: Sequence[UserClick], size: tuple[int, int]) -> Placed:

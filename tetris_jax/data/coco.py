@@ -1,30 +1,37 @@
 """COCO's annotation files: instances (polygons, run lengths; also LVIS') and panoptic pictures.
 
-The layout is the one of the download: `val2017/*.jpg` beside `annotations/instances_val2017.json`,
-and for panoptic `annotations/panoptic_val2017.json` beside `annotations/panoptic_val2017/*.png`.
-Instances are named `picture stem#annotation id`. Crowds are no objects; no pixel is ignored.
+The layout is the one of the download: `val2017/*.jpg` beside `annotations/instances_val2017.json`;
+`coco_panoptic` has that of panoptic, and `coco_pictures` the rules by which pictures are found.
+Instances are named `picture stem#annotation id`; where pictures of one stem share ids, the
+picture's path stands in place of its stem. Crowds are no objects; no pixel is ignored.
+
+What is odd about one annotation ends as its row; only a file that cannot be used at all, or of
+which nothing is left, is refused.
 """
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from tetris_jax.data import images, labels, pairs
-from tetris_jax.data.dataset import DataError, Dataset, Entry
+from tetris_jax.data import coco_entries, coco_segmentation, images, pairs
+from tetris_jax.data.coco_document import flag, is_id, read_document, shown
+from tetris_jax.data.coco_entries import Item, LeftOut
+from tetris_jax.data.coco_panoptic import read_coco_panoptic
+from tetris_jax.data.coco_pictures import Picture, Pictures
+from tetris_jax.data.coco_segmentation import decode_segmentation
+from tetris_jax.data.dataset import Dataset, Entry
 from tetris_jax.data.sample import Rejected, Sample
-from tetris_jax.data.samples import fill_polygons
 
 __all__ = ['decode_segmentation', 'read_coco', 'read_coco_panoptic']
 
-_PAGE = 'https://cocodataset.org/#download'
-_DOWNLOAD = f'COCO is to be had at {_PAGE}'
+# Annotators cross the border by a few pixels; further out lies another picture, or another scale.
+_FAR_OUT = 0.1
 
 
 def read_coco(
@@ -41,185 +48,131 @@ def read_coco(
     split: names the folder of pictures, and the annotation file where none is given.
     annotations: path of the annotation file below `data_dir`; default
       `annotations/instances_<split>.json`.
-    min_area: objects of a smaller "area", in pixels, are left out.
+    min_area: objects of a smaller "area", in pixels, are left out; where an annotation has none,
+      its mask is measured.
 
   Raises:
-    DataError: something is missing, or the file is no annotation file.
+    DataError: something is missing, the file is no annotation file, ids are not unique, or nothing
+      is left of it.
   """
-  file = annotations or f'annotations/instances_{split}.json'
-  root = _root('coco', data_dir, split, file)
-  document = _document(root / file)
-  known = {one.get('id'): one for one in document['images']}
-  read_picture = pairs.remembered(images.read_picture)
-  entries = []
-  for annotation in document['annotations']:
-    name, picture, size = _whose(root / split, known, annotation, file)
-    if annotation.get('iscrowd') or annotation.get('area', min_area) < min_area:
-      continue
-    read = functools.partial(_read, name, picture, size, annotation, read_picture)
-    entries.append(Entry(name, read, functools.partial(pairs.picture_size, picture)))
-  return Dataset('coco', sorted(entries, key=pairs.order))
+  file = os.path.expanduser(annotations or f'annotations/instances_{split}.json')
+  root = coco_entries.find_root('coco', data_dir, split, file)
+  document = read_document(root / file)
+  pictures = Pictures(root, split, document.images, file)
+  left_out, kept = LeftOut(min_area), {}
+  for index, annotation in enumerate(document.annotations):
+    about = annotation if isinstance(annotation, Mapping) else {}
+    area = coco_entries.area_of(about)
+    if flag(about.get('iscrowd')):
+      left_out.crowds += 1
+    elif area is not None and area < min_area:
+      left_out.small += 1
+    else:
+      kept[index] = annotation
+  total = len(document.annotations)
+  left_out.require_some(file, 'annotations', total, kept=len(kept))
+  coco_entries.require_pictures(file, list(kept.values()), pictures)
+  reader = _Reader(pairs.remembered(images.read_picture), min_area)
+  items = [
+    reader.item(f'annotations[{index}]', annotation, pictures)
+    for index, annotation in kept.items()
+  ]
+  coco_entries.find_root('coco', data_dir, split, file, found=pictures.files.found)
+  notes = (*left_out.notes(file, 'annotations', total), *pictures.notes())
+  return Dataset('coco', coco_entries.named(items, file), notes=notes)
 
 
-def read_coco_panoptic(
-  data_dir: str | os.PathLike[str] | None,
-  *,
-  split: str = 'val2017',
-  annotations: str | None = None,
-  stuff: bool = False,
-  min_area: int = 0,
-) -> Dataset:
-  """Lists the segments of a COCO panoptic annotation file in the order of their names.
+class _Reader:
+  """Instances of an annotation file."""
 
-  A segment's pixels are those of its number, red + 256 * green + 65536 * blue, in the PNG that
-  the file names, which lies in the folder of the annotation file's name without its suffix.
+  def __init__(self, read_picture: pairs.Reader, min_area: int):
+    self._read_picture = read_picture
+    self._min_area = min_area
 
-  Args:
-    data_dir: holds the pictures' folder, named as `split`, and `annotations`.
-    split: names the folder of pictures, and the annotation file where none is given.
-    annotations: path of the annotation file below `data_dir`; default
-      `annotations/panoptic_<split>.json`.
-    stuff: whether segments of categories that are no things count as well.
-    min_area: segments of a smaller "area", in pixels, are left out.
+  def item(self, where: str, annotation: Any, pictures: Pictures) -> Item:
+    """The instance of an annotation that stands at `where` in the file."""
+    about = annotation if isinstance(annotation, Mapping) else {}
+    picture = pictures.get(about.get('image_id'))
+    reason = coco_entries.problem_of(where, annotation, picture)
+    identity, named = about.get('id'), is_id(about.get('id'))
+    if not reason and not named:
+      found = shown(identity) if 'id' in about else 'missing'
+      reason = f'the "id" of {where} is {found}, and its results would be kept by it'
+    if not reason and flag(about.get('iscrowd')) is None:
+      reason = f'its "iscrowd" is {shown(about["iscrowd"])}; expected 0 or 1'
+    after = identity if named else where
+    size = picture.size if picture else None
+    content = coco_entries.digest(about.get('segmentation'), about.get('bbox'), size)
+    files = (picture.path,) if picture and picture.path else ()
+    stem, path = (picture.stem, picture.written) if picture else ('?', where)
+    if reason or picture is None:
+      make = coco_entries.rejected(reason, files=files, content=content)
+    else:
+      make = functools.partial(self._entry, about, picture, content)
+    return Item(f'{stem}#{after}', f'{path}#{after}', make)
 
-  Raises:
-    DataError: something is missing, or the file is no annotation file.
-  """
-  file = annotations or f'annotations/panoptic_{split}.json'
-  masks = file.removesuffix('.json')
-  root = _root('coco_panoptic', data_dir, split, file, masks)
-  document = _document(root / file)
-  known = {one.get('id'): one for one in document['images']}
-  things = {one['id'] for one in document.get('categories', []) if one.get('isthing')}
-  reader = labels.Reader(_panoptic_numbers)
-  entries = []
-  for annotation in document['annotations']:
-    name, picture, _ = _whose(root / split, known, {**annotation, 'id': ''}, file)
-    mask = root / masks / pathlib.PurePosixPath(str(annotation.get('file_name'))).name
-    for segment in annotation.get('segments_info', ()):
-      wanted = stuff or segment.get('category_id') in things
-      if segment.get('iscrowd') or not wanted or segment.get('area', min_area) < min_area:
-        continue
-      number = int(segment['id'])
-      entries.append(labels.one_object(f'{name}{number}', picture, mask, reader, number=number))
-  return Dataset('coco_panoptic', sorted(entries, key=pairs.order))
+  def _entry(
+    self, about: Mapping[str, Any], picture: Picture, content: str, instance: str
+  ) -> Entry:
+    path = picture.path or pathlib.Path()
+    read = functools.partial(self._read, instance, about, picture, path)
+    size = functools.partial(pairs.picture_size, path)
+    return Entry(instance, read, size, (path,), content)
 
-
-def decode_segmentation(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-  """(height, width) bool of a "segmentation": polygons, or run lengths, compressed or not.
-
-  A pixel belongs to a polygon iff its centre does; COCO's own tool draws outlines on a grid five
-  times as fine, and differs in single pixels on the border. Several polygons are one object's
-  parts. Run lengths count down the columns, beginning with background.
-
-  Args:
-    segmentation: [[x0, y0, x1, y1, ...], ...] in pixels from the picture's corner, or
-      {"size": [height, width], "counts": list or string}.
-    size: (height, width) of the picture.
-
-  Raises:
-    ValueError: it is neither, or its run lengths are not those of the picture.
-  """
-  if isinstance(segmentation, Mapping):
-    counts = segmentation.get('counts')
-    runs = _decompress(counts) if isinstance(counts, (str, bytes)) else counts
-    if not isinstance(runs, Sequence) or tuple(segmentation.get('size', ())) != size:
-      raise ValueError(f'run lengths of {segmentation.get("size")} pixels in a picture of {size}')
-    if any(run < 0 for run in runs) or sum(runs) != size[0] * size[1]:
-      raise ValueError(f'run lengths of {sum(runs)} pixels in all for a picture of {size}')
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, np.asarray(runs, np.int64)).reshape(size[1], size[0]).T
-  if not isinstance(segmentation, Sequence) or isinstance(segmentation, (str, bytes)):
-    raise ValueError(f'a segmentation of type {type(segmentation).__name__}')
-  mask = np.zeros(size, np.bool_)
-  for polygon in segmentation:
-    if len(polygon) < 6 or len(polygon) % 2:
-      raise ValueError(f'a polygon of {len(polygon)} numbers; expected pairs, at least three')
-    # From corners at integers to centres at integers.
-    vertices = (np.asarray(polygon, np.float64).reshape(-1, 2) - 0.5).tolist()
-    mask |= fill_polygons([vertices], size)
-  return mask
+  def _read(
+    self, instance: str, about: Mapping[str, Any], picture: Picture, path: pathlib.Path
+  ) -> Sample | Rejected:
+    try:
+      image = self._read_picture(path)
+    except images.UnreadableImage as error:
+      reason = f'{error}; {picture.hint}' if picture.hint else str(error)
+      return Rejected(instance, 'failed', reason, pairs.picture_size(path))
+    size = image.shape[0], image.shape[1]
+    reason = _disagreement(path, size, picture)
+    if reason:
+      return Rejected(instance, 'failed', reason, size)
+    segmentation = about.get('segmentation')
+    if segmentation is None:
+      return Rejected(instance, 'failed', _nothing_drawn(about), size)
+    try:
+      parts = coco_segmentation.outline(segmentation, size, bbox=about.get('bbox'))
+    except ValueError as error:
+      return Rejected(instance, 'failed', f'its segmentation is damaged: {error}', size)
+    mask = coco_segmentation.fill(parts, size)
+    far = coco_segmentation.reach(parts, size)
+    if not mask.any():
+      return Rejected(instance, 'skipped', _nothing_inside(parts, far), size)
+    count = int(mask.sum())
+    if coco_entries.area_of(about) is None and count < self._min_area:
+      reason = f'its mask has {count} pixels, fewer than min_area={self._min_area}'
+      return Rejected(instance, 'skipped', reason, size)
+    warning = f'its polygons reach {far:.0%} of a side beyond the picture and are cut off there'
+    warnings = (warning,) if far > _FAR_OUT else ()
+    return Sample(instance, image, mask, np.zeros_like(mask), warnings)
 
 
-def _decompress(counts: str | bytes) -> list[int]:
-  """Run lengths from COCO's string: 5 bits a character, signed, the fourth on as differences."""
-  text = counts.encode('latin-1') if isinstance(counts, str) else counts
-  runs: list[int] = []
-  value, shift = 0, 0
-  for character in text:
-    bits = character - 48
-    if not 0 <= bits < 64:
-      raise ValueError(f'a compressed run length holds the character {chr(character)!r}')
-    value |= (bits & 0x1F) << shift
-    shift += 5
-    if bits & 0x20:
-      continue
-    if bits & 0x10:
-      value -= 1 << shift
-    runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-    value, shift = 0, 0
-  if shift:
-    raise ValueError('a compressed run length ends early')
-  return runs
+def _disagreement(path: pathlib.Path, size: tuple[int, int], picture: Picture) -> str:
+  """Why a picture is not the one that was annotated; '' where its size does not tell."""
+  if all(said in (None, found) for said, found in zip(picture.size, size, strict=True)):
+    return ''
+  reason = f'{path.name} has {size[0]} x {size[1]} pixels, its annotation says {picture.size}'
+  if picture.size == size[::-1]:
+    reason += (
+      ', the same exchanged: either "height" and "width" are, or it was drawn on the picture '
+      'before that was turned as its EXIF orientation says'
+    )
+  return reason
 
 
-def _root(
-  name: str, data_dir: str | os.PathLike[str] | None, split: str, *needed: str
-) -> pathlib.Path:
-  layout = f'it must hold the folder {split} of pictures and {" and ".join(needed)}'
-  return pairs.find_root(name, data_dir, (split, *needed), layout, download=_DOWNLOAD)
+def _nothing_drawn(about: Mapping[str, Any]) -> str:
+  if 'segments_info' in about:
+    return 'it has no "segmentation" but "segments_info", which coco_panoptic reads'
+  if 'bbox' in about:
+    return 'it has no "segmentation"; its "bbox" alone is no mask'
+  return 'it has no "segmentation"'
 
 
-def _document(path: pathlib.Path) -> Any:
-  try:
-    document = json.loads(path.read_text('utf-8'))
-    document['images'], document['annotations']
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    found = f'{type(error).__name__}: {error}'
-    raise DataError(f'{path} is no COCO annotation file: {found}') from error
-  return document
-
-
-def _whose(
-  folder: pathlib.Path, known: Mapping[Any, Any], annotation: Mapping[str, Any], file: str
-) -> tuple[str, pathlib.Path, tuple[int, int]]:
-  """An annotation's instance name, its picture and that picture's (height, width)."""
-  try:
-    about = known[annotation['image_id']]
-    # LVIS has the picture's address where COCO has its name.
-    shown = about.get('file_name') or about['coco_url']
-    picture = folder / pathlib.PurePosixPath(shown).name
-    return f'{picture.stem}#{annotation["id"]}', picture, (about['height'], about['width'])
-  except (KeyError, TypeError) as error:
-    raise DataError(
-      f'{file}: an annotation lacks {error} or names no picture of the file'
-    ) from error
-
-
-def _read(
-  instance: str,
-  picture: pathlib.Path,
-  size: tuple[int, int],
-  annotation: Mapping[str, Any],
-  read_picture: pairs.Reader,
-) -> Sample | Rejected:
-  try:
-    image = read_picture(picture)
-  except images.UnreadableImage as error:
-    return Rejected(instance, 'failed', str(error), pairs.picture_size(picture))
-  found = image.shape[0], image.shape[1]
-  if found != size:
-    reason = f'{picture.name} has {found[0]} x {found[1]} pixels, its annotation says {size}'
-    return Rejected(instance, 'failed', reason, found)
-  try:
-    mask = decode_segmentation(annotation.get('segmentation'), size)
-  except ValueError as error:
-    return Rejected(instance, 'failed', f'its segmentation is damaged: {error}', size)
-  if not mask.any():
-    return Rejected(instance, 'skipped', 'its segmentation holds no pixel centre', size)
-  return Sample(instance, image, mask, np.zeros_like(mask))
-
-
-def _panoptic_numbers(path: pathlib.Path) -> np.ndarray:
-  rgb = images.read_picture(path).astype(np.int32)
-  return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]
+def _nothing_inside(parts: coco_segmentation.Outline, far: float) -> str:
+  if far >= 1 or (far > 0 and parts.mask is None):
+    return 'its segmentation lies outside of the picture, or holds no pixel centre in it'
+  return 'its segmentation holds no pixel centre'

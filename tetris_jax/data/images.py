@@ -61,8 +61,8 @@ def _refuse_lost(found: files.Decoded, path: Source) -> None:
   alpha = files.alpha_of(found)
   if alpha is not None and alpha.min() != alpha.max():
     raise UnreadableImage(
-      f'{files.name_of(path)} has one colour all over and a picture in its transparency, which is '
-      'not read: save it without alpha'
+      f'{files.name_of(path)} has one colour all over, and a picture or a mask in its '
+      'transparency, which is not read; save it without alpha'
     )
   count, alike = files.pages(path)
   if not alike:

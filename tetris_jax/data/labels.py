@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import dataclasses
+import contextlib
 import functools
 import os
 import pathlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tetris_jax.data import images, pairs, smoothing
+from tetris_jax.data import index as index_lib
 from tetris_jax.data.dataset import Entry
 from tetris_jax.data.sample import Rejected, Sample
 
@@ -23,6 +24,7 @@ __all__ = [
   'every_object',
   'numbers',
   'one_object',
+  'whole',
 ]
 
 IGNORED = -1
@@ -77,30 +79,99 @@ def every_object(
   reader: Reader,
   *,
   keep: Callable[[np.ndarray, int], bool] = lambda labels, number: True,
+  others: Sequence[Entry] = (),
+  index: index_lib.Index | None = None,
 ) -> list[Entry]:
   """Entries `stem#number` of all objects; every mask is read once to find them.
+
+  With a limit, only so many masks are read as it takes for the first entries of all in
+  `pairs.order`, and those are returned in it.
 
   Args:
     found: (stem, picture, mask) of each picture.
     reader: of the data set.
     keep: (labels, number) -> whether an object belongs to the data set.
+    others: entries of the data set that are known already; they come first.
+    index: what is known of masks from earlier times.
   """
-  look = functools.partial(numbers, read=reader.listed, keep=keep)
-  workers = min(_MOST_THREADS, os.cpu_count() or 1)
-  with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-    looked = list(pool.map(lambda one: look(one[0], one[2]), found))
-  entries = []
-  for (stem, picture, mask), there in zip(found, looked, strict=True):
-    size = functools.partial(reader.size, picture)
+  index = index or index_lib.Index(None)
+  if index.limit:
+    # The order of equals is that of the whole list.
+    place = {stem: at for at, (stem, _, _) in enumerate(found)}
+    found = sorted(found, key=lambda one: (_least(one[0]), place[one[0]]))
+  questions = [_question(*one, reader, keep) for one in found]
+  threads = min(_MOST_THREADS, os.cpu_count() or 1)
+  answers = index.answers(questions, 'masks', threads=threads)
+  ranked = [(pairs.order(entry), -1, entry) for entry in others]
+  with contextlib.closing(answers):
+    for at, one in enumerate(found):
+      if index.limit and _enough(ranked, index.limit, (_least(one[0]), place[one[0]])):
+        break
+      answer = next(answers)
+      index.left_out += answer['left_out']
+      rank = place[one[0]] if index.limit else at
+      ranked += [(pairs.order(entry), rank, entry) for entry in _entries(*one, reader, answer)]
+    else:
+      next(answers, None)
+  if index.limit:
+    ranked = sorted(ranked, key=lambda one: one[:2])[: index.limit]
+  return [entry for _, _, entry in ranked]
+
+
+def _least(stem: str) -> tuple[str, int]:
+  """What no entry of a mask comes before, in `pairs.order`: its objects, or the mask refused."""
+  return min((stem, 0), pairs.order(stem))
+
+
+def _enough(
+  ranked: Sequence[tuple[tuple[str, int], int, Entry]], limit: int, least: tuple[Any, int]
+) -> bool:
+  """Whether the first `limit` entries are there, whatever follows from `least` on."""
+  return len(ranked) >= limit and sum(one[:2] < least for one in ranked) >= limit
+
+
+def _question(
+  stem: str,
+  picture: pathlib.Path,
+  mask: pathlib.Path,
+  reader: Reader,
+  keep: Callable[[np.ndarray, int], bool],
+) -> index_lib.Question:
+  def ask() -> dict[str, Any]:
+    left_out = []
+
+    def kept(labels: np.ndarray, number: int) -> bool:
+      if keep(labels, number):
+        return True
+      left_out.append(number)
+      return False
+
+    there = numbers(stem, mask, reader.listed, keep=kept)
     if isinstance(there, Rejected):
-      there = dataclasses.replace(there, size=there.size or size())
-      entries.append(Entry(stem, functools.partial(pairs.same, there), size))
-      continue
-    entries += [
+      return {'rejected': [there.status, there.reason, there.size], 'left_out': 0}
+    return {'numbers': there, 'left_out': len(left_out)}
+
+  return index_lib.Question(
+    f'{mask.parent.name}/{mask.name}',
+    functools.partial(index_lib.stamp_of, mask),
+    ask,
+    # A file that could not be read may be readable the next time.
+    lambda answer: answer.get('rejected', ('',))[0] != 'failed',
+  )
+
+
+def _entries(
+  stem: str, picture: pathlib.Path, mask: pathlib.Path, reader: Reader, answer: dict[str, Any]
+) -> list[Entry]:
+  if 'numbers' in answer:
+    return [
       one_object(f'{stem}#{number}', picture, mask, reader, number=number)
-      for number in there
+      for number in answer['numbers']
     ]
-  return entries
+  status, reason, size = answer['rejected']
+  measure = functools.partial(reader.size, picture)
+  rejected = Rejected(stem, status, reason, tuple(size) if size else measure())
+  return [Entry(stem, functools.partial(pairs.same, rejected), measure, (picture, mask))]
 
 
 def numbers(
@@ -131,6 +202,33 @@ def numbers(
 def distinct(labels: np.ndarray) -> list[int]:
   """The numbers above 0 in a label picture, ascending."""
   return [int(number) for number in smoothing.pixels_of(labels)[0] if number > 0]
+
+
+def whole(numbers: np.ndarray, name: str) -> np.ndarray:
+  """Numbers of any kind as int32, where that loses nothing.
+
+  Args:
+    numbers: bool, integers, or floats without fractions.
+    name: what messages call them.
+
+  Raises:
+    images.UnreadableImage: there are fractions, negative or infinite numbers, or larger ones.
+  """
+  if numbers.dtype.kind == 'f' and numbers.size:
+    odd = numbers[~(np.isfinite(numbers) & (numbers == np.floor(numbers)))]
+    if odd.size:
+      count = len(np.unique(numbers))
+      raise images.UnreadableImage(
+        f'{name} holds {count} different numbers, such as {odd[0]:.4g}, which are no whole ones; '
+        'numbers name objects, and fractions are what probabilities and smoothed edges have'
+      )
+  least, most = (int(numbers.min()), int(numbers.max())) if numbers.size else (0, 0)
+  if least < 0 or most > np.iinfo(np.int32).max:
+    raise images.UnreadableImage(
+      f'{name} holds {len(np.unique(numbers))} different numbers, from {least} to {most}; objects '
+      f'have numbers above 0 and up to {np.iinfo(np.int32).max}, and 0 is no object'
+    )
+  return numbers.astype(np.int32)
 
 
 def _read(

@@ -21,7 +21,9 @@ _EXPECTED = (
 )
 
 
-def read_mask(path: Source, *, objects: str = 'binary', largest_side: int = 0) -> np.ndarray:
+def read_mask(
+  path: Source, *, objects: str = 'binary', drawn: bool = True, largest_side: int = 0
+) -> np.ndarray:
   """Reads a mask file as (height, width) int32: grey levels 0 to 255, or object ids.
 
   With `objects='binary'` the levels are those a viewer shows. 16-bit grey counts as it is while no
@@ -43,6 +45,7 @@ def read_mask(path: Source, *, objects: str = 'binary', largest_side: int = 0) -
   Args:
     path: of the file, or its bytes.
     objects: 'binary' or 'ids'.
+    drawn: whether every id is to be an object as it was drawn; otherwise smoothed edges are read.
     largest_side: in pixels; nothing of a larger file is decoded. 0 for no such limit.
 
   Raises:
@@ -59,7 +62,7 @@ def read_mask(path: Source, *, objects: str = 'binary', largest_side: int = 0) -
       f'{name_of(path)} holds {count} pages or frames that differ; which is the mask nobody can '
       'tell: keep one, or number the objects in one'
     )
-  return _ids(found, path) if objects == 'ids' else _levels(found, path)
+  return _ids(found, path, drawn) if objects == 'ids' else _levels(found, path)
 
 
 def _levels(found: Decoded, path: Source) -> np.ndarray:
@@ -155,7 +158,7 @@ def _palette_levels(found: Decoded, path: Source, alpha: np.ndarray | None) -> n
   )
 
 
-def _ids(found: Decoded, path: Source) -> np.ndarray:
+def _ids(found: Decoded, path: Source, drawn: bool) -> np.ndarray:
   if found.about.lossy:
     raise UnreadableImage(
       f'{name_of(path)} is a {found.about.lossy}, whose rounding changes object ids; keep such '
@@ -164,7 +167,7 @@ def _ids(found: Decoded, path: Source) -> np.ndarray:
   ids = _unhidden(_stored(found, path), found, path)
   if found.image.mode == 'P':
     _refuse_moved_background(ids, found, path)
-  left = smoothing.leftovers(ids)
+  left = smoothing.leftovers(ids) if drawn else None
   if left is not None:
     evidence = (
       f'{left.bad} of them only in rims or specks a pixel wide between two others'

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from tetris_jax.data import images
+from tetris_jax.data import images, naming
 from tetris_jax.data.dataset import DataError, Entry
 from tetris_jax.data.sample import Rejected
 
@@ -30,8 +31,14 @@ __all__ = [
   'same',
 ]
 
-_LITTER = frozenset(('thumbs.db', 'desktop.ini', '__macosx'))
+_LITTER = frozenset((
+  '__macosx', '@eadir', 'desktop.ini', 'ehthumbs.db', 'icon\r', 'picasa.ini', 'thumbs.db',
+))  # fmt: skip
+# What Windows' downloads turn into on other systems.
+_LITTER_SUFFIX = ':zone.identifier'
 _SHOWN = 8
+# D/annotations/panoptic_val2017 of D, and a file in it.
+_LEVELS_ABOVE = 3
 
 Reader = Callable[[pathlib.Path], np.ndarray]
 """Path of a file -> array (height, width[, channels]); raises UnreadableImage."""
@@ -60,19 +67,37 @@ def find_root(
   if not root.exists():
     raise DataError(f'data_dir={data_dir} does not exist; {advice}')
   if not root.is_dir():
-    raise DataError(f'data_dir={data_dir} is a file; {advice}')
+    raise DataError(f'data_dir={data_dir} is a file; {_meant(root, needed)}{advice}')
   missing = [part for part in needed if not _is_there(root, part)]
   if not missing:
     return root
   lacks = ' and no '.join(
     f'{"file" if _is_file_name(part) else "folder"} {part}' for part in missing
   )
-  hint = _below(root, needed)
   raise DataError(
     f'data_dir={data_dir} has no {lacks} (found {listing(root)}); '
-    + (f'did you mean data_dir={hint}? ' if hint else '')
-    + advice
+    f'{_meant(root, needed)}{_misspelt(root, missing)}{advice}'
   )
+
+
+def _meant(root: pathlib.Path, needed: Sequence[str]) -> str:
+  """The folder above or below that holds all that is needed, as a question; '' for none."""
+  here = pathlib.Path(os.path.abspath(root))
+  tops = {pathlib.PurePath(part).parts[0] for part in needed}
+  above = (
+    folder
+    for folder in here.parents[:_LEVELS_ABOVE]
+    if here.relative_to(folder).parts[0] in tops and _holds(folder, needed)
+  )
+  hint = next(above, None) or _below(root, needed)
+  return f'did you mean data_dir={hint}? ' if hint else ''
+
+
+def _misspelt(root: pathlib.Path, missing: Sequence[str]) -> str:
+  """Which names are there but for their case, as a sentence; '' for none."""
+  there = {file.name.casefold(): file.name for file in root.iterdir()} if root.is_dir() else {}
+  close = [(there[part.casefold()], part) for part in missing if part.casefold() in there]
+  return ''.join(f'rename {found} to {part}; ' for found, part in close if found != part)
 
 
 def _is_file_name(part: str) -> bool:
@@ -96,49 +121,70 @@ def _below(root: pathlib.Path, needed: Sequence[str]) -> pathlib.Path | None:
   """The first folder one or two levels below that holds all that is needed."""
   for pattern in ('*', '*/*'):
     for folder in sorted(root.glob(pattern)):
-      if folder.is_dir() and all(_is_there(folder, part) for part in needed):
+      if folder.is_dir() and _holds(folder, needed):
         return folder
   return None
 
 
+def _holds(folder: pathlib.Path, needed: Sequence[str]) -> bool:
+  return all(_is_there(folder, part) for part in needed)
+
+
 def is_litter(file: pathlib.Path) -> bool:
   """Whether a file is none of the user's: hidden, or left behind by a desktop."""
-  return file.name.startswith('.') or file.name.lower() in _LITTER
+  name = file.name.lower()
+  return name.startswith('.') or name in _LITTER or name.endswith(_LITTER_SUFFIX)
 
 
 def paired(
   root: pathlib.Path,
   folders: tuple[str, str],
   *,
-  picture_of: Callable[[str], str | None] = lambda stem: None,
+  picture_of: Callable[[str], str | None] = naming.after_hash,
+  note: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[tuple[str, pathlib.Path, pathlib.Path]], list[Entry]]:
   """The pairs of two folders as (stem, picture, mask), and entries of what is no pair.
+
+  What pairs up beside equal stems is for `naming` to say: a pair whose stems differ is called by
+  its picture's, and the masks of one picture's objects by their own.
 
   Args:
     root: holds both folders.
     folders: names of the folders of pictures and masks.
     picture_of: stem of a mask that has no picture of its own -> stem of the picture that it
       belongs to, or None.
+    note: told of pairs that a reader might not expect.
   """
   pictures, odd_pictures = by_stem(root / folders[0])
   masks, odd_masks = by_stem(root / folders[1])
+  odd = odd_pictures + odd_masks
   entries = [
-    reject(f'{file.parent.name}/{file.name}', f'{file.parent.name}/{file.name} {reason}')
-    for file, reason in odd_pictures + odd_masks
+    reject(f'{file.parent.name}/{file.name}', f'{file.parent.name}/{file.name} {reason}', file)
+    for file, reason in odd
   ]
+  called = naming.aliases(pictures, masks, note)
+  masks = {called.get(stem, stem): files for stem, files in masks.items()}
   owner = {stem: picture_of(stem) for stem in masks if stem not in pictures}
+  owner |= naming.numbered(pictures, masks)
   shared = {picture for picture in owner.values() if picture in pictures}
-  found = []
+  found, alone = [], {}
   for stem in {**pictures, **masks}:
     if stem in shared and stem not in masks:
       continue  # Its masks have stems of their own.
     theirs = owner.get(stem) if owner.get(stem) in pictures else stem
     files = pictures.get(theirs or stem, []), masks.get(stem, [])
     reason = pairing(stem, *files, folders)
-    if reason:
-      entries.append(reject(stem, reason))
-    else:
+    if reason is None:
       found.append((stem, files[0][0], files[1][0]))
+    elif files[0] and files[1]:
+      entries.append(reject(stem, reason, *files[0], *files[1]))
+    else:
+      alone[stem] = reason
+  hints = naming.Hints(pictures, masks, alone, odd=[file for file, _ in odd])
+  for stem, reason in alone.items():
+    other = folders[1] if stem in pictures else folders[0]
+    files = pictures.get(stem, []), masks.get(stem, [])
+    entries.append(reject(stem, reason + hints.of(stem, other), *files[0], *files[1]))
   return sorted(found), entries
 
 
@@ -225,11 +271,16 @@ def picture_size(picture: pathlib.Path) -> tuple[int, int] | None:
     return None  # Reading the instance gives the reason.
 
 
-def reject(instance: str, reason: str) -> Entry:
-  """The entry of an instance that cannot be read, whose size nobody knows."""
-  return Entry(
-    instance, functools.partial(same, Rejected(instance, 'failed', reason)), lambda: None
-  )
+def reject(instance: str, reason: str, *files: pathlib.Path) -> Entry:
+  """The entry of an instance that cannot be read, whose size nobody knows.
+
+  Args:
+    instance: its name.
+    reason: a sentence.
+    *files: what there is of it.
+  """
+  read = functools.partial(same, Rejected(instance, 'failed', reason))
+  return Entry(instance, read, lambda: None, files)
 
 
 def same(rejected: Rejected) -> Rejected:
@@ -256,10 +307,15 @@ def read_only(read: Reader) -> Reader:
   return reader
 
 
-def order(entry: Entry) -> tuple[str, int]:
-  """Sorts entries by code points of the stem, on which no locale has a say, then by object id."""
-  stem, mark, number = entry.instance.rpartition('#')
-  return (stem, int(number)) if mark and number.isdecimal() else (entry.instance, 0)
+def order(entry: Entry | str) -> tuple[str, int]:
+  """Sorts entries by code points of the stem, on which no locale has a say, then by object id.
+
+  Args:
+    entry: or the name of its instance.
+  """
+  name = entry if isinstance(entry, str) else entry.instance
+  stem, mark, number = name.rpartition('#')
+  return (stem, int(number)) if mark and number.isdecimal() else (name, 0)
 
 
 def listing(folder: pathlib.Path) -> str:

@@ -13,6 +13,7 @@ from tetris_jax.data.benchmarks import BENCHMARKS, read_benchmark
 from tetris_jax.data.coco import read_coco, read_coco_panoptic
 from tetris_jax.data.dataset import DataError, Dataset
 from tetris_jax.data.folder import read_folder
+from tetris_jax.data.index import Indexing
 from tetris_jax.data.samples import read_samples
 from tetris_jax.data.tfds_source import read_tfds
 
@@ -44,6 +45,10 @@ DATASETS: Mapping[str, Callable[..., Dataset]] = MappingProxyType(_readers)
 _BENCHMARK_OPTIONS = {'sbd': ('split', 'min_box_share'), 'tetris': ('long_side',)}
 
 
+# What readers that look through masks may take beside the data set's own options.
+_INDEXING = 'indexing'
+
+
 def names() -> tuple[str, ...]:
   """The data sets that `open_dataset` knows, sorted."""
   return tuple(sorted(DATASETS))
@@ -56,7 +61,8 @@ def register(name: str, reader: Callable[..., Dataset]) -> None:
     name: what it will be opened by.
     reader: (data_dir, *, options) -> Dataset, such as `read_folder`. `data_dir` is None where the
       caller gave none. Options are keyword-only, annotated as bool, int, float or str (or one of
-      these or None), and have defaults. It raises DataError where the data cannot be used.
+      these or None), and have defaults. Where it has a parameter `indexing`, it gets the caller's
+      `Indexing`. It raises DataError where the data cannot be used.
 
   Raises:
     ValueError: the name is taken.
@@ -75,7 +81,9 @@ def options_of(dataset: str) -> dict[str, str]:
   if dataset not in DATASETS:
     return {}
   parameters = list(inspect.signature(DATASETS[dataset]).parameters.values())[1:]
-  taken = {one.name: _written(one.annotation) for one in parameters}
+  taken = {
+    one.name: _written(one.annotation) for one in parameters if one.name != _INDEXING
+  }
   if dataset in BENCHMARKS:
     return {name: taken[name] for name in _BENCHMARK_OPTIONS.get(dataset, ())}
   return taken
@@ -86,12 +94,20 @@ def _written(annotation: Any) -> str:
   return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def open_dataset(dataset: str, data_dir: str | None = None, **options: Any) -> Dataset:
+def open_dataset(
+  dataset: str,
+  data_dir: str | None = None,
+  *,
+  indexing: Indexing | None = None,
+  **options: Any,
+) -> Dataset:
   """Opens a data set by name; all that come with this package but 'samples' need `data_dir`.
 
   Args:
     dataset: one of `names()`.
     data_dir: where it lies.
+    indexing: how many instances are wanted, and where is kept what masks were found to hold; by
+      default all, and nowhere.
     **options: of `options_of(dataset)`; they go to its reader: `read_folder`, `read_benchmark`,
       `read_coco`, `read_coco_panoptic`, `read_tfds`, or one that was registered.
 
@@ -105,10 +121,15 @@ def open_dataset(dataset: str, data_dir: str | None = None, **options: Any) -> D
   taken = options_of(dataset)
   if foreign := sorted(set(options) - set(taken)):
     raise DataError(f'dataset={dataset} has no option {", ".join(foreign)}; {_known(taken)}')
+  reader = DATASETS[dataset]
+  if indexing is not None and _INDEXING in inspect.signature(reader).parameters:
+    options[_INDEXING] = indexing
   try:
-    return DATASETS[dataset](data_dir, **options)
+    opened = reader(data_dir, **options)
   except OSError as error:
     raise DataError(f'dataset={dataset}, data_dir={data_dir} cannot be read: {error}') from error
+  limit = indexing.limit if indexing is not None else 0
+  return opened.select(range(limit)) if 0 < limit < len(opened) else opened
 
 
 def parse_options(dataset: str, data_options: Sequence[str]) -> dict[str, Any]:

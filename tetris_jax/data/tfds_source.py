@@ -7,17 +7,20 @@ needs none.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from tetris_jax.data import images, labels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
+from tetris_jax.data.index import Index, Indexing, Question, stamp_of
 from tetris_jax.data.sample import Rejected, Sample
 
 __all__ = ['Mapped', 'encode_png', 'read_tfds']
@@ -64,10 +67,12 @@ def read_tfds(
   name: str = '',
   object_id: int | None = None,
   ignore_id: int | None = None,
+  indexing: Indexing | None = None,
 ) -> Dataset:
   """Lists the instances of a prepared data set, in its own order; pixels are read on access.
 
-  Every mask is read once at the start to find the objects.
+  Every mask is read once at the start to find the objects, as `indexing` says. Where a record has
+  the name of an earlier one, its position follows its name: `a.jpg@12#1`.
 
   Args:
     data_dir: folder of a prepared version.
@@ -79,6 +84,7 @@ def read_tfds(
     name: see `Mapped`; '' for "stem", "file_name" or "image/filename" where there is one.
     object_id: see `Mapped`.
     ignore_id: see `Mapped`.
+    indexing: how many instances are wanted, and where is kept what masks were found to hold.
 
   Raises:
     DataError: no prepared data set, another file format, or no such split or feature.
@@ -89,26 +95,67 @@ def read_tfds(
   root = pairs.find_root('tfds', data_dir, ('dataset_info.json',), _LAYOUT)
   import tensorflow_datasets as tfds
 
-  builder = tfds.builder_from_directory(str(root))
+  try:
+    builder = tfds.builder_from_directory(str(root))
+  except Exception as error:  # Of a damaged folder, whatever TFDS raises.
+    detail = (str(error).splitlines() or [type(error).__name__])[0]
+    raise DataError(f'data_dir={data_dir} is no prepared data set: {detail}') from error
   split = _split(builder, split, data_dir)
-  available = _paths(builder.info.features)
   mapped = Mapped(image, mask, objects, name, '', object_id, ignore_id)
+  available = _paths(builder.info.features)
   if not mask and {'segmentation', 'instances', 'stem'} <= available.keys():
     mapped = Mapped(mask='segmentation', name='stem', names='instances', ignore_id=255)
   else:
     mapped = _completed(mapped, available, data_dir)
+  source = _source(builder, split, data_dir)
+  read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
+  index = Index(indexing, name=f'tfds {split} {mapped}', root=root)
+  stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
+  asked = [
+    Question(f'{split}-{at}', lambda: stamp, functools.partial(_look, at, read, mapped), _lasts)
+    for at in range(len(source))
+  ]
+  entries, notes = _listed(index, asked, read)
+  return Dataset(builder.name, entries, notes=notes)
+
+
+def _source(builder: Any, split: str, data_dir: object) -> Any:
+  """The records of a split, by position."""
+  import tensorflow_datasets as tfds
+
   try:
-    source = builder.as_data_source(split, decoders=_left_encoded(builder.info.features, tfds))
+    return builder.as_data_source(split, decoders=_left_encoded(builder.info.features, tfds))
   except (NotImplementedError, ValueError) as error:
     raise DataError(
       f'data_dir={data_dir} cannot be read record by record; prepare it with '
       f'file_format=array_record ({str(error).splitlines()[0]})'
     ) from error
-  read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
+
+
+def _lasts(answer: Mapping[str, Any]) -> bool:
+  """Whether an answer is one of the record's; one that failed may be read the next time."""
+  return 'rejected' not in answer or answer['rejected'][0] != 'failed'
+
+
+def _listed(
+  index: Index, questions: Sequence[Question], read: Callable[[int], _Example | Rejected]
+) -> tuple[list[Entry], list[str]]:
+  """The entries of all records, or of as many as are wanted, and notes."""
   entries: list[Entry] = []
-  for position in range(len(source)):
-    entries += _entries(position, read, mapped)
-  return Dataset(builder.name, entries)
+  taken: set[str] = set()
+  again = 0
+  with contextlib.closing(index.answers(questions, 'records')) as answers:
+    for position, answer in enumerate(answers):
+      made = _entries(position, answer, read)
+      if taken & {entry.instance for entry in made}:
+        again += 1
+        made = _entries(position, answer, read, f'@{position}')
+      taken |= {entry.instance for entry in made}
+      entries += made
+      if index.limit and len(entries) >= index.limit:
+        break
+  note = f'records with the name of an earlier one: {again}; their positions follow their names'
+  return entries, [note] if again else []
 
 
 def _split(builder: Any, split: str, data_dir: object) -> str:
@@ -162,12 +209,17 @@ class _Example:
   size: tuple[int, int]
   labels: np.ndarray
   names: tuple[str, ...]
+  stored: bytes | np.ndarray
 
 
 def _example(source: Any, mapped: Mapped, split: str, position: int) -> _Example | Rejected:
   stem = f'{split}-{position:06d}'
   try:
     record = source[position]
+  except Exception as error:  # Of a damaged file, whatever its reader and TFDS raise.
+    detail = (str(error).splitlines() or [type(error).__name__])[0]
+    return Rejected(stem, 'failed', f'record {position} of {split} cannot be read: {detail}')
+  try:
     if mapped.name:
       stem = _text(_feature(record, mapped.name))
     found = _mask(_feature(record, mapped.mask), mapped, stem)
@@ -177,7 +229,7 @@ def _example(source: Any, mapped: Mapped, split: str, position: int) -> _Example
       size = images.picture_size(held)
       image: Callable[[], np.ndarray] = functools.partial(images.read_picture, held)
     else:
-      pixels = _rgb(np.asarray(encoded), stem)
+      encoded = pixels = _rgb(np.asarray(encoded), stem)
       size, image = (pixels.shape[0], pixels.shape[1]), lambda: pixels
   except images.UnreadableImage as error:
     return Rejected(stem, 'failed', str(error))
@@ -185,36 +237,68 @@ def _example(source: Any, mapped: Mapped, split: str, position: int) -> _Example
     reason = f'its mask has {found.shape[-2:]} pixels, its picture {size}'
     return Rejected(stem, 'failed', reason, size)
   names = tuple(_text(one) for one in _feature(record, mapped.names)) if mapped.names else ()
-  return _Example(stem, image, size, found, names)
+  return _Example(stem, image, size, found, names, encoded)
 
 
-def _entries(
+def _look(
   position: int, read: Callable[[int], _Example | Rejected], mapped: Mapped
-) -> list[Entry]:
+) -> dict[str, Any]:
+  """What a record holds, for an index: its objects as [name, mark, number], or why there are none.
+
+  The name proper and what follows it stand apart, for a position may come between them.
+  """
   example = read(position)
   if isinstance(example, Rejected):
-    return [Entry(example.instance, functools.partial(pairs.same, example), lambda: example.size)]
-  size = example.size
+    found = [example.status, example.reason]
+    return {'name': example.instance, 'size': example.size, 'rejected': found, 'content': ''}
+  about = {'name': example.stem, 'size': example.size, 'content': _digest(example)}
   if mapped.objects == 'masks':
     numbers = list(range(1, len(example.labels) + 1))
   else:
     numbers = labels.distinct(example.labels)
-  if not numbers or len(numbers) > labels.MAX_OBJECTS:
-    status, reason = 'skipped', 'its mask has no object'
-    if numbers:
-      status, reason = 'failed', f'its mask holds {len(numbers)} numbers, too many for objects'
-    rejected = Rejected(example.stem, status, reason, size)
-    return [Entry(example.stem, functools.partial(pairs.same, rejected), lambda: size)]
+  if not numbers:
+    return {**about, 'rejected': ['skipped', 'its mask has no object']}
+  if len(numbers) > labels.MAX_OBJECTS:
+    reason = f'its mask holds {len(numbers)} numbers, too many for objects'
+    return {**about, 'rejected': ['failed', reason]}
+  alone = mapped.objects == 'binary' or mapped.object_id is not None
+  if mapped.names:
+    called = [[example.names[number - 1], '', number] for number in numbers]
+  else:
+    called = [[example.stem, '' if alone else f'#{number}', number] for number in numbers]
+  return {**about, 'objects': called}
+
+
+def _digest(example: _Example) -> str:
+  """Changes with a record's pixels, wherever in its file they lie."""
+  digest = hashlib.sha256()
+  for part in (example.stored, example.labels):
+    if isinstance(part, bytes):
+      digest.update(part)
+    else:
+      digest.update(f'{part.dtype} {part.shape}'.encode())
+      digest.update(np.ascontiguousarray(part).data)
+  return digest.hexdigest()[:32]
+
+
+def _entries(
+  position: int,
+  answer: Mapping[str, Any],
+  read: Callable[[int], _Example | Rejected],
+  mark: str = '',
+) -> list[Entry]:
+  """The entries of a record of which `_look` said so; `mark` follows its name."""
+  size = tuple(answer['size']) if answer['size'] else None
+  if 'rejected' in answer:
+    name = answer['name'] + mark
+    status, reason = answer['rejected']
+    found = functools.partial(pairs.same, Rejected(name, status, reason, size))
+    return [Entry(name, found, lambda: size, content=answer['content'])]
   out = []
-  for number in numbers:
-    name = f'{example.stem}#{number}'
-    if mapped.names:
-      name = example.names[number - 1]
-    elif mapped.objects == 'binary' or mapped.object_id is not None:
-      name = example.stem
-    out.append(
-      Entry(name, functools.partial(_read, name, position, number, read), lambda: size)
-    )
+  for name, number_mark, number in answer['objects']:
+    name += mark + number_mark
+    asked = functools.partial(_read, name, position, number, read)
+    out.append(Entry(name, asked, lambda: size, content=answer['content']))
   return out
 
 
@@ -240,9 +324,10 @@ def _read(
 
 def _mask(value: Any, mapped: Mapped, stem: str) -> np.ndarray:
   """(height, width) numbers, or (num_objects, height, width) where each has a mask of its own."""
+  name = f'{stem}, {mapped.mask}'
   if isinstance(value, bytes):
-    held = images.Encoded(f'{stem}, {mapped.mask}', value)
-    numbers = images.read_mask(held, objects='ids')
+    drawn = mapped.objects != 'binary' and mapped.object_id is None
+    numbers = images.read_mask(images.Encoded(name, value), objects='ids', drawn=drawn)
   else:
     numbers = np.asarray(value)
     numbers = np.stack(list(value)) if numbers.dtype == object else numbers
@@ -251,21 +336,45 @@ def _mask(value: Any, mapped: Mapped, stem: str) -> np.ndarray:
         numbers = numbers[..., 0]
       if numbers.ndim != 3:
         raise images.UnreadableImage(f'{stem}: masks of shape {numbers.shape}')
-      return numbers.astype(np.int32)
+      return _flags(numbers, name)
     if numbers.ndim == 3 and numbers.shape[-1] == 3:
-      red, green, blue = np.moveaxis(numbers.astype(np.int32), -1, 0)
+      red, green, blue = np.moveaxis(labels.whole(numbers, name), -1, 0)
       numbers = red * 65536 + green * 256 + blue
     numbers = numbers[..., 0] if numbers.ndim == 3 else numbers
   if numbers.ndim != 2:
     raise images.UnreadableImage(f'{stem}: a mask of shape {numbers.shape}')
-  out = numbers.astype(np.int32)
+  ignored = np.zeros(numbers.shape, np.bool_)
+  if mapped.ignore_id is not None:
+    ignored = numbers == mapped.ignore_id
+    numbers = np.where(ignored, 0, numbers).astype(numbers.dtype)
   if mapped.object_id is not None:
     out = (numbers == mapped.object_id).astype(np.int32)
   elif mapped.objects == 'binary':
-    out = (numbers > 0).astype(np.int32)
-  if mapped.ignore_id is not None:
-    out[numbers == mapped.ignore_id] = labels.IGNORED
+    out = _flags(numbers, name)
+  else:
+    out = _whole(numbers, name)
+  out[ignored] = labels.IGNORED
   return out
+
+
+def _whole(numbers: np.ndarray, name: str) -> np.ndarray:
+  try:
+    return labels.whole(numbers, name)
+  except images.UnreadableImage as error:
+    advice = "objects='binary' makes one object of all above 0, and ignore_id leaves a number out"
+    raise images.UnreadableImage(f'{error}; {advice}') from error
+
+
+def _flags(numbers: np.ndarray, name: str) -> np.ndarray:
+  """1 where numbers are above 0; raises UnreadableImage where they grade into each other."""
+  if numbers.dtype.kind == 'f' and not (np.floor(numbers) == numbers).all():
+    found = np.unique(numbers)
+    if len(found) > 2 or not np.isfinite(found).all():
+      raise images.UnreadableImage(
+        f'{name} holds {len(found)} different numbers from {found[0]:.4g} to {found[-1]:.4g}, as '
+        'probabilities or smoothed edges do; which of them are the object nobody can tell'
+      )
+  return (numbers > 0).astype(np.int32)
 
 
 def _rgb(pixels: np.ndarray, stem: str) -> np.ndarray:

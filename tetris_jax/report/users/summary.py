@@ -14,8 +14,10 @@ from tetris_jax.scores.table import QUALITY
 __all__ = [
   'FILE',
   'ON_OBJECT',
+  'OTHER_CAUSES',
   'Attacks',
   'attack_scores',
+  'mostly_missed',
   'summarise',
 ]
 
@@ -24,6 +26,11 @@ FILE = 'file'
 
 ON_OBJECT = 'file, on the object'
 """The clicks of the file that lie on the object, where some do not."""
+
+OTHER_CAUSES = (
+  'they may have been made on another version or size of the pictures, or on other objects of them'
+)
+"""Why most clicks of a file may miss their objects, where nothing more is known."""
 
 # Another program may round the IoU of the same click differently.
 _ROUNDING = 1e-6
@@ -43,6 +50,20 @@ def attack_scores(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, floa
     for row in measured(rows)
     if row['iou']['min'] is not None
   }
+
+
+def mostly_missed(rows: Sequence[Mapping[str, Any]]) -> str:
+  """A clause that most clicks of the file miss their objects; '' where they do not.
+
+  They do where over half of all clicks miss, and over half of the clicks on over half of the
+  instances: one odd instance says nothing about a file.
+  """
+  found = [row['users'][FILE]['on_object'] for row in measured(rows) if FILE in row['users']]
+  clicks, missed = sum(map(len, found)), sum(some.count(False) for some in found)
+  instances = sum(2 * some.count(False) > len(some) for some in found)
+  if 2 * missed <= clicks or 2 * instances <= len(found):
+    return ''
+  return f'{missed} of the {clicks} evaluated clicks miss their objects'
 
 
 def _clicks(row: Mapping[str, Any], source: str) -> dict[str, np.ndarray] | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tetris_jax.report import markdown, style
 from tetris_jax.report.style import interval, two_decimals, whole, x100
-from tetris_jax.report.users.summary import FILE, ON_OBJECT
+from tetris_jax.report.users.summary import FILE, ON_OBJECT, OTHER_CAUSES, mostly_missed
 from tetris_jax.scores import table
 from tetris_jax.scores.table import NOC, NOF, STANDARD
 
@@ -90,8 +90,8 @@ def _group_lines(groups: Mapping[str, Any]) -> str:
   return markdown.table(['G1 to G10', '', 'n'], lines)
 
 
-def _file(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
-  """What became of every line of the file."""
+def _file(about: Mapping[str, Any], summary: Mapping[str, Any], missed: str) -> str:
+  """What became of every line of the file; `missed` is why to mistrust it, or ''."""
   one = summary['users'].get(FILE, {'n_clicks': 0, 'n_clamped': 0, 'n_off_object': 0})
   lines = [
     ['evaluated, as positive clicks', one['n_clicks'], ''],
@@ -109,7 +109,10 @@ def _file(about: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     'that have no numbers are in none of these counts.'
   )
   head = f'## The clicks of `{markdown.cell(about["name"])}`'
-  return f'{head}\n\n{note}\n\n{markdown.table(["", "clicks", "first line"], cells)}'
+  warned = [f'**Note: {markdown.cell(missed)}.**'] if missed else []
+  said = [f'Note: {markdown.cell(one)}.' for one in about.get('notes', ())]
+  table = markdown.table(['', 'clicks', 'first line'], cells)
+  return '\n\n'.join([head, *warned, *said, note, table])
 
 
 def _users(summary: Mapping[str, Any]) -> list[str]:
@@ -160,7 +163,11 @@ def _rounds(summary: Mapping[str, Any], prior: str | None) -> list[str]:
 
 
 def report(
-  rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], config: Mapping[str, Any]
+  rows: Sequence[Mapping[str, Any]],
+  summary: Mapping[str, Any],
+  config: Mapping[str, Any],
+  *,
+  cause: str = '',
 ) -> str:
   """The report of one run as Markdown.
 
@@ -168,6 +175,7 @@ def report(
     rows: in data set order.
     summary: of these rows.
     config: as `config.json` holds it.
+    cause: why most clicks of the file miss their objects, as a clause, where that is known.
   """
   asked = config['users']
   parts = [
@@ -177,7 +185,9 @@ def report(
     *_rounds(summary, asked['groups']),
   ]
   if asked['clicks']:
-    parts.append(_file(asked['clicks'], summary))
+    missed = mostly_missed(rows)
+    missed = missed and f'{missed}; {cause or OTHER_CAUSES}'
+    parts.append(_file(asked['clicks'], summary, missed))
   if any(row.get('warnings') for row in rows):
     parts.append(markdown.warnings(rows))
   if summary['n_ok'] < len(rows):

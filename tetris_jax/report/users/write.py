@@ -89,6 +89,8 @@ def write_run(
   config: Mapping[str, Any],
   totals: Mapping[str, float],
   attacks: summary.Attacks,
+  *,
+  cause: str = '',
 ) -> dict[str, Any]:
   """Writes `figures/`, `report.md` and, last, `summary.json`, and returns the summary.
 
@@ -98,6 +100,7 @@ def write_run(
     config: what its `config.json` holds.
     totals: as `tetris_jax.report.summaries.speed` reads them.
     attacks: on the same instances.
+    cause: why most clicks of the file miss their objects, as a clause, where that is known.
 
   Raises:
     workdirs.WorkdirError: something cannot be written.
@@ -120,7 +123,8 @@ def write_run(
     pictures['figures/rounds.png'] = figures.draw_rounds(made)
   for name, picture in pictures.items():
     workdirs.write_atomically(workdir.path / name, picture)
-  workdirs.write_atomically(workdir.path / 'report.md', tables.report(rows, made, config).encode())
+  page = tables.report(rows, made, config, cause=cause)
+  workdirs.write_atomically(workdir.path / 'report.md', page.encode())
   # The summary comes last: where it lies, the rest does too.
   workdir.write_json('summary.json', made)
   return made
