@@ -33,7 +33,9 @@ def document(annotations, *, images=None, **more):
 
 def save(path, grey=1, size=SIZE, **options):
   path.parent.mkdir(parents=True, exist_ok=True)
-  Image.new('RGB', size[::-1], (grey,) * 3).save(path, **options)
+  pixels = np.full((*size, 3), grey, np.uint8)
+  pixels[-1] = 255  # A picture of one colour has a warning.
+  Image.fromarray(pixels).save(path, **options)
 
 
 def write(root, held, *, pictures=('val2017/a.png',), name='instances_val2017.json'):

@@ -1,5 +1,6 @@
 """A data set's order, names, laziness and the limit on what the kernel counts exactly."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -9,9 +10,14 @@ from tetris_jax.data import DataError, Dataset, Entry, Rejected, Sample
 from tetris_jax.types import LARGEST_SIDE
 
 
-def sample(name, height=3, width=4):
-  mask = np.ones((height, width), np.bool_)
-  return Sample(name, np.zeros((height, width, 3), np.uint8), mask, ~mask)
+def sample(name, height=3, width=4, **changes):
+  """One that gives no reason to doubt it."""
+  image = np.zeros((height, width, 3), np.uint8)
+  image[0] = 255
+  mask = np.zeros((height, width), np.bool_)
+  mask[1] = True
+  made = Sample(name, image, mask, np.zeros_like(mask))
+  return dataclasses.replace(made, **changes)
 
 
 def dataset_of(*items, reads=None, **options):
@@ -59,6 +65,22 @@ def test_a_side_beyond_what_is_exact_is_a_row_with_a_reason():
   for found in (dataset[1], list(dataset)[1]):
     assert isinstance(found, Rejected) and found.status == 'failed' and found.size == (2, 4097)
     assert '2 x 4097 pixels; the kernel is exact up to 4096' in found.reason
+
+
+def test_what_is_too_large_by_its_header_is_not_read():
+  reads = []
+  entry = Entry('a', lambda: reads.append('a'), lambda: (5000, 3))
+  found = Dataset('test', [entry])[0]
+  assert (found.instance, found.status, found.size) == ('a', 'failed', (5000, 3))
+  assert '5000 x 3 pixels' in found.reason and reads == []
+
+
+def test_doubts_are_added_to_the_warnings_of_a_sample():
+  full = sample('full', mask=np.ones((3, 4), np.bool_), warnings=('of the reader',))
+  first, *others = dataset_of(full, sample('plain'))
+  assert first.warnings[0] == 'of the reader' and len(first.warnings) == 2
+  assert first.warnings[1].startswith('the object fills the picture')
+  assert others[0].warnings == ()
 
 
 def test_an_instance_says_which_files_and_what_else_it_depends_on():

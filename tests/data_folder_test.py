@@ -6,9 +6,17 @@ import re
 
 import numpy as np
 import pytest
+from picture_files import gif_of_one_pixel
 from PIL import Image
 
-from tetris_jax.data import DataError, Rejected, Sample, open_dataset, read_folder
+from tetris_jax.data import (
+  DataError,
+  Rejected,
+  Sample,
+  open_dataset,
+  parse_options,
+  read_folder,
+)
 from tetris_jax.data import images as images_module
 
 
@@ -196,6 +204,8 @@ def test_full_mask_one_pixel_object_and_tiny_picture_are_samples(root):
   put(root, 'tiny', picture(1, 1), np.full((1, 1), 255, np.uint8))
   full, one, tiny = read_folder(root)
   assert full.mask.all() and not full.ignore.any()
+  assert full.warnings == ('the object fills the picture: the mask may have lost its alpha',)
+  assert one.warnings == ()
   assert np.argwhere(one.mask).tolist() == [[19, 29]]
   assert tiny.size == (1, 1) and tiny.mask.all()
 
@@ -209,6 +219,28 @@ def test_sixteen_bit_grey_and_rgba_pictures_are_samples(root):
   np.testing.assert_array_equal(deep.image, np.stack([(grey >> 8).astype(np.uint8)] * 3, -1))
   np.testing.assert_array_equal(plain.image, np.stack([picture()[..., 0]] * 3, -1))
   np.testing.assert_array_equal(rgba.image, picture())
+
+
+def test_bits_of_deep_pictures_can_be_given(root):
+  grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * 26
+  put(root, 'deep', grey, levels(value=1))
+  put(root, 'grey', picture()[..., 0], levels(value=1))
+  for options, shift in (({}, 8), ({'bits': 14}, 6)):
+    deep, plain = read_folder(root, objects='ids', **options)
+    np.testing.assert_array_equal(deep.image[..., 0], grey >> shift)
+    np.testing.assert_array_equal(plain.image[..., 0], picture()[..., 0])
+    assert bool(deep.warnings) == (shift == 8)
+  put(root, 'deep', grey, levels())
+  (deep, _) = read_folder(root, bits=14)
+  np.testing.assert_array_equal(deep.image[..., 0], grey >> 6)
+  assert parse_options('folder', ['bits=14']) == {'bits': 14}
+
+
+def test_a_mask_of_absurd_size_is_refused_by_its_header(root):
+  put(root, 'a', picture())
+  gif_of_one_pixel(root / 'masks' / 'a.gif', 9000)
+  for options in ({}, {'objects': 'ids'}):
+    assert 'masks/a.gif has 9000 x 9000 pixels; sides up to 4096' in only(root, **options).reason
 
 
 def test_every_id_is_an_instance(root):
@@ -275,6 +307,7 @@ def test_a_mask_of_ignored_pixels_only_is_skipped_by_id(root):
   {'objects': 'id'},
   {'ignore_id': 255},
   {'objects': 'ids', 'ignore_id': 0},
+  {'bits': 7},
 ])
 def test_wrong_options_are_named(root, options):
   with pytest.raises(ValueError, match=next(reversed(options))):

@@ -210,10 +210,34 @@ def test_a_header_that_promises_too_many_pixels_is_refused(tmp_path, side):
       read(path)
 
 
-def test_float_pictures_are_refused(tmp_path):
-  path = save(tmp_path / 'a.tif', np.ones((4, 4), np.float32))
-  with pytest.raises(UnreadableImage, match="pixels of kind 'F'"):
+def test_float_pictures_without_a_known_range_are_refused(tmp_path):
+  path = save(tmp_path / 'a.tif', np.full((4, 4), 300, np.float32))
+  with pytest.raises(UnreadableImage, match='floats from 0 to 300; floats are read from 0 to 1'):
     read_picture(path)
+
+
+def test_a_picture_that_says_nothing_while_something_else_does_is_refused(tmp_path):
+  one_colour = np.full((17, 23, 3), 9, np.uint8)
+  drawn = save(tmp_path / 'a.png', np.dstack([one_colour, GREY]))
+  with pytest.raises(UnreadableImage, match='one colour all over, and a picture or'):
+    read_picture(drawn)
+  blank, page = Image.fromarray(one_colour), Image.fromarray(RGB)
+  blank.save(tmp_path / 'a.tif', save_all=True, append_images=[page, page])
+  with pytest.raises(UnreadableImage, match=r'holds 3 pages or frames, the first of one colour'):
+    read_picture(tmp_path / 'a.tif')
+  page.save(tmp_path / 'b.tif', save_all=True, append_images=[blank])
+  np.testing.assert_array_equal(read_picture(tmp_path / 'b.tif'), RGB)
+  np.testing.assert_array_equal(read_picture(save(tmp_path / 'c.png', one_colour)), one_colour)
+
+
+def test_of_an_animation_the_first_picture_counts(tmp_path):
+  frames = [Image.fromarray(one) for one in (RGB, RGB[::-1])]
+  for suffix in ('gif', 'png', 'webp'):
+    options = {'lossless': True} if suffix == 'webp' else {}
+    frames[0].save(tmp_path / f'one.{suffix}', **options)
+    path = tmp_path / f'two.{suffix}'
+    frames[0].save(path, save_all=True, append_images=frames[1:], **options)
+    np.testing.assert_array_equal(read_picture(path), read_picture(tmp_path / f'one.{suffix}'))
 
 
 def test_mask_levels_of_grey_files(tmp_path):

@@ -1,5 +1,7 @@
 """The attack as a job: what is stacked, measured and drawn."""
 
+import dataclasses
+
 import pytest
 import toy
 
@@ -55,6 +57,13 @@ def test_without_pictures_no_mask_leaves_the_device(dataset, tmp_path):
   assert found.left[1].mask is None
   made.finish(found, print)
   assert list(tmp_path.iterdir()) == []
+
+
+def test_warnings_of_samples_end_in_rows(dataset, tmp_path):
+  warned = [dataclasses.replace(dataset[0], warnings=('inverted',)), dataset[2]]
+  made = job(warned, tmp_path, pictures=0)
+  found = made.measure(made.prepare(data.Group((128, 128), (0, 1))).given, lambda line: None)
+  assert [row['warnings'] for row in found.rows] == [['inverted'], []]
 
 
 def test_what_cannot_be_drawn_is_said(dataset, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Heat maps as a job: what a batch holds, what is kept of it on disk, and when it is not whole."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -105,6 +107,17 @@ def test_only_what_is_not_whole_is_measured_again(dataset, made, again, monkeypa
     found = one.measure(prepared.given, lambda line: None)
     assert one.finish(found, lambda line: None) == made[1]
     assert path.read_bytes() == whole
+
+
+def test_warnings_of_samples_end_in_rows_and_are_said(dataset, made, again):
+  warned, said = dataclasses.replace(dataset[0], warnings=('inverted',)), []
+  entry = data.Entry('p0', lambda: warned, lambda: warned.size)
+  group = data.Group((128, 128), (0,))
+  one = job(data.Dataset('folder', [entry]), again)
+  assert one.damage(group, made[1][:1]) == ''
+  found = one.measure(one.prepare(group).given, said.append)
+  assert one.finish(found, said.append) == [made[1][0] | {'warnings': ['inverted']}]
+  assert "warning: 'p0': inverted" in said
 
 
 def test_a_missing_picture_needs_no_device(dataset, made, again, monkeypatch):

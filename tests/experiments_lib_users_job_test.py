@@ -1,5 +1,7 @@
 """Who clicks where: draws from priors, clicks of a file, and what has no numbers."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import toy
@@ -70,6 +72,14 @@ def test_a_batch_holds_the_clicks_of_a_file_before_those_of_priors(dataset):
     schema.check_row(row, 'users')
   assert asked.finish(found, print) == found.rows
   assert asked.damage(prepared.group, found.rows) == ''
+
+
+def test_warnings_of_samples_end_in_rows(dataset):
+  warned = [dataclasses.replace(dataset[0], warnings=('inverted',)), dataset[1]]
+  asked = job('uniform', dataset=warned)
+  prepared = asked.prepare(data.Group((128, 128), (0, 1)))
+  first, second = asked.measure(prepared.given, lambda line: None).rows
+  assert first['warnings'] == ['inverted'] and 'warnings' not in second
 
 
 def test_what_has_no_numbers_needs_no_device(dataset):

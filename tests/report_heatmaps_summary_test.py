@@ -78,3 +78,11 @@ def test_the_table_cuts_shares_at_one_and_names_what_it_counts():
   ]
   text = summary.share_table([*rows, {'status': 'failed'}], ['p'])
   assert '| p | 28 | 2 | 0.750 | 0.500 |' in text
+
+
+def test_warnings_follow_the_table_where_rows_have_some():
+  plain = runs.map_row(0, 0.1, 0.5, {'p': 0.5})
+  text = summary.share_table([plain], ['p'])
+  warned = summary.share_table([plain | {'warnings': ['the mask may be inverted']}], ['p'])
+  assert warned.startswith(text) and 'Warnings' not in text
+  assert '## Warnings' in warned and '| p0 | the mask may be inverted |' in warned

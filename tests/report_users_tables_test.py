@@ -36,6 +36,17 @@ def test_the_report_names_what_stands_in_for_rclicks():
   assert '| left out: on DAVIS | 7 | 3 |' in tables.report(rows, made, about)
 
 
+def test_warnings_are_told_where_rows_have_some():
+  plain = row('a', 0.5, file=source([[1.0, 1.0]], [0.2]))
+  texts = []
+  for rows in ([plain], [plain | {'warnings': ['the mask may be inverted']}]):
+    made = summary.summarise(rows, 'm', 1, {})
+    made |= {'evaluations_per_second': None, 'compile_seconds': 0.0}
+    texts.append(tables.report(rows, made, config()))
+  assert 'Warnings' not in texts[0]
+  assert '## Warnings' in texts[1] and '| a | the mask may be inverted |' in texts[1]
+
+
 def test_the_report_says_that_most_clicks_miss_and_how_numbers_were_read():
   about = config()
   about['users']['clicks'] = {

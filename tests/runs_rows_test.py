@@ -49,6 +49,14 @@ def test_rows_name_the_modes_and_keep_every_float32():
     np.testing.assert_array_equal(clicks[:, 2], found.clicks.label[0, position])
 
 
+def test_warnings_of_samples_follow_those_of_the_evaluation():
+  found = trajectories([[[0.5], [0.5], [0.5]], [[0.5], [0.4], [0.7]]])
+  first, second = rows.trajectory_rows(found, ['a', 'b'], SIZES, [('inverted', 'dark'), ()])
+  assert first['warnings'][0].startswith('the range after click 1 is one point')
+  assert first['warnings'][1:] == ['inverted', 'dark'] and second['warnings'] == []
+  assert rows.trajectory_rows(found, ['a', 'b'], SIZES)[1] == second
+
+
 def test_a_preset_without_search_has_only_base():
   (row,) = rows.trajectory_rows(trajectories([[[0.3, 0.5]]]), ['a'], SIZES[:1])
   assert row['status'] == 'ok'
@@ -155,6 +163,17 @@ def test_rows_of_users_part_the_clicks_by_their_source():
   assert (row['forward'], row['backward']) == (6, 0)
 
 
+def test_rows_of_users_and_maps_have_warnings_only_where_there_are_some():
+  for plain, warned, kind in (
+    (users_row(), users_row(warned=('inverted',)), 'users'),
+    (map_row(heat_map()), map_row(heat_map(), warned=('inverted',)), 'heatmap'),
+  ):
+    assert 'warnings' not in plain
+    assert warned == plain | {'warnings': ['inverted']}
+    schema.check_row(plain, kind)
+    schema.check_row(json.loads(json.dumps(warned)), kind)
+
+
 def test_a_score_of_users_that_is_not_finite_fails_the_row():
   bad = np.float32([0.1, np.nan, 0.3, 0.4])
   walk = np.float32([[2, 3]]), np.int32([1]), np.float32([np.inf]), np.float32([0])
@@ -178,10 +197,10 @@ def heat_map(**changes):
   return made | changes
 
 
-def map_row(made, presets=None, left_out=None):
+def map_row(made, presets=None, left_out=None, warned=()):
   depth = np.full(made['legal'].shape, 0.1)
   depth[2:4, 3:6] = 0.5
-  return rows.map_row('a', made, depth, presets or {'p': 0.0}, '00000_a.npz', left_out)
+  return rows.map_row('a', made, depth, presets or {'p': 0.0}, '00000_a.npz', left_out, warned)
 
 
 def test_rows_of_maps_say_what_each_preset_found():

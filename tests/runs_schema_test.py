@@ -61,6 +61,15 @@ def test_what_only_a_global_search_says_may_be_absent():
     schema.check_row(local | {'levels': []}, 'attack')
 
 
+@pytest.mark.parametrize('kind', ['users', 'heatmap'])
+def test_warnings_may_be_absent_from_rows_that_had_none_at_first(kind):
+  schema.check_row(ROWS[kind] | {'warnings': ['inverted']}, kind)
+  with pytest.raises(schema.RowError, match=r'warnings\[0\] is 3, expected a text'):
+    schema.check_row(ROWS[kind] | {'warnings': [3]}, kind)
+  with pytest.raises(schema.RowError, match='warnings is'):
+    schema.check_row(ROWS[kind] | {'warnings': None}, kind)
+
+
 @pytest.mark.parametrize(('kind', 'keys'), [
   ('attack', ['iou', 'biou', 'clicks', 'forward', 'backward']),
   ('users', ['robot', 'users', 'trajectories', 'forward', 'backward']),

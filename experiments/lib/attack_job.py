@@ -81,8 +81,9 @@ class AttackJob(loop.Job):
   def measure(self, given: _Asked, say: Say) -> loop.Found:
     """Attacks a batch."""
     found = self.attack(given.batch, say)
-    names = [sample.instance for _, sample in given.samples]
-    made = rows.trajectory_rows(found, names, [sample.size for _, sample in given.samples])
+    samples = [sample for _, sample in given.samples]
+    names, sizes = [sample.instance for sample in samples], [sample.size for sample in samples]
+    made = rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
     evaluations = int(sum(found.forward[: len(names)]))
     return loop.Found(made, evaluations, (given.samples, found))
 

@@ -192,7 +192,9 @@ class HeatmapJob(loop.Job):
     # The depth that a search keeps to, where it can keep to one.
     depths = {config.name: getattr(config.search, 'depth', 0.0) for config in self._configs}
     depth = np.asarray(region.inner_depth(made['legal']))
-    return rows.map_row(sample.instance, made, depth, depths, file, _sparse(made))
+    return rows.map_row(
+      sample.instance, made, depth, depths, file, _sparse(made), sample.warnings
+    )
 
   def _draw(
     self, sample: data.Sample, made: _Arrays, row: loop.Row, path: pathlib.Path, say: Say
@@ -243,11 +245,13 @@ def _sparse(made: _Arrays) -> str | None:
 
 
 def _tell(row: loop.Row, say: Say) -> None:
-  """Says what a map found, and whether it enters no mean."""
+  """Says what a map found, what looks wrong about it, and whether it enters no mean."""
   shares = ', '.join(
     f'{name} {"-" if found["share_of_range"] is None else format(found["share_of_range"], ".3f")}'
     for name, found in row['presets'].items()
   )
   say(f'{row["instance"]!r}: {row["positions"]} positions; {shares}')
+  for said in row.get('warnings', ()):
+    say(f'warning: {row["instance"]!r}: {said}')
   if row['left_out']:
     say(f'warning: {row["instance"]!r} enters no mean: {row["left_out"]}')

@@ -251,8 +251,11 @@ class UsersJob(loop.Job):
           name: (yx[slot, lane], label[slot, lane], iou[slot, lane], biou[slot, lane])
           for lane, name in enumerate(self._plan.walks)
         }
+      sample = one.sample
       made.append(
-        rows.users_row(one.sample.instance, one.sample.mask, one.sources, scores, walks)
+        rows.users_row(
+          sample.instance, sample.mask, one.sources, scores, walks, sample.warnings
+        )
       )
     return loop.Found(made, sum(row['forward'] or 0 for row in made))
 

@@ -7,6 +7,7 @@ import dataclasses
 import pathlib
 from collections.abc import Callable, Iterable, Iterator
 
+from tetris_jax.data import doubts
 from tetris_jax.data.sample import Rejected, Sample
 from tetris_jax.types import LARGEST_SIDE
 
@@ -36,10 +37,21 @@ class Entry:
   content: str = ''
 
 
+def _too_large(instance: str, size: tuple[int, int]) -> Rejected:
+  height, width = size
+  reason = (
+    f'{height} x {width} pixels; the kernel is exact up to {LARGEST_SIDE} a side: shrink the '
+    'picture and its mask'
+  )
+  return Rejected(instance, 'failed', reason, size)
+
+
 class Dataset:
   """Instances in a fixed order; iterating yields a `Sample` or a `Rejected` for each.
 
   Nothing is kept after it was handed out, so memory does not grow with the number of instances.
+  A picture that is too large by its header is not decoded. What makes a sample look as if its files
+  had been read wrongly (see `tetris_jax.data.doubts`) is added to its warnings.
 
   Attributes:
     name: of the data set.
@@ -76,15 +88,17 @@ class Dataset:
     return len(self._entries)
 
   def __getitem__(self, index: int) -> Sample | Rejected:
-    found = self._entries[index].read()
-    if isinstance(found, Sample) and max(found.size) > LARGEST_SIDE:
-      height, width = found.size
-      reason = (
-        f'{height} x {width} pixels; the kernel is exact up to {LARGEST_SIDE} a side: shrink the '
-        'picture and its mask'
-      )
-      return Rejected(found.instance, 'failed', reason, found.size)
-    return found
+    entry = self._entries[index]
+    size = entry.size()
+    if size is not None and max(size) > LARGEST_SIDE:
+      return _too_large(entry.instance, size)
+    found = entry.read()
+    if isinstance(found, Rejected):
+      return found
+    if max(found.size) > LARGEST_SIDE:
+      return _too_large(found.instance, found.size)
+    said = doubts.about(found, entry.files)
+    return dataclasses.replace(found, warnings=(*found.warnings, *said)) if said else found
 
   def __iter__(self) -> Iterator[Sample | Rejected]:
     return (self[index] for index in range(len(self)))

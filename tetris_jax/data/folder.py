@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tetris_jax.data import images, labels, pairs
+from tetris_jax.data import images, labels, levels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
 from tetris_jax.data.index import Index, Indexing
 from tetris_jax.data.sample import Rejected, Sample
+from tetris_jax.types import LARGEST_SIDE
 
 __all__ = ['FOLDERS', 'IGNORE_ABOVE', 'OBJECT_ABOVE', 'read_folder']
 
@@ -28,6 +29,7 @@ def read_folder(
   *,
   objects: str = 'binary',
   ignore_id: int | None = None,
+  bits: int = 0,
   indexing: Indexing | None = None,
 ) -> Dataset:
   """Lists the instances of `data_dir`, sorted by stem; pixels are read on access.
@@ -50,18 +52,21 @@ def read_folder(
   the other objects are background to it. The masks are read once at the start to find the ids, as
   `indexing` says. `ignore_id` (255 in VOC-like sets) marks pixels that no metric counts.
 
+  Of pictures deeper than 8 bits `bits` are in use, 8 to 16; 0: see `tetris_jax.data.levels`.
+
   Rejected as failed: a picture without mask, a mask without picture, two pictures or two masks of
   one stem, a size mismatch, a damaged file, an unknown suffix. Rejected as skipped: a mask without
-  object pixels. A one-pixel object and one that fills the picture are ordinary samples.
+  object pixels. A one-pixel object is an ordinary sample; one that fills the picture has a warning.
 
   Raises:
     DataError: no `data_dir`, or it lacks the two folders, or nothing is in them.
-    ValueError: `objects` or `ignore_id` is out of range.
+    ValueError: `objects`, `ignore_id` or `bits` is out of range.
   """
   if objects not in ('binary', 'ids'):
     raise ValueError(f"objects={objects!r}; expected 'binary' or 'ids'")
   if ignore_id is not None and (objects != 'ids' or ignore_id <= 0):
     raise ValueError(f"ignore_id={ignore_id!r} needs objects='ids' and a number above 0")
+  pictures = _pictures(bits)
   layout = 'it must hold the folders images and masks, with files of the same stem'
   root = pairs.find_root('folder', data_dir, FOLDERS, layout)
   notes: list[str] = []
@@ -73,17 +78,25 @@ def read_folder(
       'into the folder masks'
     )
   if objects == 'binary':
-    entries += _binary(found)
+    entries += _binary(found, pictures)
   else:
-    reader = labels.Reader(functools.partial(_read_ids, ignore_id=ignore_id))
+    reader = labels.Reader(functools.partial(_read_ids, ignore_id=ignore_id), picture=pictures)
     index = Index(indexing, name=f'folder ignore_id={ignore_id}', root=root)
     entries = labels.every_object(found, reader, others=entries, index=index)
   return Dataset('folder', sorted(entries, key=pairs.order), notes=notes)
 
 
-def _binary(found: Sequence[tuple[str, pathlib.Path, pathlib.Path]]) -> list[Entry]:
-  read_levels = pairs.remembered(functools.partial(images.read_mask, objects='binary'))
-  read_picture = pairs.remembered(images.read_picture)
+def _pictures(bits: int) -> pairs.Reader:
+  if not levels.checked_bits(bits):
+    return images.read_picture
+  return functools.partial(images.read_picture, bits=bits)
+
+
+def _binary(
+  found: Sequence[tuple[str, pathlib.Path, pathlib.Path]], pictures: pairs.Reader
+) -> list[Entry]:
+  read_levels = pairs.remembered(functools.partial(images.read_mask, largest_side=LARGEST_SIDE))
+  read_picture = pairs.remembered(pictures)
   entries = []
   for stem, picture, mask in found:
     read = functools.partial(_read_binary, stem, picture, mask, read_picture, read_levels)
@@ -94,7 +107,7 @@ def _binary(found: Sequence[tuple[str, pathlib.Path, pathlib.Path]]) -> list[Ent
 
 def _read_ids(mask: pathlib.Path, ignore_id: int | None) -> np.ndarray:
   """(height, width) int32 object numbers, `labels.IGNORED` where the mask holds `ignore_id`."""
-  ids = images.read_mask(mask, objects='ids')
+  ids = images.read_mask(mask, objects='ids', largest_side=LARGEST_SIDE)
   return ids if ignore_id is None else np.where(ids == ignore_id, labels.IGNORED, ids)
 
 

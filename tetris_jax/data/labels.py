@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax.data import images, pairs
+from tetris_jax.data import images, pairs, smoothing
 from tetris_jax.data import index as index_lib
 from tetris_jax.data.dataset import Entry
 from tetris_jax.data.sample import Rejected, Sample
@@ -200,13 +200,8 @@ def numbers(
 
 
 def distinct(labels: np.ndarray) -> list[int]:
-  """The numbers above 0 in a label picture, ascending.
-
-  Only pixels that differ from the one before are sorted, which for objects are few.
-  """
-  flat = labels.ravel()
-  starts = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-  return [int(number) for number in np.unique(flat[np.append(0, starts)]) if number > 0]
+  """The numbers above 0 in a label picture, ascending."""
+  return [int(number) for number in smoothing.pixels_of(labels)[0] if number > 0]
 
 
 def whole(numbers: np.ndarray, name: str) -> np.ndarray:

@@ -48,7 +48,7 @@ def nonzero(path: pathlib.Path) -> np.ndarray:
   with _opened(path) as held:
     _check(path, held, rgb, lambda level: (level > 0) & (level < 128))
     if _is_deep(held) or (held.mode == 'P' and _is_numbered(path, held)):
-      rgb = images.read_mask(path, objects='ids')[..., None]
+      rgb = images.read_mask(path, objects='ids', drawn=False)[..., None]
   return (rgb.max(-1) > 0).astype(np.int32)
 
 
@@ -90,14 +90,6 @@ def _check(
       f'{_name(path)} is a lossy {held.format} with {count} different levels: its rounding makes '
       'an object of pixels beside the object; keep masks as PNG, or read a folder of them with '
       'dataset=folder, which leaves room for that'
-    )
-  if 'A' not in held.getbands() and 'transparency' not in held.info:
-    return
-  alpha = np.asarray(held.convert('RGBA'))[..., 3]
-  if (rgb == rgb[0, 0]).all() and alpha.min() != alpha.max():
-    raise images.UnreadableImage(
-      f'{_name(path)} has one colour all over, and a mask in its transparency, which is not read; '
-      'save the mask as grey without alpha'
     )
 
 

@@ -326,7 +326,8 @@ def _mask(value: Any, mapped: Mapped, stem: str) -> np.ndarray:
   """(height, width) numbers, or (num_objects, height, width) where each has a mask of its own."""
   name = f'{stem}, {mapped.mask}'
   if isinstance(value, bytes):
-    numbers = images.read_mask(images.Encoded(name, value), objects='ids')
+    drawn = mapped.objects != 'binary' and mapped.object_id is None
+    numbers = images.read_mask(images.Encoded(name, value), objects='ids', drawn=drawn)
   else:
     numbers = np.asarray(value)
     numbers = np.stack(list(value)) if numbers.dtype == object else numbers

@@ -78,19 +78,21 @@ def trajectory_rows(
   trajectories: types.Trajectories,
   instances: Sequence[str],
   sizes: Sequence[tuple[int, int]],
+  warned: Sequence[Sequence[str]] | None = None,
 ) -> list[dict[str, Any]]:
   """Rows of the first `len(instances)` members of a batch; the rest of the batch is filling.
 
   A trajectory with a NaN, or one that breaks MIN <= BASE <= MAX at the first click, becomes a
   failed row. Numbers are kept as the shortest decimals that restore the float32 exactly, so a row
-  can be replayed. "warnings" are those of `tetris_jax.scores.checks`. Rows of a global search also
-  hold "levels", "quantiles" (see `tetris_jax.scores.priors.outlook`) and "hidden" (see
-  `tetris_jax.scores.checks.hidden_range`) of the first click.
+  can be replayed. "warnings" are those of `tetris_jax.scores.checks` and then those of the samples.
+  Rows of a global search also hold "levels", "quantiles" (see `tetris_jax.scores.priors.outlook`)
+  and "hidden" (see `tetris_jax.scores.checks.hidden_range`) of the first click.
 
   Args:
     trajectories: of the batch; see `types.Trajectories` for shapes.
     instances: names.
     sizes: (height, width) of each.
+    warned: the warnings of each sample; None for none.
   """
   iou, biou = np.asarray(trajectories.iou), np.asarray(trajectories.biou)
   yx = np.asarray(trajectories.clicks.yx)
@@ -114,7 +116,7 @@ def trajectory_rows(
         'clicks': _modes(click, lambda cs: [[_float(y), _float(x), int(s)] for y, x, s in cs]),
         'forward': int(forward[i]),
         'backward': int(backward[i]),
-        'warnings': checks.warnings(trajectories, i),
+        'warnings': [*checks.warnings(trajectories, i), *(warned[i] if warned else ())],
       }
     )
     if trajectories.byproducts.outlook is not None:
@@ -144,6 +146,7 @@ def users_row(
   sources: Mapping[str, Given],
   first: tuple[types.Array, types.Array, types.Array],
   walks: Mapping[str, tuple[types.Array, types.Array, types.Array, types.Array]],
+  warned: Sequence[str] = (),
 ) -> dict[str, Any]:
   """The row of users' clicks on one instance; a failed one where a score is not finite.
 
@@ -155,6 +158,7 @@ def users_row(
       and then of all sources in their order; what follows is filling.
     walks: by user, yx (num_clicks, 2), label (num_clicks,), iou (num_clicks,) and biou
       (num_clicks,).
+    warned: the sample's warnings; a row without any has no such field.
   """
   used = 1 + sum(len(given.yx) for given in sources.values())
   yx, iou, biou = (np.asarray(values)[:used] for values in first)
@@ -185,7 +189,13 @@ def users_row(
     'trajectories': {name: _walk(*walk) for name, walk in walks.items()},
     'forward': used + sum(len(walk[1]) for walk in walks.values()),
     'backward': 0,
+    **_warned(warned),
   }
+
+
+def _warned(said: Sequence[str]) -> dict[str, Any]:
+  """The field of warnings, which rows without any lack, as they did before there were some."""
+  return {'warnings': list(said)} if said else {}
 
 
 def _walk(
@@ -216,6 +226,7 @@ def map_row(
   presets: Mapping[str, float],
   file: str,
   left_out: str | None,
+  warned: Sequence[str] = (),
 ) -> dict[str, Any]:
   """The row of a heat map, not drawn yet; a failed one where a score is not finite.
 
@@ -227,6 +238,7 @@ def map_row(
     presets: the depth that each preset keeps to, 0 for one that clicks everywhere.
     file: the name of its map.
     left_out: why the map says too little of its region for a mean; None where it says enough.
+    warned: the sample's warnings; a row without any has no such field.
   """
   yx, iou, legal = made['yx'], made['iou'], made['legal']
   if complaint := _mapped_badly(made, presets):
@@ -257,6 +269,7 @@ def map_row(
     **priors.outlook(yx, iou, deep, everywhere, even, yx[0], diagonal),
     'map': file,
     'picture': None,
+    **_warned(warned),
   }
 
 

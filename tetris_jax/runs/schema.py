@@ -130,7 +130,7 @@ class AttackRow(_Attacked, total=False):
     clicks: likewise.
     forward: decoder evaluations.
     backward: gradients among them.
-    warnings: of `tetris_jax.scores.checks`; in every row with numbers.
+    warnings: of `tetris_jax.scores.checks`, then of the sample; in every row with numbers.
     levels: of the first click, by depth; these and what follows after a global search only.
     quantiles: likewise, by prior and name of the quantile; None where nothing is known.
     hidden: likewise, the range that the search may have left; None where nothing is known.
@@ -183,7 +183,15 @@ class Walk(TypedDict):
   clicks: list[list[float]]
 
 
-class UsersRow(_Named):
+class _Walked(_Named):
+  robot: Robot | None
+  users: dict[str, FirstClicks] | None
+  trajectories: dict[str, Walk] | None
+  forward: int | None
+  backward: int | None
+
+
+class UsersRow(_Walked, total=False):
   """One instance of experiments.users.
 
   Attributes:
@@ -192,13 +200,10 @@ class UsersRow(_Named):
     trajectories: by user.
     forward: decoder evaluations.
     backward: gradients, none.
+    warnings: of the sample; there only where it has some.
   """
 
-  robot: Robot | None
-  users: dict[str, FirstClicks] | None
-  trajectories: dict[str, Walk] | None
-  forward: int | None
-  backward: int | None
+  warnings: list[str]
 
 
 class Found(TypedDict):
@@ -237,6 +242,7 @@ class MapRow(_Named, total=False):
     quantiles: by prior and name of the quantile.
     map: the file of its arrays.
     picture: the file of its picture; None where it was not drawn.
+    warnings: of the sample; there only where it has some.
   """
 
   stride: int
@@ -251,6 +257,7 @@ class MapRow(_Named, total=False):
   quantiles: dict[str, dict[str, float]] | None
   map: str
   picture: str | None
+  warnings: list[str]
 
 
 Row = AttackRow | UsersRow | MapRow
@@ -259,6 +266,8 @@ _TYPES: dict[str, Any] = {'attack': AttackRow, 'users': UsersRow, 'heatmap': Map
 _NAMED = frozenset(_Named.__annotations__)
 # What only a global search adds to a row with numbers.
 _OF_A_SEARCH = frozenset(('levels', 'quantiles', 'hidden'))
+# Whose rows have the field "warnings" only where there are any.
+_WARNED_AT_TIMES = ('users', 'heatmap')
 # What may be null in a row with numbers.
 _NULLABLE = frozenset(('left_out', 'picture', 'quantiles', 'hidden'))
 
@@ -331,7 +340,9 @@ def _of_numbers(
     yield 'size is null, but status is ok'
   optional = _OF_A_SEARCH if kind == 'attack' else frozenset()
   for key in typed.keys(_TYPES[kind]):
-    if key not in row and (key not in optional or optional & row.keys()):
+    if key in row or (key == 'warnings' and kind in _WARNED_AT_TIMES):
+      continue
+    if key not in optional or optional & row.keys():
       yield f'{key} is missing'
   for key, value in numbers.items():
     if value is None and key not in _NULLABLE:

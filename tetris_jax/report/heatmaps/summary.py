@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax.report import style
+from tetris_jax.report import markdown, style
 from tetris_jax.report.summaries import counts, measured
 from tetris_jax.runs import merge
 from tetris_jax.scores import priors, statistics
@@ -78,7 +78,10 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
-  """Markdown: cost and mean share of the true range per preset, shares above 1 counted as 1."""
+  """Markdown: cost and mean share of the true range per preset, shares above 1 counted as 1.
+
+  Where rows have warnings, these follow.
+  """
   lines = [
     f'Instances with a true range above {LEAST_RANGE}; a forward pass costs 1, a gradient 2 more.',
     '',
@@ -91,6 +94,8 @@ def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     known = _known_shares(rows, name)
     found = [f'{known.mean():.3f}', f'{known.min():.3f}'] if len(known) else [style.NOTHING] * 2
     lines.append(f'| {name} | {cost} | {len(known)} | {" | ".join(found)} |')
+  if any(row.get('warnings') for row in rows):
+    lines += ['', markdown.warnings(rows)]
   return '\n'.join(lines) + '\n'
 
 

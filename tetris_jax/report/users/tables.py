@@ -188,6 +188,8 @@ def report(
     missed = mostly_missed(rows)
     missed = missed and f'{missed}; {cause or OTHER_CAUSES}'
     parts.append(_file(asked['clicks'], summary, missed))
+  if any(row.get('warnings') for row in rows):
+    parts.append(markdown.warnings(rows))
   if summary['n_ok'] < len(rows):
     parts.append(markdown.troubles(rows))
   parts.append(markdown.facts(summary, config))

@@ -1,0 +1,376 @@
+"""Picture files, opened with care: what is damaged, promises too much or is of another kind raises.
+
+What a file holds is never guessed from damage: a file that ends early, whose checksum is wrong or
+whose header promises too many pixels raises `UnreadableImage`, and no part of it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import pathlib
+import re
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from tetris_jax.data import headers
+
+__all__ = [
+  'DEEP_GREY',
+  'FORMATS',
+  'MAX_PIXELS',
+  'SUFFIXES',
+  'Decoded',
+  'Encoded',
+  'Source',
+  'UnreadableImage',
+  'alpha_of',
+  'decoded',
+  'deep_colours',
+  'further_pages',
+  'header',
+  'name_of',
+  'orientation',
+  'pages',
+]
+
+# Only these decoders of Pillow are let near a file; EPS, for one, would start another program.
+# Pillow's JPEG includes MPO, a JPEG that more pictures follow.
+FORMATS = ('BMP', 'GIF', 'JPEG', 'PNG', 'PPM', 'TIFF', 'WEBP')
+SUFFIXES = frozenset(
+  ('.bmp', '.gif', '.jfif', '.jpe', '.jpeg', '.jpg', '.pbm', '.pgm', '.png', '.pnm', '.ppm')
+  + ('.tif', '.tiff', '.webp')
+)
+# Pillow's own line for a suspected decompression bomb, a quarter of a GiB of RGB.
+MAX_PIXELS = 89_478_485
+
+DEEP_GREY = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
+"""Pillow's modes of grey with more than 8 bits, in whole numbers."""
+
+_MODES = ('1', 'CMYK', 'F', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'YCbCr')
+# Pages beyond these are not looked at, so that no file keeps a reader busy.
+_MOST_PAGES = 64
+_REDUCED = 1  # Of TIFF's NewSubfileType: a smaller version of another page.
+_lock = threading.RLock()
+
+
+class UnreadableImage(ValueError):
+  """A picture or mask file that is refused; the message says which and why."""
+
+
+class Encoded(NamedTuple):
+  """A picture or mask file in memory; goes wherever a path does.
+
+  Attributes:
+    name: what messages call it.
+    data: the bytes of the file.
+  """
+
+  name: str
+  data: bytes
+
+
+Source = str | os.PathLike[str] | Encoded
+"""Where a picture or a mask comes from: the path of a file, or its bytes."""
+
+
+class Decoded(NamedTuple):
+  """A wholly decoded, upright picture, and what its file says of it.
+
+  Attributes:
+    image: Pillow's, which holds no file open.
+    format: of the file, as Pillow names it.
+    layout: of a pixel in the file, Pillow's raw mode; '' where it has none.
+    transparency: of a palette: the index that is clear, or the alpha of each; None without one.
+    about: what the header says beyond Pillow.
+  """
+
+  image: Any
+  format: str
+  layout: str
+  transparency: int | bytes | None
+  about: headers.About
+
+
+def decoded(path: Source, *, largest_side: int = 0) -> Decoded:
+  """Decodes the first picture of a file, whole and upright.
+
+  Args:
+    path: of the file, or its bytes.
+    largest_side: in pixels; nothing of a file with a larger one is decoded. 0 for no such limit.
+
+  Raises:
+    UnreadableImage: the file is missing, empty, damaged, too large, or of another kind.
+  """
+  return _decoded(path, lambda layout: layout, largest_side)
+
+
+def alpha_of(found: Decoded) -> np.ndarray | None:
+  """(height, width) uint8 alpha; None where the file has none."""
+  if found.image.mode in ('LA', 'La', 'PA', 'RGBA', 'RGBa'):
+    return np.asarray(found.image)[..., -1]
+  if found.transparency is None:
+    return None
+  alpha = np.full(256, 255, np.uint8)
+  if isinstance(found.transparency, bytes):
+    alpha[: len(found.transparency)] = list(found.transparency)
+  else:
+    alpha[found.transparency] = 0
+  return alpha[np.asarray(found.image)]
+
+
+def deep_colours(path: Source, layout: str) -> np.ndarray | None:
+  """(height, width, channels) uint16 colours of a file with 16 bits a channel, alpha left out.
+
+  Pillow keeps the high bytes of such a file; here it is made to hand out the low ones as well.
+
+  Args:
+    path: of the file, or its bytes.
+    layout: as `Decoded` has it.
+
+  Returns:
+    None where this layout has no such reading.
+
+  Raises:
+    UnreadableImage: as `decoded`.
+  """
+  if layout == 'LA;16B':
+    # High and low byte of the grey, then of alpha, as if they were four channels.
+    pair = np.asarray(_decoded(path, lambda layout: 'RGBA').image).astype(np.uint16)
+    return pair[..., :1] << 8 | pair[..., 1:2]
+  if not re.fullmatch('(R|RGB|RGBA|RGBX);16[BLN]', layout):
+    return None
+  high, low = (np.asarray(_decoded(path, change).image)[..., :3] for change in (str, _swapped))
+  return high.astype(np.uint16) << 8 | low
+
+
+def _swapped(layout: str) -> str:
+  """The raw mode of the other byte order, whose high bytes are the low ones of this."""
+  order = layout[-1]
+  if order == 'N':
+    order = 'L' if sys.byteorder == 'little' else 'B'
+  return layout[:-1] + ('B' if order == 'L' else 'L')
+
+
+def _decoded(path: Source, change: Callable[[str], str], largest_side: int = 0) -> Decoded:
+  from PIL import ImageFile, ImageOps
+
+  with header(path, largest_side=largest_side) as (image, _):
+    if image.format == 'PNG':
+      # Decoding does not compare the checksums of pixel data; only this does.
+      _guarded(image.verify, path)
+  with header(path) as (image, file):
+    about = _guarded(lambda: headers.about(image, file), path)
+    turned = orientation(image)
+    _mend_planes(image)
+    layout = _layout(image)
+    if about.as_written:
+      change = lambda layout: {'1;I': '1', '1;IR': '1;R'}.get(layout, layout)
+    _set_layout(image, change)
+    with _lock:
+      # Another library may have set this switch of Pillow's, which makes it paint half a file grey.
+      lenient = ImageFile.LOAD_TRUNCATED_IMAGES
+      ImageFile.LOAD_TRUNCATED_IMAGES = False
+      try:
+        _guarded(image.load, path)
+      finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = lenient
+    if image.mode not in _MODES and image.mode not in DEEP_GREY:
+      kind = image.mode
+      raise UnreadableImage(f'{name_of(path)} has pixels of kind {kind!r}, which are not read')
+    # Pillow warns of transparency that a conversion drops; here that is decided by rule.
+    transparency = image.info.pop('transparency', None)
+    transparency = transparency if image.mode == 'P' else None
+    upright = image if turned == 1 else ImageOps.exif_transpose(image)
+    return Decoded(upright, image.format, layout, transparency, about)
+
+
+def _layout(image: Any) -> str:
+  args = image.tile[0].args if image.tile else ''
+  found = args[0] if isinstance(args, tuple) and args else args
+  return found if isinstance(found, str) else ''
+
+
+def _set_layout(image: Any, change: Callable[[str], str]) -> None:
+  """Makes Pillow take the pixels of a file that is not decoded yet for another raw mode."""
+
+  def changed(args: Any) -> Any:
+    if isinstance(args, str):
+      return change(args)
+    if isinstance(args, tuple) and args and isinstance(args[0], str):
+      return (change(args[0]), *args[1:])
+    return args
+
+  image.tile = [tile._replace(args=changed(tile.args)) for tile in image.tile]
+
+
+def _mend_planes(image: Any) -> None:
+  """Makes Pillow 13.0 read a TIFF's uncompressed 16-bit planes, which it takes for 8 bits."""
+  if image.format != 'TIFF' or len(_layout(image)) != 1 or image.mode not in ('RGB', 'RGBA'):
+    return
+  if image.tag_v2.get(headers.BITS_PER_SAMPLE, (8,))[0] == 16:
+    order = ';16L' if image.tag_v2.prefix == b'II' else ';16B'
+    _set_layout(image, lambda band: band + order)
+
+
+@contextlib.contextmanager
+def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[bytes]]]:
+  """Pillow's image of a file whose pixels are not decoded yet, and the file.
+
+  Args:
+    path: of the file, or its bytes.
+    largest_side: in pixels, as in `decoded`.
+
+  Raises:
+    UnreadableImage: the file is missing, empty, too large, or its header cannot be read.
+  """
+  try:
+    from PIL import Image
+  except ImportError as error:
+    raise ImportError(
+      'reading pictures needs Pillow, which is not installed: pip install tetris_jax[demo]'
+    ) from error
+
+  opened: Callable[[], Any]
+  if isinstance(path, Encoded):
+    length, opened = len(path.data), functools.partial(io.BytesIO, path.data)
+  else:
+    about = _guarded(lambda: os.stat(path), path)
+    if not stat.S_ISREG(about.st_mode):
+      raise UnreadableImage(f'{name_of(path)} is not a regular file')
+    # Given a path, Pillow 13.0 maps uncompressed TIFF into memory and then turns it wrongly.
+    length, opened = about.st_size, functools.partial(open, path, 'rb')
+  if not length:
+    raise UnreadableImage(f'{name_of(path)} is empty (0 bytes)')
+  with (
+    _guarded(opened, path) as file,
+    _guarded(lambda: Image.open(file, formats=FORMATS), path, file) as image,
+  ):
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+      raise UnreadableImage(
+        f'{name_of(path)} claims {height} x {width} pixels; at most {MAX_PIXELS} are read'
+      )
+    if largest_side and max(width, height) > largest_side:
+      raise UnreadableImage(
+        f'{name_of(path)} has {height} x {width} pixels; sides up to {largest_side} are read'
+      )
+    yield image, file
+
+
+def _guarded(call: Any, path: Source, file: IO[bytes] | None = None) -> Any:
+  """Calls Pillow; whatever a damaged file makes it raise becomes `UnreadableImage`."""
+  from PIL import Image
+
+  try:
+    return call()
+  except Image.UnidentifiedImageError as error:
+    found = headers.stranger(file) if file is not None else ''
+    raise UnreadableImage(
+      f'{name_of(path)} is not a picture of a known format ({", ".join(FORMATS)}){found}'
+    ) from error
+  except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    raise UnreadableImage(
+      f'{name_of(path)} claims too many pixels; at most {MAX_PIXELS} are read ({error})'
+    ) from error
+  except OSError as error:
+    if error.errno is None:
+      raise UnreadableImage(f'{name_of(path)} is damaged: {error}') from error
+    raise UnreadableImage(f'{name_of(path)} cannot be read: {error.strerror}') from error
+  except Exception as error:  # Decoders raise anything from struct.error to SyntaxError.
+    detail = str(error) or type(error).__name__
+    raise UnreadableImage(f'{name_of(path)} is damaged: {detail}') from error
+
+
+def orientation(image: Any) -> int:
+  """EXIF orientation, 1 to 8, as far as the header tells; Pillow turns TIFF by itself."""
+  if image.format == 'TIFF' or 'exif' not in image.info:
+    return 1
+  try:
+    value = image.getexif().get(0x0112, 1)
+  except Exception:  # A picture with unreadable EXIF is still a picture, and viewers show it as is.
+    return 1
+  return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def pages(path: Source) -> tuple[int, bool]:
+  """How many pages or frames a file holds, and whether the first says what all of them do.
+
+  It does where each of the others is the same, of one colour, or a smaller version. At most 64
+  pages and `MAX_PIXELS` pixels are looked at. A JPEG has one page: what phones append to it is
+  made for displays.
+
+  Raises:
+    UnreadableImage: as `decoded`, of any page.
+  """
+  with header(path) as (image, _):
+    if image.format in ('JPEG', 'MPO') or not _guarded(lambda: _is_several(image), path):
+      return 1, True
+    size, first, alike = image.size, _guarded(lambda: _pixels(image), path), True
+    count, spent = 1, size[0] * size[1]
+    while count < _MOST_PAGES and spent <= MAX_PIXELS:
+      try:
+        image.seek(count)
+      except EOFError:
+        break
+      except Exception as error:  # As of the first page, anything.
+        raise UnreadableImage(
+          f'{name_of(path)} is damaged: page {count + 1} cannot be read ({error})'
+        ) from error
+      count, spent = count + 1, spent + image.size[0] * image.size[1]
+      if spent <= MAX_PIXELS and alike and not _is_smaller(image, size):
+        alike = image.size == size and _is_alike(first, _guarded(lambda: _pixels(image), path))
+    return count, alike and count < _MOST_PAGES and spent <= MAX_PIXELS
+
+
+def further_pages(image: Any) -> int:
+  """How many pages as large as the first follow it in a TIFF, up to 64, by their headers alone."""
+  if image.format != 'TIFF':
+    return 0
+  size, count = image.size, 0
+  for page in range(1, _MOST_PAGES):
+    try:
+      image.seek(page)
+    except EOFError:
+      break
+    count += image.size == size and not _is_smaller(image, size)
+  return count
+
+
+def _is_several(image: Any) -> bool:
+  return bool(getattr(image, 'is_animated', False))
+
+
+def _is_smaller(image: Any, size: tuple[int, int]) -> bool:
+  """Whether a page is a smaller version of the first, as thumbnails and pyramids are."""
+  kind = image.tag_v2.get(headers.SUBFILE_TYPE, 0) if image.format == 'TIFF' else 0
+  return bool(kind & _REDUCED) or (image.size[0] < size[0] and image.size[1] < size[1])
+
+
+def _pixels(image: Any) -> np.ndarray:
+  image.load()
+  deep = image.mode in (*DEEP_GREY, 'F')
+  return np.asarray(image if deep else image.convert('RGBA')).copy()
+
+
+def _is_alike(first: np.ndarray, other: np.ndarray) -> bool:
+  """Whether a page says nothing that the first does not say."""
+  if first.shape == other.shape and np.array_equal(first, other):
+    return True
+  one_colour = other.reshape(-1, *other.shape[2:])
+  return bool((one_colour == one_colour[0]).all()) and not bool((first == first[0, 0]).all())
+
+
+def name_of(path: Source) -> str:
+  """Folder and file name: enough to find it, and the same on every machine."""
+  if isinstance(path, Encoded):
+    return path.name
+  file = pathlib.Path(path)
+  return f'{file.parent.name}/{file.name}' if file.parent.name else file.name
