@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import jax
 
+from experiments.lib.progress import ticking
 from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError
 from ports import zoo
 from ports.weights import cache, errors
@@ -154,7 +155,8 @@ def open_segmenter(settings: Model) -> types.Segmenter:
       known = f'known: {", ".join(options[name])}' if name in options else 'it has no such choice'
       raise UsageError(f'--{name}={value} with --model={settings.model}: {known}')
   try:
-    return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
+    with ticking(f'opening the weights of {settings.model}', after=1.0):
+      return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
   except (errors.CheckpointError, OSError) as error:
     flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
     raise UsageError(f'{flag}: {error}') from error
