@@ -93,7 +93,6 @@ def execute(settings: Settings) -> int:
   attacks = {'preset': presets.describe(config)}
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
     job = attack_job.AttackJob(

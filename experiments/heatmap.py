@@ -132,7 +132,6 @@ def execute(settings: Settings) -> int:
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
     job = heatmap_job.HeatmapJob(programs, dataset, configs, settings.stride, size, maps)
     rows, _ = loop.run(job, dataset, workdir, size, settings.shard)

@@ -13,9 +13,10 @@ users' outcomes inside their [MIN@1, MAX@1]. --compare merges finished runs of t
 included, and ranks models.
 
 The work folder has the files of experiments.attack. The same command resumes a run that was
-stopped, or whose pictures and masks were mended since, as that of experiments.attack does. Ends with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag,
-the data, the clicks, the weights or a work folder cannot be used or every instance was skipped, 130
-when interrupted.
+stopped, or whose pictures and masks were mended since, as that of experiments.attack does. Ends
+with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag, the data, the
+clicks, the weights or a work folder cannot be used or every instance was skipped, 130 when
+interrupted.
 """
 
 from __future__ import annotations
@@ -265,7 +266,6 @@ def execute(settings: Settings) -> int:
   described |= {'program': 'users', 'users': _described(settings, plan, file)}
   scores = user_report.matched(described, attacked)
   with results.open_workdir(settings.folder, described) as workdir:
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
     rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)

@@ -1,5 +1,6 @@
 """A device that is not there is one sentence, before a folder is made, and no other error is."""
 
+import logging
 import os
 import pathlib
 import subprocess
@@ -28,8 +29,7 @@ def test_devices_that_are_there_are_no_error():
   ),
 ])
 def test_what_jax_raises_is_one_sentence(monkeypatch, error, why):
-  asked = jax.config.values['jax_platforms']
-  whole = jax.devices
+  asked, whole = jax.config.values['jax_platforms'], jax.devices
   calls = []
 
   def refuse():
@@ -51,9 +51,37 @@ def test_a_broken_plugin_is_told_with_a_way_out(monkeypatch):
     raise RuntimeError("Unable to initialize backend 'cuda': no driver (you may need to uninstall")
 
   monkeypatch.setattr(jax, 'devices', refuse)
-  monkeypatch.setattr(jax.config, 'update', lambda *args: None)
-  monkeypatch.setitem(jax.config.values, 'jax_platforms', None)
+  monkeypatch.setattr(devices, '_asked', dict)
   with pytest.raises(UsageError, match=r'JAX has no device .*no driver.*Set JAX_PLATFORMS=cpu'):
+    devices.check()
+
+
+def test_a_plugin_that_cannot_be_loaded_is_a_line_without_traceback(monkeypatch, caplog):
+  logger = logging.getLogger('jax._src.xla_bridge')
+
+  def log():
+    try:
+      raise RuntimeError('version mismatch')
+    except RuntimeError:
+      logger.exception('Exception when calling %s', 'jax_plugins.x')
+
+  monkeypatch.setattr(jax, 'devices', log)
+  devices.check()
+  log()
+  inside, outside = caplog.records
+  assert inside.getMessage() == 'Exception when calling jax_plugins.x: version mismatch'
+  assert inside.exc_info is None and outside.exc_info is not None
+
+
+def test_the_older_variable_is_named_where_it_asks(monkeypatch):
+  monkeypatch.setattr(devices, '_asked', lambda: {'JAX_PLATFORM_NAME': 'gpu'})
+  monkeypatch.setattr(devices, '_available', lambda: 'tpu, cpu')
+
+  def refuse():
+    raise RuntimeError("Unknown backend: 'gpu' requested")
+
+  monkeypatch.setattr(jax, 'devices', refuse)
+  with pytest.raises(UsageError, match=r"^JAX_PLATFORM_NAME=gpu: .*Set JAX_PLATFORM_NAME=tpu"):
     devices.check()
 
 
