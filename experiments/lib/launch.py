@@ -1,8 +1,8 @@
 """How every program starts and ends: flags to settings, help, processes, exit codes.
 
-0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights
-or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but rows
-failed or numbers differ. 130: interrupted.
+0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights,
+the device or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but
+rows failed or numbers differ. 130: interrupted.
 """
 
 from __future__ import annotations
