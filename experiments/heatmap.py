@@ -11,7 +11,8 @@ the means over instances of the extremes by depth in the legal region (`levels`)
 quantiles under click priors (`quantiles`); instances whose lattice has few positions are left out
 of means and named.
 
-The same command resumes a run that was stopped. Several machines share a run as they share one of
+The same command resumes a run that was stopped, or whose pictures and masks were mended since, as
+that of experiments.attack does. Several machines share a run as they share one of
 experiments.attack, each with the same --workdir; `experiments.report --heatmaps=` merges what lies
 below it. Ends with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag,
 the data, the weights or the work folder cannot be used or every instance was skipped, 130 when
@@ -21,7 +22,6 @@ interrupted.
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -69,9 +69,15 @@ class Settings(
       raise UsageError('--preset names no attack')
 
   @property
-  def folder(self) -> pathlib.Path:
-    """The work folder."""
-    return self.folder_by_name(f'{self.model}-{self.dataset}-heatmap{self.suffix()}')
+  def name(self) -> str:
+    """Of the work folder, by default."""
+    return f'{self.model}-{self.dataset}-heatmap{self.suffix()}'
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    presets = ', '.join(self.preset)
+    return f'heatmap: {self.model} on {self.dataset} with {presets} -> {self.whole}'
 
 
 def _open_presets(settings: Settings) -> list[presets.AttackConfig]:
@@ -126,7 +132,6 @@ def execute(settings: Settings) -> int:
   if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
     job = heatmap_job.HeatmapJob(programs, dataset, configs, settings.stride, size, maps)
     rows, _ = loop.run(job, dataset, workdir, size, settings.shard)

@@ -29,8 +29,13 @@ class Settings(lib.Group):
   dataset: str | None = lib.setting(
     None, 'Data set to prepare.', choices=sorted(benchmarks.BENCHMARKS)
   )
-  data_dir: str | None = lib.setting(None, 'The data set as downloaded.')
-  out: str = lib.setting('prepared', 'Folder below which it goes.')
+  data_dir: str | None = lib.setting(None, 'The data set as downloaded.', path=True)
+  out: str = lib.setting('prepared', 'Folder below which it goes.', path=True)
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    return f'prepare: {self.dataset} in {self.data_dir} -> {self.out}'
 
 
 def execute(settings: Settings) -> int:

@@ -21,7 +21,7 @@ import numpy as np
 
 import tetris_jax
 from experiments import attack
-from experiments.lib import launch, opening, plugins
+from experiments.lib import launch, opening, plugins, progress
 from experiments.lib import settings as lib
 from tetris_jax import data, types
 from tetris_jax.runs import workdirs as results
@@ -33,10 +33,22 @@ __all__ = ['Difference', 'Settings', 'compare', 'execute', 'main']
 class Settings(lib.Plugins):
   """What may be asked of a replay; see this program's `--help`."""
 
-  workdir: str | None = lib.setting(None, 'The folder of a finished run of experiments.attack.')
+  workdir: str | None = lib.setting(
+    None, 'The folder of a finished run of experiments.attack.', path=True
+  )
   tolerance: float = lib.setting(
     0.0, 'Of the difference between a number and its replay.', least=0
   )
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    return f'replay: {self.workdir}'
+
+  @property
+  def uses_device(self) -> bool:
+    """Clicks are evaluated there."""
+    return True
 
 
 class Difference(NamedTuple):
@@ -146,7 +158,8 @@ def execute(settings: Settings) -> int:
   asked, rows = _load(pathlib.Path(settings.workdir))
   plugins.load(asked.plugins)
   segmenter, dataset = opening.open_segmenter(asked), opening.open_dataset(asked)
-  compared, different = compare(segmenter, dataset, rows, asked.batch_size)
+  with progress.ticking(f'evaluating {len(rows):,} rows again'):
+    compared, different = compare(segmenter, dataset, rows, asked.batch_size)
   if not compared:
     raise results.WorkdirError(f'{settings.workdir} has no row whose numbers could be compared')
   sizes = [abs(d.reported - d.replayed) for d in different]

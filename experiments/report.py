@@ -38,12 +38,21 @@ __all__ = ['Settings', 'execute', 'main', 'report']
 class Settings(lib.Plugins):
   """What may be asked of a report; see this program's `--help`."""
 
-  workdirs: tuple[str, ...] = lib.setting((), 'Work folders, by commas; patterns are expanded.')
-  heatmaps: tuple[str, ...] = lib.setting((), 'Work folders of experiments.heatmap, for the page.')
-  out: str = lib.setting('report', 'Folder that everything is written into.')
+  workdirs: tuple[str, ...] = lib.setting(
+    (), 'Work folders, by commas; patterns are expanded.', path=True
+  )
+  heatmaps: tuple[str, ...] = lib.setting(
+    (), 'Work folders of experiments.heatmap, for the page.', path=True
+  )
+  out: str = lib.setting('report', 'Folder that everything is written into.', path=True)
   pictures_per_run: int = lib.setting(
     12, 'How many of the most fragile instances of a run the page shows.', least=0
   )
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    return f'report: {", ".join(self.workdirs)} -> {self.out}'
 
 
 def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:

@@ -13,9 +13,10 @@ users' outcomes inside their [MIN@1, MAX@1]. --compare merges finished runs of t
 included, and ranks models.
 
 The work folder has the files of experiments.attack. The same command resumes a run that was
-stopped. Ends with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag,
-the data, the clicks, the weights or a work folder cannot be used or every instance was skipped, 130
-when interrupted.
+stopped, or whose pictures and masks were mended since, as that of experiments.attack does. Ends
+with 0 when no instance failed, 3 when some did (their rows say why), 2 when a flag, the data, the
+clicks, the weights or a work folder cannot be used or every instance was skipped, 130 when
+interrupted.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ _COMPARING = ('compare', 'workdirs', 'workdir', 'plugins')
 _SAMPLED_USERS = 20
 _SAMPLED_PRIORS = ('uniform', 'distance', 'gaussian_0.05')
 _NO_GROUPS = 'none'
+_COMPARED_IN = 'users'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,7 @@ class Settings(
   clicks: str | None = lib.setting(
     None,
     "CSV file of users' first clicks: RClicks' columns or instance,y,x[,user,label].",
+    path=True,
     recorded='never',
   )
   clicks_dataset: str | None = lib.setting(
@@ -92,11 +95,13 @@ class Settings(
   workdirs: tuple[str, ...] = lib.setting(
     (),
     'Finished work folders of experiments.attack, by commas; patterns are expanded.',
+    path=True,
     recorded='never',
   )
   compare: tuple[str, ...] = lib.setting(
     (),
     'Merges these finished work folders of this program; patterns are expanded.',
+    path=True,
     recorded='never',
   )
 
@@ -113,9 +118,21 @@ class Settings(
         )
 
   @property
-  def folder(self) -> pathlib.Path:
-    """The work folder."""
-    return self.folder_by_name(f'{self.model}-{self.dataset}-users')
+  def name(self) -> str:
+    """Of the work folder, by default."""
+    return f'{self.model}-{self.dataset}-users'
+
+  @property
+  def uses_device(self) -> bool:
+    """Not where finished runs are compared."""
+    return not self.compare
+
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do."""
+    if self.compare:
+      return f'users: comparing {", ".join(self.compare)} -> {self.workdir or _COMPARED_IN}'
+    return f"users: {self.clicks or 'sampled'} on {self.model}, {self.dataset} -> {self.whole}"
 
   @property
   def plan(self) -> users_job.Plan:
@@ -231,7 +248,7 @@ def execute(settings: Settings) -> int:
     results.WorkdirError: a work folder cannot be used.
   """
   if settings.compare:
-    out = settings.workdir or 'users'
+    out = settings.workdir or _COMPARED_IN
     merged = compare(settings.compare, settings.workdirs, out)
     return launch.merged_status(merged, pathlib.Path(out) / 'comparison.md')
   opening.check_drawing()
@@ -249,7 +266,6 @@ def execute(settings: Settings) -> int:
   described |= {'program': 'users', 'users': _described(settings, plan, file)}
   scores = user_report.matched(described, attacked)
   with results.open_workdir(settings.folder, described) as workdir:
-    workdir.write_json('instances.json', {'instances': loop.listed(dataset)})
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
     rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)

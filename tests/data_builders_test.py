@@ -120,4 +120,4 @@ def test_the_command_prepares_and_reads_without_tensorflow(tmp_path, monkeypatch
   command = [sys.executable, '-m', 'experiments.prepare', *flags]
   done = subprocess.run(command, cwd=tests.parent, capture_output=True, text=True, check=False)
   assert done.returncode == 2
-  assert done.stderr.startswith('error: data_dir=') and 'does not exist' in done.stderr
+  assert '\nerror: data_dir=' in done.stderr and 'does not exist' in done.stderr

@@ -49,6 +49,9 @@ def test_rows_and_pictures_of_a_batch(dataset, tmp_path):
   # Of the first two instances of the data set.
   assert [file.name for file in tmp_path.iterdir()] == ['00000_p0.png']
   assert made.damage(prepared.group, found.rows) == ''
+  made.forget(0)
+  made.forget(2)
+  assert not list(tmp_path.iterdir())
 
 
 def test_without_pictures_no_mask_leaves_the_device(dataset, tmp_path):

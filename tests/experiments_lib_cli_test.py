@@ -86,7 +86,7 @@ def test_a_program_shows_its_docstring_and_what_its_names_may_be(program, capsys
 def test_a_wrong_flag_ends_with_2(program, folder, capsys):
   assert command(program, '--colour=red') == 2
   said = capsys.readouterr().err
-  assert said.startswith("error: Unknown command line flag 'colour'")
+  assert said.startswith(f"{program}: starting\nerror: Unknown command line flag 'colour'")
   assert not list(folder.iterdir())
 
 

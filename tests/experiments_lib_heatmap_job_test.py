@@ -93,6 +93,17 @@ def test_a_whole_batch_has_no_damage(dataset, made, again):
   assert job(dataset, again).damage(GROUP, [failed, made[1][1]]) == ''
 
 
+def test_files_are_named_by_the_position_of_now(dataset, made, again):
+  first, second = made[1]
+  one = job(dataset.select([1, 0]), again)
+  assert one.placed(1, first) == {**first, 'map': '00001_p0.npz', 'picture': '00001_p0.png'}
+  assert one.placed(0, second | {'picture': None})['picture'] is None
+  failed = schema.empty_row('heatmap', 'p0', 'failed', 'why', None)
+  assert one.placed(1, failed) == failed
+  job(dataset, again).forget(0)
+  assert sorted(file.name for file in again.iterdir()) == ['00001_p1.npz', '00001_p1.png']
+
+
 @pytest.mark.slow
 def test_only_what_is_not_whole_is_measured_again(dataset, made, again, monkeypatch):
   path = again / '00001_p1.npz'

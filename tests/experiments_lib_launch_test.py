@@ -133,3 +133,27 @@ def test_joining_names_the_coordinator(monkeypatch):
   monkeypatch.setattr(launch.jax.distributed, 'initialize', refuse)
   with pytest.raises(UsageError, match='--coordinator=auto: nobody there'):
     launch.join(settings.Processes(coordinator='auto'))
+
+
+def test_the_first_line_says_what_is_done_before_devices_are_asked_for(monkeypatch, capsys):
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Measuring(Asked):
+    @property
+    def doing(self):
+      return f'measuring {self.number}'
+
+    @property
+    def uses_device(self):
+      return self.number > 1
+
+  checked = []
+
+  def check():
+    checked.append(capsys.readouterr().err)
+    raise UsageError('no device')
+
+  monkeypatch.setattr(launch.devices, 'check', check)
+  call = lambda number: launch.run('', Measuring, lambda asked: 0, ['x', f'--number={number}'])
+  assert call(1) == 0 and capsys.readouterr().err == 'measuring 1\n'
+  assert call(2) == 2 and checked == ['measuring 2\n']
+  assert capsys.readouterr().err == 'error: no device\n'

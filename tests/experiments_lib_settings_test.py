@@ -126,6 +126,54 @@ def test_folders_of_deeper_and_wider_attacks_are_others():
   assert of('heatmap')(depth=0.25).folder.name.endswith('-heatmap-depth-0.25')
 
 
+PATHS = {
+  'attack': {'weights', 'data_dir', 'workdir'},
+  'users': {'weights', 'data_dir', 'workdir', 'clicks', 'workdirs', 'compare'},
+  'heatmap': {'weights', 'data_dir', 'workdir'},
+  'bench': {'weights', 'data_dir', 'out'},
+  'report': {'workdirs', 'heatmaps', 'out'},
+  'replay': {'workdir'},
+  'fetch': {'source'},
+  'prepare': {'data_dir', 'out'},
+}
+
+
+@pytest.mark.parametrize('program', cli.PROGRAMS)
+def test_home_is_found_in_every_path(program, monkeypatch):
+  monkeypatch.setenv('HOME', '/home/me')
+  for field in dataclasses.fields(of(program)):
+    path = field.name in PATHS[program]
+    assert field.metadata['path'] == path, field.name
+    if path:
+      several = isinstance(field.default, tuple)
+      given = ('~/a*', 'b', '~') if several else '~/a'
+      expected = ('/home/me/a*', 'b', '/home/me') if several else '/home/me/a'
+      alone = {'sha256': '0'} if field.name == 'source' else {}
+      made = of(program)(**{field.name: given}, **alone)
+      assert getattr(made, field.name) == expected
+    if field.name == 'data_options':
+      made = of(program)(data_options=('annotations=~/a.json', 'split=a~b'))
+      assert made.data_options == ('annotations=/home/me/a.json', 'split=a~b')
+  for plain in ('a/~', './~', 'https://x/~y', 'original', '~nobody_of_this_name/x'):
+    assert of('fetch')(source=plain).source == plain
+
+
+@pytest.mark.parametrize('program', cli.PROGRAMS)
+def test_a_program_says_what_it_is_asked_to_do(program, monkeypatch):
+  monkeypatch.setattr(jax, 'process_count', lambda: pytest.fail('a device was asked for'))
+  said = of(program)().doing
+  assert said.startswith(f'{program}: ') and '\n' not in said
+  assert of(program)().uses_device == (program not in ('report', 'prepare'))
+  if program in ('attack', 'heatmap', 'users'):
+    assert said.endswith('-> ' + str(of(program)().whole))
+    assert 'mobile_sam' in said and 'samples' in said
+
+
+def test_a_comparison_needs_no_device():
+  asked = of('users')(compare=('runs/a', 'runs/b'))
+  assert asked.doing == 'users: comparing runs/a, runs/b -> users' and not asked.uses_device
+
+
 def test_making_settings_asks_no_device(monkeypatch):
   def refuse():
     raise AssertionError('processes are joined only after the flags are read')

@@ -32,9 +32,10 @@ def changed(**flags):
 
 def test_a_shard_comes_back_as_it_was(tmp_path):
   with results.open_workdir(tmp_path / 'new' / 'run', CONFIG) as workdir:
-    assert workdir.read_shard(0, ['a', 'b']) is None
+    assert workdir.read_shard(0) is None and workdir.shards() == []
     workdir.write_shard(0, shard('a', 'b'))
-    assert workdir.read_shard(0, ['a', 'b']) == shard('a', 'b')
+    workdir.write_shard(123456, shard('c'))
+    assert workdir.read_shard(0) == shard('a', 'b') and workdir.shards() == [0, 123456]
   config = json.loads((tmp_path / 'new/run/config.json').read_text())
   assert config == {'schema': schema.SCHEMA, **CONFIG} and next(iter(config)) == 'schema'
 
@@ -47,7 +48,7 @@ def test_every_truncation_of_a_shard_is_detected(tmp_path):
     for length in range(len(whole)):
       path.write_bytes(whole[:length])
       with pytest.raises(results.DamagedShardError, match=r'00000\.jsonl: truncated or altered'):
-        workdir.read_shard(0, ['a', 'b'])
+        workdir.read_shard(0)
 
 
 def test_altered_and_misplaced_shards_are_detected(tmp_path):
@@ -56,13 +57,10 @@ def test_altered_and_misplaced_shards_are_detected(tmp_path):
     whole = workdir.shard_path(0).read_bytes()
     workdir.shard_path(0).write_bytes(whole.replace(b'"b"', b'"c"'))
     with pytest.raises(results.DamagedShardError, match='altered'):
-      workdir.read_shard(0, ['a', 'b'])
+      workdir.read_shard(0)
     workdir.shard_path(1).write_bytes(whole)
     with pytest.raises(results.DamagedShardError, match='written for batch 0'):
-      workdir.read_shard(1, ['a', 'b'])
-    workdir.write_shard(2, shard('a'))
-    with pytest.raises(results.WorkdirError, match='other instances'):
-      workdir.read_shard(2, ['b'])
+      workdir.read_shard(1)
 
 
 def test_rows_are_merged_in_the_order_of_the_data_set(tmp_path):
@@ -76,7 +74,7 @@ def test_names_that_are_not_utf8_survive(tmp_path):
   name = os.fsdecode(b'caf\xe9\xff "1"\n')
   with results.open_workdir(tmp_path, CONFIG) as workdir:
     workdir.write_shard(0, shard(name))
-    found = workdir.read_shard(0, [name])
+    found = workdir.read_shard(0)
     workdir.write_rows([name], found.rows)
   assert results.read_rows(tmp_path / 'rows.jsonl')[0]['instance'] == name
 
@@ -98,7 +96,7 @@ def test_the_same_configuration_resumes_and_another_is_refused(tmp_path):
   before = (tmp_path / 'config.json').read_bytes()
   on_newer_python = CONFIG | {'versions': CONFIG['versions'] | {'python': '3.12'}}
   with results.open_workdir(tmp_path, on_newer_python) as workdir:
-    assert workdir.read_shard(0, ['a']) == shard('a')
+    assert workdir.read_shard(0) == shard('a')
   for other, named in (
     (changed(num_clicks=5), '\n  num_clicks: 3 there, 5 now'),
     (changed(model='x'), "\n  model: 'toy' there, 'x' now"),
@@ -183,7 +181,7 @@ def test_a_disk_that_fills_up_leaves_nothing_half_written(tmp_path, monkeypatch)
         workdir.write_shard(batch, shard('b'))
     monkeypatch.undo()
     assert [file.name for file in (tmp_path / 'results').iterdir()] == ['00000.jsonl']
-    assert workdir.read_shard(0, ['a']) == shard('a')
+    assert workdir.read_shard(0) == shard('a')
 
 
 def test_a_second_process_is_refused_and_a_killed_one_blocks_nobody(tmp_path):
@@ -234,14 +232,15 @@ def test_a_shard_of_what_is_no_row_is_damaged(tmp_path):
     for rows, facts, named in (
       ([shard('a').rows[0] | {'forward': 3}], {}, "instance 'a': forward is there, but status"),
       ([shard('a').rows[0] | {'colour': None}], {}, "instance 'a': colour is unknown"),
+      (shard('a').rows, {'made_of': [{}]}, r'facts\.made_of\[0\]\.canvas is missing'),
       (shard('a').rows, {'seconds': 'many'}, r"facts\.seconds is 'many', expected a finite number"),
     ):
       workdir.write_shard(0, results.Shard(rows, facts))
       with pytest.raises(results.DamagedShardError, match=rf'00000\.jsonl is no shard: .*{named}'):
-        workdir.read_shard(0, ['a'])
+        workdir.read_shard(0)
     workdir.write_shard(0, shard('a'))
     with pytest.raises(results.DamagedShardError, match='robot is missing'):
-      workdir.read_shard(0, ['a'], 'users')
+      workdir.read_shard(0, 'users')
 
 
 @pytest.mark.parametrize(
@@ -271,3 +270,70 @@ def test_differences_name_settings_and_no_flags():
   lines = results.difference(CONFIG, changed(num_clicks=5))
   assert lines == ['num_clicks: 3 there, 5 now']
   assert results.difference(CONFIG, changed(num_clicks=5), ('flags.num_clicks',)) == []
+
+
+def listed(*names):
+  return [[name, [3, 4]] for name in names]
+
+
+def of(*names, **changes):
+  return CONFIG | {'instances': results.fingerprint(listed(*names))} | changes
+
+
+def test_a_folder_holds_the_instances_of_the_data_set_as_it_is_now(tmp_path):
+  with results.open_workdir(tmp_path, of('a', 'b')) as workdir:
+    assert workdir.hold(listed('a', 'b')) == ['a', 'b']
+    workdir.write_json('summary.json', {})
+    (tmp_path / 'figures/00001_b.png').write_text('b')
+    before = (tmp_path / 'config.json').read_bytes()
+  with results.open_workdir(tmp_path, of('a', 'b')) as workdir:
+    assert workdir.hold(listed('a', 'b')) == ['a', 'b']
+    assert (tmp_path / 'config.json').read_bytes() == before
+    assert (tmp_path / 'summary.json').exists()
+  with results.open_workdir(tmp_path, of('b', 'c')) as workdir:
+    assert (tmp_path / 'config.json').read_bytes() == before
+    assert workdir.hold(listed('b', 'c')) == ['a', 'b']
+  assert [file.name for file in (tmp_path / 'figures').iterdir()] == ['00000_b.png']
+  assert json.loads((tmp_path / 'instances.json').read_text())['instances'] == listed('b', 'c')
+  there = json.loads((tmp_path / 'config.json').read_text())
+  assert there == {'schema': schema.SCHEMA, **of('b', 'c')}
+  # What the rows were has not the instances of what they will be.
+  assert not (tmp_path / 'summary.json').exists()
+  # All else is still compared.
+  with (
+    pytest.raises(results.WorkdirError, match='num_clicks: 3 there, 5 now'),
+    results.open_workdir(tmp_path, of('b', 'c', flags={'model': 'toy', 'num_clicks': 5})),
+  ):
+    pass
+
+
+@pytest.mark.parametrize('damage', [None, '{', '{"instances": 3}', '[]'])
+def test_a_list_that_is_lost_is_made_again(tmp_path, damage):
+  for names, figures in ((('a', 'b'), ['00001_b.png']), (('0', 'a', 'b'), [])):
+    with results.open_workdir(tmp_path, of('a', 'b')) as workdir:
+      workdir.hold(listed('a', 'b'))
+    (tmp_path / 'figures/00001_b.png').write_text('b')
+    file = tmp_path / 'instances.json'
+    file.unlink() if damage is None else file.write_text(damage)
+    with results.open_workdir(tmp_path, of(*names)) as workdir:
+      workdir.hold(listed(*names))
+    assert json.loads(file.read_text())['instances'] == listed(*names)
+    # A picture of which nobody can tell whose it is goes.
+    assert [one.name for one in (tmp_path / 'figures').iterdir()] == figures
+
+
+def test_what_follows_from_the_instances_of_users_is_not_compared(tmp_path):
+  users = lambda left_out, sha256='1': {
+    'users': {'clicks': {'sha256': sha256, 'repeated': left_out, 'left_out': {'x.y': left_out}}}
+  }
+  with results.open_workdir(tmp_path, of('a', **users(1))) as workdir:
+    workdir.hold(listed('a'))
+  with results.open_workdir(tmp_path, of('b', **users(2))) as workdir:
+    workdir.hold(listed('b'))
+  there = json.loads((tmp_path / 'config.json').read_text())
+  assert there['users']['clicks']['left_out'] == {'x.y': 2}
+  with (
+    pytest.raises(results.WorkdirError, match=r"users\.clicks\.sha256: '1' there, '2' now$"),
+    results.open_workdir(tmp_path, of('b', **users(2, '2'))),
+  ):
+    pass

@@ -57,6 +57,7 @@ class AttackJob(loop.Job):
     """
     self.programs = made
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
+    self._names = dataset.names
     self._pictures, self._figures = pictures, figures
 
   def prepare(self, group: data.Group) -> loop.Prepared:
@@ -103,10 +104,12 @@ class AttackJob(loop.Job):
     except Exception as error:  # Numbers are not given up for a picture.
       say(f'{sample.instance!r} was not drawn: {loop.reason_of(error)}')
       return
-    path = self._figures / loop.picture_name(index, sample.instance)
-    results.write_atomically(path, picture)
+    results.write_atomically(self._picture(index), picture)
 
-  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> str:
-    """Nothing: a picture that is absent costs no number."""
-    del group, rows
-    return ''
+  def _picture(self, index: int) -> pathlib.Path:
+    """Where an instance's picture lies. One that is absent costs no number."""
+    return self._figures / loop.picture_name(index, self._names[index])
+
+  def forget(self, index: int) -> None:
+    """Removes the picture of an instance."""
+    self._picture(index).unlink(missing_ok=True)

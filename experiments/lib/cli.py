@@ -12,6 +12,8 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
+from experiments.lib import start
+
 __all__ = ['PROGRAMS', 'main', 'summary']
 
 PROGRAMS = ('attack', 'heatmap', 'users', 'report', 'replay', 'bench', 'fetch', 'prepare')
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     hint = f'did you mean {near[0]}?' if near else f'there are {", ".join(PROGRAMS)}'
     print(f'error: unknown program {name!r}; {hint}', file=sys.stderr)
     return _UNUSABLE
+  start.say(name, rest[1:])
   program = importlib.import_module(f'experiments.{name}')
   status: int = program.main([f'{command} {name}', *rest[1:]])
   return status

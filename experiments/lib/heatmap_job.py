@@ -83,12 +83,13 @@ class HeatmapJob(loop.Job):
     self.programs = made
     self._dataset, self._configs, self._stride = dataset, configs, stride
     self._slots, self._folder = made.slots(batch_size), folder
+    self._names = dataset.names
     # Positions of instances whose maps `damage` has found whole, in batches that are done again.
     self._whole: set[int] = set()
 
   def _picture(self, index: int) -> pathlib.Path:
     """Where an instance's picture lies."""
-    return self._folder / loop.picture_name(index, self._dataset.names[index])
+    return self._folder / loop.picture_name(index, self._names[index])
 
   def _kept(self, index: int, sample: data.Sample) -> _Arrays:
     """The arrays of an instance's map on disk.
@@ -209,6 +210,19 @@ class HeatmapJob(loop.Job):
       return None
     results.write_atomically(path, picture)
     return path.name
+
+  def placed(self, index: int, row: loop.Row) -> loop.Row:
+    """The row with the names that its files have now."""
+    if row['status'] != 'ok':
+      return row
+    path = self._picture(index)
+    picture = row['picture'] and path.name
+    return {**row, 'map': path.with_suffix('.npz').name, 'picture': picture}
+
+  def forget(self, index: int) -> None:
+    """Removes the map of an instance and its picture."""
+    for path in (self._picture(index), self._picture(index).with_suffix('.npz')):
+      path.unlink(missing_ok=True)
 
   def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> str:
     """Whose map or picture is not what the shard's rows were made of."""

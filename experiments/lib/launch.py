@@ -1,8 +1,8 @@
 """How every program starts and ends: flags to settings, help, processes, exit codes.
 
-0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights
-or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but rows
-failed or numbers differ. 130: interrupted.
+0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights,
+the device or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but
+rows failed or numbers differ. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import jax
 from absl import flags as absl_flags
 from absl import logging
 
-from experiments.lib import flags, plugins
+from experiments.lib import devices, flags, plugins
 from experiments.lib.settings import Group, Plugins, Processes, UsageError
 from tetris_jax.runs import workdirs as results
 
@@ -154,8 +154,12 @@ def run(
     asked = _asked(text or '', kind, sys.argv if argv is None else argv)
     if asked is None:
       return DONE
+    if asked.doing:
+      print(asked.doing, file=sys.stderr, flush=True)
     if isinstance(asked, Processes):
       join(asked)
+    if asked.uses_device:
+      devices.check()
     return execute(asked)
   except (UsageError, results.WorkdirError) as error:
     print(f'error: {error}', file=sys.stderr)

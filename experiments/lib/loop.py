@@ -18,7 +18,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from experiments.lib import progress as progress_lib
+from experiments.lib import resume
 from experiments.lib.programs import Programs, Say
+from experiments.lib.resume import Row
 from tetris_jax import data
 from tetris_jax.runs import schema
 from tetris_jax.runs import workdirs as results
@@ -38,8 +40,6 @@ __all__ = [
 
 _LONGEST_REASON = 300
 _LONGEST_NAME = 80
-
-Row = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +99,29 @@ class Job(Protocol):
     costs no row.
     """
 
+  def content(self, index: int) -> str:
+    """What an instance's row depends on beside the data set, as a text that changes with it."""
+    del index
+    return ''
+
+  def placed(self, index: int, row: Row) -> Row:
+    """A row of an earlier call, whose instance may have had another position then."""
+    del index
+    return row
+
   def damage(self, group: data.Group, rows: Sequence[Row]) -> str:
-    """Why what lies beside a finished shard is not whole, so that it is done again; '' if it is."""
+    """Why what lies beside rows is not whole, so that they are made again; '' where it is.
+
+    Args:
+      group: their instances, which have numbers.
+      rows: of these, as `placed` has left them.
+    """
+    del group, rows
+    return ''
+
+  def forget(self, index: int) -> None:
+    """Removes what lies beside a row that no longer holds."""
+    del index
 
 
 def listed(dataset: data.Dataset) -> list[list[Any]]:
@@ -146,65 +167,59 @@ class _Run:
   def __init__(
     self,
     job: Job,
-    dataset: data.Dataset,
+    sources: resume.Sources,
     workdir: results.Workdir,
     groups: Mapping[int, data.Group],
   ):
-    self.job, self.dataset, self.workdir, self.groups = job, dataset, workdir, groups
-    self.names = {
-      number: [dataset.names[index] for index in group.indices]
-      for number, group in groups.items()
-    }
-    self.shards: dict[int, results.Shard] = {}
+    self.job, self.sources, self.workdir, self.groups = job, sources, workdir, groups
+    self.dataset, self.names = sources.dataset, sources.names
+    # By batch, the positions of the instances that it has to do.
+    self.todo: dict[int, list[int]] = {}
+    self.origins: dict[int, schema.Origin] = {}
 
-  def resume(self, beside: int) -> progress_lib.Progress:
-    """Takes over what earlier calls finished.
-
-    A shard that is damaged, one beside which something is, and one that only says why its batch
-    raised are done again.
+  def resume(self, beside: int, before: Sequence[str]) -> progress_lib.Progress:
+    """Takes over what earlier calls finished and what still holds of it.
 
     Args:
       beside: instances that are in no batch and need no work.
+      before: the instances of the call before.
 
     Returns:
       The progress from there on.
 
     Raises:
-      results.WorkdirError: a shard is of other instances, or cannot be read.
+      results.WorkdirError: a shard cannot be read.
     """
-    notes = []
-    for number, names in self.names.items():
-      try:
-        shard = self.workdir.read_shard(number, names, self.job.kind)
-      except results.DamagedShardError as error:
-        notes.append(f'{error}; its batch is done again')
-        continue
-      if shard is None or shard.facts.get('raised'):
-        continue
-      try:
-        damage = self.job.damage(self.groups[number], shard.rows)
-      except Exception as error:  # What lies beside a shard cannot be told whole.
-        damage = f'batch {number}: {reason_of(error)}'
-      if damage:
-        notes.append(f'{damage}; its batch is done again')
-        continue
-      self.shards[number] = shard
-    done = beside + sum(len(self.names[number]) for number in self.shards)
-    wanted = beside + sum(map(len, self.names.values()))
-    if self.shards:
-      notes.append(f'resuming {self.workdir.path}: {done} of {wanted} instances are done')
-    progress = progress_lib.Progress(wanted, done)
-    for note in notes:
+    with progress_lib.ticking('comparing the data set with the rows that are there', after=2.0):
+      self.done = resume.look(self.job, self.workdir, self.groups, self.sources)
+    for number, group in self.groups.items():
+      left = [index for index in group.indices if index not in self.done.rows]
+      if left:
+        self.todo[number] = left
+    wanted = beside + sum(len(group.indices) for group in self.groups.values())
+    progress = progress_lib.Progress(wanted, beside + len(self.done.rows))
+    then, mine = set(before), [i for group in self.groups.values() for i in group.indices]
+    new = sum(self.names[index] not in then for index in mine)
+    gone = len(then.difference(self.names))
+    for note in self.done.notes(self.workdir.path, wanted, beside, new, gone):
       progress.say(note)
     return progress
+
+  def read(self, number: int) -> Prepared:
+    """Reads what a batch has to do, after a look at the files that it is made of."""
+    group = self.groups[number]._replace(indices=tuple(self.todo[number]))
+    with progress_lib.ticking('reading files for their sums', after=5.0):
+      for index in group.indices:
+        self.origins[index] = self.sources.origin(index, group.canvas)
+    return self.job.prepare(group)
 
   def ordered(self, number: int, rows: Sequence[Row]) -> list[Row]:
     """Rows in the order of a batch's instances."""
     by_name = {row['instance']: row for row in rows}
-    return [by_name[name] for name in self.names[number]]
+    return [by_name[self.names[index]] for index in self.todo[number]]
 
-  def failed(self, number: int, rows: Sequence[Row], error: Exception, say: Say) -> results.Shard:
-    """A shard that says why a batch raised; resuming the run tries it again.
+  def failed(self, number: int, rows: Sequence[Row], error: Exception, say: Say) -> list[Row]:
+    """Rows that say why a batch raised; resuming the run tries it again.
 
     Args:
       number: of the batch.
@@ -215,11 +230,11 @@ class _Run:
     say(''.join(traceback.format_exception(error)).rstrip())
     known, reason = {row['instance'] for row in rows}, reason_of(error)
     made = [*rows]
-    for name, index in zip(self.names[number], self.groups[number].indices, strict=True):
-      if name not in known:
+    for index in self.todo[number]:
+      if self.names[index] not in known:
         size = self.dataset.size(index)
-        made.append(schema.empty_row(self.job.kind, name, 'failed', reason, size))
-    return results.Shard(self.ordered(number, made), {**_nothing(), 'raised': True})
+        made.append(schema.empty_row(self.job.kind, self.names[index], 'failed', reason, size))
+    return self.ordered(number, made)
 
   def measure(self, given: Any, say: Say) -> tuple[Found, schema.Facts]:
     """What was found, and what the batch took."""
@@ -239,33 +254,35 @@ class _Run:
     """Draws and writes what lies beside a shard, then the shard: where it is, the rest is too."""
     try:
       made = self.job.finish(found, say) if found else []
-      shard = results.Shard(self.ordered(number, [*prepared.rows, *made]), facts)
+      rows = self.ordered(number, [*prepared.rows, *made])
     except results.WorkdirError:
       raise
     except Exception as error:  # Whatever it is, it ends as rows with a reason.
-      shard = self.failed(number, prepared.rows, error, say)
-    self.write(number, shard)
+      rows, facts = self.failed(number, prepared.rows, error, say), resume.nothing()
+    self.write(number, rows, facts)
 
-  def write(self, number: int, shard: results.Shard) -> None:
-    """Marks a batch as finished."""
-    self.workdir.write_shard(number, shard)
-    self.shards[number] = shard
+  def write(self, number: int, rows: Sequence[Row], facts: schema.Facts) -> None:
+    """Marks a batch as finished; its shard keeps the rows that it has of other instances."""
+    made = zip(self.todo[number], rows, strict=True)
+    unread: schema.Origin = {'canvas': list(self.groups[number].canvas), 'files': [], 'content': ''}
+    self.done.write(
+      number, {index: (row, self.origins.get(index, unread)) for index, row in made}, facts
+    )
 
   def work(self, progress: progress_lib.Progress) -> None:
     """Does the batches that are not finished; see `run`."""
-    todo = [number for number in self.groups if number not in self.shards]
     say = progress.say
     written: concurrent.futures.Future[None] | None = None
     with (
       concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
       concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
     ):
-      submit = lambda number: reader.submit(self.job.prepare, self.groups[number])
-      for number, upcoming in _one_ahead(submit, todo):
+      submit = lambda number: reader.submit(self.read, number)
+      for number, upcoming in _one_ahead(submit, list(self.todo)):
         if written is not None and written.done():
           written.result()  # A full disk is told before another batch is measured.
         rows: Sequence[Row] = ()
-        facts = _nothing()
+        facts = resume.nothing()
         try:
           prepared = upcoming.result()
           rows, found = prepared.rows, None
@@ -275,11 +292,13 @@ class _Run:
         except results.WorkdirError:
           raise
         except Exception as error:  # Whatever it is, it ends as rows with a reason.
-          last = functools.partial(self.write, number, self.failed(number, rows, error, say))
+          last = functools.partial(
+            self.write, number, self.failed(number, rows, error, say), resume.nothing()
+          )
         if written is not None:
           written.result()
         written = writer.submit(last)
-        progress.advance(len(self.names[number]), facts['evaluations'], facts['seconds'])
+        progress.advance(len(self.todo[number]), facts['evaluations'], facts['seconds'])
       if written is not None:
         written.result()
 
@@ -303,18 +322,13 @@ class _Run:
       beside: rows of instances that are in no batch.
       whole: whether the run is in one piece, so that every instance must have a row.
     """
-    shards = [self.shards[number] for number in self.groups]
-    made = [row for shard in shards for row in shard.rows] + list(beside)
-    there = {row['instance'] for row in made}
-    own = [name for name in self.dataset.names if whole or name in there]
-    facts: list[Mapping[str, Any]] = [shard.facts for shard in shards]
-    totals = {key: sum(one.get(key, 0) for one in facts) for key in _nothing()}
-    return self.workdir.write_rows(own, made), totals
-
-
-def _nothing() -> schema.Facts:
-  """The facts of a batch that took nothing."""
-  return {'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0}
+    made = [*self.done.rows.values(), *beside]
+    statuses = {row['instance']: row['status'] for row in made}
+    for index, name in enumerate(self.names):
+      if statuses.get(name, 'ok') != 'ok':
+        self.job.forget(index)  # It may have had numbers before.
+    own = [name for name in self.names if whole or name in statuses]
+    return self.workdir.write_rows(own, made), self.done.totals()
 
 
 def _one_ahead(
@@ -338,17 +352,20 @@ def run(
   batch_size: int,
   shard: tuple[int, int] = (0, 1),
 ) -> tuple[list[Mapping[str, Any]], dict[str, float]]:
-  """Does every instance of a shard that has no row yet and merges its rows.
+  """Does every instance of a shard that has no row that still holds, and merges its rows.
 
   A shard is every `count`-th batch of the plan of all instances, so it has the very batches that a
-  run in one piece has.
+  run in one piece has. A row holds where it has numbers and all that it was made of is as it was;
+  so what failed, what was skipped and what was mended since is done when the run is resumed, and
+  the rows are those of a run on the data set as it is now.
 
   While the device works on a batch, one thread reads the next and another draws and writes the
-  last. A batch that raises becomes failed rows, and is tried again when the run is resumed.
+  last. A batch that raises becomes failed rows.
 
   Args:
     job: what is done with a batch.
-    dataset: the instances; the batches are cut from all of them, finished or not.
+    dataset: the instances; the batches are cut from all of them, finished or not. It becomes that
+      of the work folder.
     workdir: where shards are.
     batch_size: instances a batch.
     shard: its number, and how many there are.
@@ -359,13 +376,16 @@ def run(
     "evaluations".
 
   Raises:
-    results.WorkdirError: something cannot be read or written, or the shards are of other instances.
+    results.WorkdirError: something cannot be read or written.
   """
+  instances = listed(dataset)
+  before = workdir.hold(instances)
   groups, unsized = data.plan(dataset, batch_size)
   number, count = shard
   unsized = unsized if number == 0 else ()
   mine = {index: groups[index] for index in range(number, len(groups), count)}
-  this = _Run(job, dataset, workdir, mine)
-  with contextlib.closing(this.resume(len(unsized))) as progress:
+  sources = resume.Sources(dataset, [size for _, size in instances], job.content)
+  this = _Run(job, sources, workdir, mine)
+  with contextlib.closing(this.resume(len(unsized), before)) as progress:
     this.work(progress)
   return this.merge(this.unsized_rows(unsized), count == 1)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
 
+from experiments.lib.progress import STDERR, ticking
 from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError
 from ports import zoo
 from ports.weights import cache, errors
@@ -38,18 +38,13 @@ def check_drawing() -> None:
       raise UsageError(f"figures need {name}: pip install 'tetris_jax[demo]'")
 
 
-def _say(line: str) -> None:
-  """Tells a person, at once."""
-  print(line, file=sys.stderr, flush=True)
-
-
 def indexing(limit: int = 0) -> data.Indexing:
   """How data sets are listed: what masks hold is kept in the cache, and progress told.
 
   Args:
     limit: only the first so many instances are wanted; 0 for all.
   """
-  return data.Indexing(limit, cache.cache_dir() / 'index', _say)
+  return data.Indexing(limit, cache.cache_dir() / 'index', STDERR.say)
 
 
 def open_dataset(settings: Data) -> data.Dataset:
@@ -69,7 +64,7 @@ def open_dataset(settings: Data) -> data.Dataset:
   except ValueError as error:
     raise UsageError(f'--objects, --ignore_id, --data_options: {error}') from error
   for note in dataset.notes:
-    _say(f'note: {note}')
+    STDERR.say(f'note: {note}')
   return dataset
 
 
@@ -154,7 +149,8 @@ def open_segmenter(settings: Model) -> types.Segmenter:
       known = f'known: {", ".join(options[name])}' if name in options else 'it has no such choice'
       raise UsageError(f'--{name}={value} with --model={settings.model}: {known}')
   try:
-    return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
+    with ticking(f'opening the weights of {settings.model}', after=1.0):
+      return zoo.segmenter(settings.model, weights=settings.weights, **chosen)
   except (errors.CheckpointError, OSError) as error:
     flag = f'--weights={settings.weights}' if settings.weights else f'--model={settings.model}'
     raise UsageError(f'{flag}: {error}') from error

@@ -10,12 +10,10 @@ import jax
 import numpy as np
 
 import tetris_jax
+from experiments.lib.progress import Say, ticking
 from tetris_jax import mesh, presets, types
 
 __all__ = ['Programs', 'Say', 'attack']
-
-Say = Callable[[str], None]
-"""Tells the user a line."""
 
 
 def attack(
@@ -78,7 +76,7 @@ class Programs:
     """Calls a function of a batch, each device on its own part of it.
 
     Args:
-      say: told when a program has to be compiled.
+      say: told when a program has to be compiled, and meanwhile how long that has taken.
       function: traceable; (key, segmenter, batch, *more, **static) -> a tree of arrays with a
         leading dimension (batch,). The same object each time, for programs are found again by it.
       batch: the instances; `slots` of them or a multiple.
@@ -94,9 +92,9 @@ class Programs:
     name = function, tuple(sorted(static.items())), structure, shapes
     if name not in self._compiled:
       height, width = batch.mask.shape[1:]
-      say(f'compiling for pictures up to {height} x {width}')
       start = time.perf_counter()
-      self._compiled[name] = self._lowered(function, static, given).compile()
+      with ticking(f'compiling for pictures up to {height} x {width}', say):
+        self._compiled[name] = self._lowered(function, static, given).compile()
       self.compile_seconds += time.perf_counter() - start
       self.count += 1
     start = time.perf_counter()

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
-__all__ = ['Progress', 'duration']
+__all__ = ['STDERR', 'Line', 'Progress', 'Say', 'duration', 'ticking']
 
 _SECONDS_BETWEEN_LINES = 30.0
+_SECONDS_BETWEEN_REWRITES = 1.0
+
+Say = Callable[[str], None]
+"""Tells the user a line."""
 
 
 def duration(seconds: float) -> str:
@@ -22,6 +28,98 @@ def duration(seconds: float) -> str:
   return f'{whole // 3600} h {whole % 3600 // 60:02d} min'
 
 
+class Line:
+  """A stream's last line, which rewrites itself where the stream is a terminal.
+
+  Threads may share it, and all that write to one terminal have to.
+  """
+
+  def __init__(self, stream: TextIO | None = None):
+    """Takes the stream; by default standard error, whatever that is when something is written."""
+    self._given = stream
+    self._width = 0
+    self._lock = threading.RLock()
+
+  @property
+  def _stream(self) -> TextIO:
+    return sys.stderr if self._given is None else self._given
+
+  @property
+  def rewrites(self) -> bool:
+    """Whether the stream is a terminal."""
+    return self._stream.isatty()
+
+  def say(self, message: str) -> None:
+    """Prints a line of its own, without spoiling the one that rewrites itself."""
+    with self._lock:
+      self.clear()
+      self._stream.write(message + '\n')
+      self._stream.flush()
+
+  def show(self, text: str) -> None:
+    """Rewrites the last line of a terminal."""
+    with self._lock:
+      self._stream.write('\r' + text.ljust(self._width))
+      self._width = len(text)
+      self._stream.flush()
+
+  def clear(self) -> None:
+    """Takes away the line that rewrites itself."""
+    with self._lock:
+      if self._width:
+        self._stream.write('\r' + ' ' * self._width + '\r')
+        self._stream.flush()
+        self._width = 0
+
+  def end(self) -> None:
+    """Leaves the line that rewrites itself as it is, and begins another."""
+    with self._lock:
+      if self._width:
+        self._stream.write('\n')
+        self._stream.flush()
+        self._width = 0
+
+
+STDERR = Line()
+"""Of this process."""
+
+
+@contextlib.contextmanager
+def ticking(
+  message: str, say: Say = STDERR.say, *, line: Line = STDERR, after: float = 0.0
+) -> Iterator[None]:
+  """Says that something takes long, and while it does, how long it has taken.
+
+  Args:
+    message: what is being done.
+    say: told the lines that stay, every 30 seconds one where the line does not rewrite itself.
+    line: of the terminal.
+    after: seconds from which on it is said at all.
+  """
+  ended, start = threading.Event(), time.monotonic()
+
+  def tick() -> None:
+    if after and ended.wait(after):
+      return
+    if after:
+      say(message)
+    rewrites = line.rewrites
+    while not ended.wait(_SECONDS_BETWEEN_REWRITES if rewrites else _SECONDS_BETWEEN_LINES):
+      tell = line.show if rewrites else say
+      tell(f'{message}: {duration(time.monotonic() - start)} so far')
+
+  if not after:
+    say(message)
+  thread = threading.Thread(target=tick, name='ticking', daemon=True)
+  thread.start()
+  try:
+    yield
+  finally:
+    ended.set()
+    thread.join()
+    line.clear()
+
+
 class Progress:
   """Instances done, evaluations per second and time left.
 
@@ -31,13 +129,11 @@ class Progress:
 
   def __init__(self, total: int, done: int = 0, stream: TextIO | None = None):
     """Begins with `done` of `total` instances finished by an earlier run."""
-    self._stream = sys.stderr if stream is None else stream
-    self._rewrites = self._stream.isatty()
+    self._out = STDERR if stream is None else Line(stream)
     self._total, self._done, self._resumed = total, done, done
     self._started = time.monotonic()
     self._last_line = self._started
     self._evaluations, self._seconds = 0, 0.0
-    self._width = 0
     self._lock = threading.Lock()
 
   def advance(self, instances: int, evaluations: int, seconds: float) -> None:
@@ -47,31 +143,19 @@ class Progress:
       self._evaluations += evaluations
       self._seconds += seconds
       now = time.monotonic()
-      if self._rewrites:
-        line = self._line(now)
-        self._stream.write('\r' + line.ljust(self._width))
-        self._width = len(line)
+      if self._out.rewrites:
+        self._out.show(self._line(now))
       elif now - self._last_line >= _SECONDS_BETWEEN_LINES or self._done == self._total:
-        self._stream.write(self._line(now) + '\n')
+        self._out.say(self._line(now))
         self._last_line = now
-      self._stream.flush()
 
   def say(self, message: str) -> None:
     """Prints a line of its own, without spoiling the one that rewrites itself."""
-    with self._lock:
-      if self._width:
-        self._stream.write('\r' + ' ' * self._width + '\r')
-        self._width = 0
-      self._stream.write(message + '\n')
-      self._stream.flush()
+    self._out.say(message)
 
   def close(self) -> None:
     """Ends the line that rewrites itself."""
-    with self._lock:
-      if self._width:
-        self._stream.write('\n')
-        self._stream.flush()
-        self._width = 0
+    self._out.end()
 
   def _line(self, now: float) -> str:
     line = f'{self._done}/{self._total} instances'

@@ -14,6 +14,7 @@ is the order in which dataclasses collect fields.
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -71,7 +72,8 @@ def setting(
     choices: the only values allowed.
     names: gives the names that `--help` lists, when it is asked for; not checked.
     multi: a tuple is given by the same flag again and again, and not by commas.
-    path: of a file or a folder, recorded from the root.
+    path: of a file or a folder, or several: `~` is the home folder also where no shell has seen it,
+      and what is recorded begins at the root.
     recorded: in "flags" of config.json, where runs are told apart: "always"; "given", where it is
       not the default; or "never", for what changes no row or stands elsewhere in config.json.
   """
@@ -92,12 +94,24 @@ def setting(
 class Group:
   """Fields made by `setting`, checked when an object is made."""
 
+  @property
+  def doing(self) -> str:
+    """What the program is asked to do, a line that is said before anything else; '' for nothing."""
+    return ''
+
+  @property
+  def uses_device(self) -> bool:
+    """Whether JAX has to have a device for it."""
+    return False
+
   def __post_init__(self) -> None:
     """Raises UsageError for a value that its field does not allow."""
     for field in dataclasses.fields(self):
       value, told = getattr(self, field.name), field.metadata
       if value is None:
         continue
+      if told['path']:
+        object.__setattr__(self, field.name, _from_home(value))  # Before anyone has seen it.
       found = f'--{field.name}={value}'
       least, most = told['least'], told['most']
       if most is not None and not least <= value <= most:
@@ -106,6 +120,13 @@ class Group:
         raise UsageError(f'{found}: expected at least {least}')
       if told['choices'] and value not in told['choices']:
         raise UsageError(f'{found}: expected one of {", ".join(told["choices"])}')
+
+
+def _from_home(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+  """A path, or each of several, with the home folder in the place of `~`."""
+  if isinstance(value, tuple):
+    return tuple(os.path.expanduser(one) for one in value)
+  return os.path.expanduser(value)
 
 
 def _models() -> Iterable[str]:
@@ -136,6 +157,11 @@ class ModelName(Group):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Model(ModelName):
   """A model ready to be evaluated."""
+
+  @property
+  def uses_device(self) -> bool:
+    """It is evaluated there."""
+    return True
 
   weights: str | None = setting(
     None,
@@ -175,6 +201,13 @@ class Data(Group):
     None, 'With --objects=ids: the number of pixels that no metric counts.'
   )
   limit: int = setting(0, 'Only the first so many instances; 0 for all.', least=0)
+
+  def __post_init__(self) -> None:
+    """Raises UsageError as `Group`; an option may be a path too."""
+    super().__post_init__()
+    options = (option.partition('=') for option in self.data_options)
+    expanded = tuple(name + sign + os.path.expanduser(value) for name, sign, value in options)
+    object.__setattr__(self, 'data_options', expanded)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -253,6 +286,7 @@ class Run(Group):
   workdir: str | None = setting(
     None,
     'Where results go; by default a folder below runs/, named by model, data set and attack.',
+    path=True,
     recorded='never',
   )
   shard_id: int | None = setting(
@@ -280,11 +314,21 @@ class Run(Group):
       return jax.process_index(), jax.process_count()
     return self.shard_id, self.num_shards
 
-  def folder_by_name(self, name: str) -> pathlib.Path:
-    """The work folder, `name` below runs/ by default; each shard of several has one below it."""
-    whole = pathlib.Path(self.workdir or pathlib.Path('runs') / name)
+  @property
+  def name(self) -> str:
+    """Of the work folder, by default."""
+    raise NotImplementedError
+
+  @property
+  def whole(self) -> pathlib.Path:
+    """The work folder of a run in one piece; asks JAX nothing."""
+    return pathlib.Path(self.workdir or pathlib.Path('runs') / self.name)
+
+  @property
+  def folder(self) -> pathlib.Path:
+    """The work folder; each shard of several has one below that of the whole."""
     number, count = self.shard
-    return whole if count == 1 else whole / f'shard-{number:05d}-of-{count:05d}'
+    return self.whole if count == 1 else self.whole / f'shard-{number:05d}-of-{count:05d}'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from experiments.lib import describe
+from experiments.lib import describe, progress
 
 __all__ = ['machine', 'peak_mib', 'timed']
 
@@ -29,7 +29,8 @@ def timed(
     result.
   """
   start = time.perf_counter()
-  compiled = jax.jit(function).lower(*args).compile()
+  with progress.ticking('compiling', after=1.0):
+    compiled = jax.jit(function).lower(*args).compile()
   facts = {'compile_seconds': round(time.perf_counter() - start, 2)}
   memory = compiled.memory_analysis()
   if memory is not None:

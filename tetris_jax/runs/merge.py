@@ -254,8 +254,11 @@ def merge(pieces: Sequence[Piece]) -> Run:
     lines = results.difference(first.config, piece.config, MAY_DIFFER)
     if lines:
       listed = '\n  '.join(lines)
+      hint = ''
+      if all(line.startswith('instances.') for line in lines):
+        hint = ': the data set was mended in between; run the commands of both again'
       raise WorkdirError(
-        f'{first.folder} and {piece.folder} are of different configurations and do not merge '
+        f'{first.folder} and {piece.folder} are of different configurations and do not merge{hint} '
         f'("there" is the former, "now" the latter):\n  {listed}'
       )
   by_shard: dict[int, Piece] = {}

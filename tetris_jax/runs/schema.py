@@ -24,9 +24,11 @@ __all__ = [
   'Kind',
   'Level',
   'MapRow',
+  'Origin',
   'Robot',
   'Row',
   'RowError',
+  'Stamp',
   'UsersRow',
   'Walk',
   'check_row',
@@ -47,22 +49,52 @@ class RowError(ValueError):
   """A row that is not as its type says; the message names the instance and the field."""
 
 
+class Stamp(TypedDict):
+  """A file as it was when an instance was read.
+
+  Attributes:
+    name: of the file, without its folder.
+    size: in bytes; None where there is no such file.
+    mtime_ns: when it was changed last; likewise.
+    sha256: of its content; None where that cannot be read.
+  """
+
+  name: str
+  size: int | None
+  mtime_ns: int | None
+  sha256: str | None
+
+
+class Origin(TypedDict):
+  """What a row was made of; while all of it is as it was, the row is.
+
+  Attributes:
+    canvas: [height, width] in pixels, on which the instance was measured.
+    files: that its pixels depend on.
+    content: what else it depends on, a text that changes with it.
+  """
+
+  canvas: list[int]
+  files: list[Stamp]
+  content: str
+
+
 class Facts(TypedDict, total=False):
-  """What a shard remembers of its batch beside the rows.
+  """What a shard remembers of its batch beside the rows, all tries together.
 
   Attributes:
     seconds: on the device, compiling aside.
     compile_seconds: that the batch's first call of a program took.
     programs: how many were compiled.
     evaluations: of the decoder.
-    raised: whether the batch raised, so that it is tried again.
+    made_of: of each row, in their order.
   """
 
   seconds: float
   compile_seconds: float
   programs: int
   evaluations: int
-  raised: bool
+  made_of: list[Origin]
 
 
 class Curves(TypedDict):

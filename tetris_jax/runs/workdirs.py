@@ -2,12 +2,16 @@
 
 A work folder holds
 
-- `config.json`: its layout, what was asked and by which versions; written first, never rewritten;
+- `config.json`: its layout, what was asked and by which versions; written first, and again only
+  where the data set has other instances than before;
+- `instances.json`: names and sizes of all instances, in order;
 - `results/00012.jsonl`: one shard a finished batch: a header line, its rows, a checksum line;
-- `rows.jsonl`: all rows in data set order; `summary.json` and whatever a report adds.
+- `rows.jsonl`: all rows in data set order; `summary.json` and whatever a report adds, which say
+  that the run has finished.
 
 The batch is the unit of completion: a killed run redoes the batches that have no whole shard, and
 since batches are cut from the full plan, its rows equal those of an undisturbed run byte for byte.
+A shard that is written again, because something of its batch was mended, keeps its other rows.
 """
 
 from __future__ import annotations
@@ -24,7 +28,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tetris_jax.runs import schema, typed
+from tetris_jax.runs import numbered, schema, typed
+from tetris_jax.runs.files import WorkdirError, as_document, as_line, explained, write_atomically
 
 __all__ = [
   'DamagedShardError',
@@ -40,12 +45,10 @@ __all__ = [
 ]
 
 _NOT_COMPARED = ('versions.python', 'versions.numpy', 'devices.count')
+# What follows from the instances, which may be mended between two calls.
+_OF_INSTANCES = ('instances', 'users.clicks.left_out', 'users.clicks.repeated')
+_RESULTS = 'results'
 _LEAST_FREE_BYTES = 16 * 2**20
-_SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
-
-
-class WorkdirError(Exception):
-  """The work folder cannot be used; the message says why and what to do."""
 
 
 class DamagedShardError(Exception):
@@ -64,49 +67,6 @@ class Shard(NamedTuple):
   facts: schema.Facts
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
-  # ASCII, for file names need not be valid UTF-8.
-  return (json.dumps(value, allow_nan=False) + '\n').encode()
-
-
-def _document(value: Mapping[str, Any]) -> bytes:
-  return (json.dumps(value, indent=2, allow_nan=False) + '\n').encode()
-
-
-def _explained(action: str, path: pathlib.Path, error: OSError | ValueError) -> WorkdirError:
-  why, full = str(error), False
-  if isinstance(error, OSError):
-    why, full = error.strerror or why, error.errno in _SPACE_ERRORS
-  hint = '; free some space, then run the same command again' if full else ''
-  return WorkdirError(f'cannot {action} {path}: {why}{hint}')
-
-
-def write_atomically(path: pathlib.Path, data: bytes) -> None:
-  """Writes a file so that a reader sees all of it or none, also after a crash.
-
-  Raises:
-    WorkdirError: it cannot be written (no space, no permission, no folder); nothing is left.
-  """
-  temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-  try:
-    try:
-      with open(temporary, 'wb') as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-      os.replace(temporary, path)
-    finally:
-      with contextlib.suppress(OSError):
-        temporary.unlink()
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-      os.fsync(folder)
-    finally:
-      os.close(folder)
-  except OSError as error:
-    raise _explained('write', path, error) from error
-
-
 def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[dict[str, Any]]:
   """The rows of a `rows.jsonl`.
 
@@ -120,7 +80,7 @@ def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[di
   try:
     lines = pathlib.Path(path).read_text().splitlines()
   except (OSError, UnicodeDecodeError) as error:
-    raise _explained('read', pathlib.Path(path), error) from error
+    raise explained('read', pathlib.Path(path), error) from error
   rows = []
   for number, line in enumerate(lines, 1):
     try:
@@ -181,12 +141,15 @@ def difference(
   """What differs between two configurations in anything that may change a row, one line each.
 
   Entries of "flags" are named without that word; Python's and NumPy's versions and the number of
-  devices are recorded but not compared, and neither are the dotted keys of `also_ignored`.
+  devices are recorded but not compared, and neither are the dotted keys of `also_ignored` and what
+  stands below them.
   """
   old, new = _flat(json.loads(json.dumps(there))), _flat(json.loads(json.dumps(now)))
+  ignored = (*_NOT_COMPARED, *also_ignored)
+  below = tuple(f'{one}.' for one in ignored)
   lines = []
   for key in sorted(old.keys() | new.keys()):
-    if key in _NOT_COMPARED or key in also_ignored or old.get(key) == new.get(key):
+    if key in ignored or key.startswith(below) or old.get(key) == new.get(key):
       continue
     name = key.removeprefix('flags.')
     lines.append(f'{name}: {old.get(key)!r} there, {new.get(key)!r} now')
@@ -200,33 +163,96 @@ class Workdir:
     path: the folder.
   """
 
-  def __init__(self, path: pathlib.Path):
+  def __init__(
+    self,
+    path: pathlib.Path,
+    config: Mapping[str, Any] | None = None,
+    folders: Sequence[str] = (),
+  ):
+    """Takes what `open_workdir` was given; a folder that nothing is resumed in needs its path only.
+
+    Args:
+      path: the folder.
+      config: of its run.
+      folders: in it.
+    """
     self.path = path
+    self._config = config or {}
+    self._beside = [path / name for name in folders if name != _RESULTS]
+
+  def hold(self, instances: Sequence[Any]) -> list[str]:
+    """Makes these the instances of the run: whatever lies beside rows gets their positions.
+
+    Args:
+      instances: [name, [height, width] or None] of each, in order.
+
+    Returns:
+      The names of those that it held before.
+
+    Raises:
+      WorkdirError: something cannot be read or written.
+    """
+    names = [name for name, _ in instances]
+    try:
+      there = json.loads((self.path / 'config.json').read_text())
+      held = before = self._held()
+      if before is None:
+        before = [*instances] if there.get('instances') == fingerprint(instances) else []
+      earlier = [name for name, _ in before]
+      if held != json.loads(json.dumps(instances)):
+        self.reopen()
+        for folder in self._beside:
+          numbered.detach(folder, earlier, names)
+        self.write_json('instances.json', {'instances': instances})
+      if difference(there, self._config):
+        self.write_json('config.json', self._config)
+      for folder in self._beside:
+        numbered.attach(folder, names)
+    except OSError as error:
+      raise explained('use workdir', self.path, error) from error
+    return earlier
+
+  def _held(self) -> list[Any] | None:
+    """What `instances.json` says; None where it is damaged or not there."""
+    try:
+      found = json.loads((self.path / 'instances.json').read_text())['instances']
+      return [[name, size] for name, size in found]
+    except (OSError, ValueError, KeyError, TypeError):
+      return None
+
+  def reopen(self) -> None:
+    """Takes back that the run has finished: its rows are about to change."""
+    try:
+      (self.path / 'summary.json').unlink(missing_ok=True)
+    except OSError as error:
+      raise explained('remove', self.path / 'summary.json', error) from error
 
   def shard_path(self, batch: int) -> pathlib.Path:
     """Where the rows of a batch lie."""
-    return self.path / 'results' / f'{batch:05d}.jsonl'
+    return self.path / _RESULTS / f'{batch:05d}.jsonl'
+
+  def shards(self) -> list[int]:
+    """The numbers of the batches that have a shard, damaged or not, ascending."""
+    found = (file.stem for file in (self.path / _RESULTS).glob('*.jsonl'))
+    return sorted(int(stem) for stem in found if stem.isdecimal())
 
   def write_shard(self, batch: int, shard: Shard) -> None:
     """Marks a batch as finished. Raises WorkdirError when it cannot be written."""
-    body = _line({'batch': batch, 'rows': len(shard.rows), 'facts': shard.facts})
-    body += b''.join(_line(row) for row in shard.rows)
-    body += _line({'sha256': hashlib.sha256(body).hexdigest()})
+    body = as_line({'batch': batch, 'rows': len(shard.rows), 'facts': shard.facts})
+    body += b''.join(as_line(row) for row in shard.rows)
+    body += as_line({'sha256': hashlib.sha256(body).hexdigest()})
     write_atomically(self.shard_path(batch), body)
 
-  def read_shard(
-    self, batch: int, instances: Sequence[str], kind: schema.Kind = 'attack'
-  ) -> Shard | None:
+  def read_shard(self, batch: int, kind: schema.Kind = 'attack') -> Shard | None:
     """The rows of a finished batch, or None when it has not been finished.
 
     Args:
       batch: its number in the plan.
-      instances: the names that it must hold, in order.
       kind: the program that wrote it.
 
     Raises:
       DamagedShardError: it is truncated or altered, or holds what is no row; redo the batch.
-      WorkdirError: it is whole but of other instances, or cannot be read.
+      WorkdirError: it cannot be read.
     """
     path = self.shard_path(batch)
     try:
@@ -234,10 +260,10 @@ class Workdir:
     except FileNotFoundError:
       return None
     except OSError as error:
-      raise _explained('read', path, error) from error
+      raise explained('read', path, error) from error
     lines = data.splitlines(keepends=True)
     body, end = b''.join(lines[:-1]), lines[-1] if lines else b''
-    if end != _line({'sha256': hashlib.sha256(body).hexdigest()}):
+    if end != as_line({'sha256': hashlib.sha256(body).hexdigest()}):
       raise DamagedShardError(f'{path}: truncated or altered, its checksum does not match')
     try:
       header, *rows = (json.loads(line) for line in lines[:-1])
@@ -245,13 +271,11 @@ class Workdir:
         raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
       for row in rows:
         schema.check_row(row, kind)
-      found, facts = [row['instance'] for row in rows], header['facts']
+      facts = header['facts']
       for complaint in typed.mismatches(facts, schema.Facts, 'facts'):
         raise ValueError(complaint)
     except (ValueError, KeyError, TypeError) as error:
       raise DamagedShardError(f'{path} is no shard: {error}') from error
-    if found != list(instances):
-      raise WorkdirError(f'{path} holds other instances than this run; use another workdir')
     return Shard(rows, facts)
 
   def write_rows(self, order: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> list[Any]:
@@ -272,12 +296,12 @@ class Workdir:
         f'{len(by_name)} rows for {len(order)} instances; without a row: {", ".join(missing[:5])}'
       )
     merged = [by_name[name] for name in order]
-    write_atomically(self.path / 'rows.jsonl', b''.join(_line(row) for row in merged))
+    write_atomically(self.path / 'rows.jsonl', b''.join(as_line(row) for row in merged))
     return merged
 
   def write_json(self, name: str, value: Mapping[str, Any]) -> None:
     """Writes a JSON file into the folder. Raises WorkdirError when it cannot be written."""
-    write_atomically(self.path / name, _document(value))
+    write_atomically(self.path / name, as_document(value))
 
 
 def _lock(path: pathlib.Path) -> int:
@@ -314,7 +338,7 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str]
     except ValueError as error:
       raise WorkdirError(f'{file} is not JSON ({error}); use another workdir') from error
     check_layout(path, there)
-    lines = difference(there, config)
+    lines = difference(there, config, _OF_INSTANCES)
     if lines:
       listed = '\n  '.join(lines)
       raise WorkdirError(
@@ -322,24 +346,24 @@ def _start(path: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str]
         f'or use another workdir:\n  {listed}'
       )
     return
-  if any((path / 'results').glob('*.jsonl')):
+  if any((path / _RESULTS).glob('*.jsonl')):
     raise WorkdirError(f'{path} has results but no config.json; use another workdir')
-  write_atomically(file, _document(config))
+  write_atomically(file, as_document(config))
 
 
 @contextlib.contextmanager
 def open_workdir(
   path: pathlib.Path | str,
   config: Mapping[str, Any],
-  folders: Sequence[str] = ('results', 'figures'),
+  folders: Sequence[str] = (_RESULTS, 'figures'),
 ) -> Iterator[Workdir]:
   """Opens a work folder for writing: makes it, locks it, and begins or resumes its run.
 
   Args:
     path: the folder; made when missing.
     config: JSON-able, without "schema", which is put before it; see `difference` for what must
-      agree with an earlier run.
-    folders: made in it.
+      agree with an earlier run. Its instances need not, see `Workdir.hold`.
+    folders: made in it, with rows and with what lies beside them.
 
   Raises:
     WorkdirError: it cannot be written to, is nearly full, is in use by a living process, or holds
@@ -356,16 +380,17 @@ def open_workdir(
       lock = _lock(path)
       free = shutil.disk_usage(path).free
     except OSError as error:
-      raise _explained('use workdir', path, error) from error
+      raise explained('use workdir', path, error) from error
     if free < _LEAST_FREE_BYTES:
       raise WorkdirError(
         f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
       )
+    whole = {'schema': schema.SCHEMA, **config}
     try:
-      _start(path, {'schema': schema.SCHEMA, **config}, folders)
+      _start(path, whole, folders)
     except OSError as error:
-      raise _explained('use workdir', path, error) from error
-    yield Workdir(path)
+      raise explained('use workdir', path, error) from error
+    yield Workdir(path, whole, folders)
   finally:
     if lock is not None:
       os.close(lock)
