@@ -111,7 +111,7 @@ def tree(state: Mapping[str, np.ndarray], variant: Variant) -> dict[str, np.ndar
     variant: which network the file is for.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   state = {name.removeprefix('state_dict.'): array for name, array in state.items()}
   return convert(state, _plan(variant), shapes(variant), skip=_SKIP)

@@ -147,7 +147,7 @@ def tree(state: Mapping[str, np.ndarray], config: Config | None = None) -> dict[
     config: sizes; None to read them off the shapes with `config_of`.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   state = _state_dict(state)
   config = config_of(state) if config is None else config
