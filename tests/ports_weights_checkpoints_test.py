@@ -203,6 +203,7 @@ def test_content_tells_the_kind_of_other_files(tmp_path, name):
   ('a.safetensors', b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'),
   ('a.pt', b'\n<!DOCTYPE html><p>not found', 'a web page'),
   ('a.onnx', b'<html>', 'a web page'),
+  ('a.pth', b'\x1f\x8b\x08', 'unpack it'),
 ])
 def test_what_is_no_file_of_weights_is_named(tmp_path, name, data, message):
   (tmp_path / name).write_bytes(data)

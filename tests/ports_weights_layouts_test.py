@@ -108,3 +108,9 @@ def test_long_names_take_no_time():
   state = {'.'.join(['x'] * 400 + [str(i)]): SET['a.bias'] for i in range(2000)}
   found, said = layouts.unwrap(state, WANTED, 'x.pt')
   assert same(found, state) and said == ''
+
+
+def test_an_entry_is_taken_where_all_lies_in_it():
+  assert same(layouts.entry(under('state_dict.'), 'state_dict'), SET)
+  for state in (SET, under('state_dict.') | SET, under('state_dict.') | {'best': SET['a.bias']}):
+    assert same(layouts.entry(state, 'state_dict'), state)

@@ -140,7 +140,7 @@ def test_a_sum_that_is_stated_is_held_to_and_nobody_is_told_to_delete_a_file(toy
     with pytest.raises(CheckpointError, match=r'own\.pt: sha256 is') as error:
       zoo.load('toy', own, **stated)
     assert 'elete' not in str(error.value)
-  assert zoo.load('toy', own, sha256=sha256, published=True)[1]
+  assert zoo.load('toy', own, sha256=sha256.upper(), published=True)[1]
   assert zoo.load('toy', toy[0], published=True)[1] == {'original.pt': toy[1]}
 
 
@@ -241,6 +241,8 @@ def test_a_model_without_packages_says_where_its_file_is(tmp_path, monkeypatch):
     loading.load('toy', model)
   for part in ('toy', 'a.pt', '17 MB', 'licence MIT', 'https://a/a.pt', 'weights=PATH'):
     assert part in str(error.value)
+  with pytest.raises(CheckpointError, match='is a folder; give the checkpoint itself'):
+    loading.load('toy', model, tmp_path)
   # no sum is published: any file that fits is admitted, and named by its own
   path = tp.write_state(tmp_path / 'b.pt', {'w.weight': WEIGHT})
   params, sums = loading.load('toy', model, path)

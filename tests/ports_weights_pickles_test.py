@@ -102,6 +102,8 @@ def nested(depth):
   (b')' + b'\x85' * 100_000, 'nested'),
   (tp.text('k' * 2000), 'key of 2000 characters'),
   (b'(' + b'N' * 17 + b't', 'long tuples'),
+  # numbers that all have one hash
+  (b'\x8a\x20' + (5 * (2**61 - 1)).to_bytes(32, 'little'), 'a number of 64 bits'),
   (b']', 'key of type list'),
   (b'}', 'key of type Entries'),
 ])
@@ -133,6 +135,14 @@ def test_opcodes_are_counted():
       continue
     with pytest.raises(CheckpointError, match='more than 100 opcodes'):
       pickles.play(stream, lambda *_: None, lambda pid: pid, most=100)
+
+
+def test_containers_are_counted(monkeypatch):
+  monkeypatch.setattr(pickles, '_MAX_CONTAINERS', 9)
+  for opcode in (b'}', b']', b'\x8f'):
+    assert len(play(tp.whole(b'(' + opcode * 9 + b't'))) == 9
+    with pytest.raises(CheckpointError, match='more than 9 containers'):
+      play(tp.whole(b'(' + opcode * 10 + b't'))
 
 
 @pytest.mark.parametrize('inside', [

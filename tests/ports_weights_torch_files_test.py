@@ -243,3 +243,10 @@ def test_what_holds_no_tensors_says_so(tmp_path):
   members = {'a/data.pkl': tp.whole(tp.dictionary({'epoch': tp.number(3)}))}
   with pytest.raises(CheckpointError, match='no tensors that can be read'):
     checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+
+
+def test_a_packed_checkpoint_has_to_be_unpacked(tmp_path):
+  members = {'weights/own.pth': bytes(9)}
+  for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    with pytest.raises(CheckpointError, match=r'packs "weights/own\.pth"; unpack it'):
+      checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members, compression))

@@ -87,6 +87,8 @@ def _kind_of(path: pathlib.Path, file: IO[bytes]) -> str:
     raise CheckpointError('a pointer of Git LFS in place of the file; "git lfs pull" brings it')
   if re.match(rb'\s*<(!doctype|html|\?xml)', start, re.IGNORECASE):
     raise CheckpointError('a web page in place of the file, and not a PyTorch checkpoint')
+  if start.startswith((b'\x1f\x8b', b'BZh', b'\xfd7zXZ', b'7z\xbc\xaf', b'(\xb5/\xfd')):
+    raise CheckpointError('a compressed file; unpack it and give what is inside')
   header = int.from_bytes(start[:8], 'little')
   suffix = path.suffix.lower()
   if start.startswith(b'PK\x03\x04') and suffix not in ('.npz', '.zip', '.keras'):
@@ -233,12 +235,16 @@ def _onnx_constants(model: Any) -> dict[str, Any]:
 
   named = {t.name: t for t in model.graph.initializer}
   for node in model.graph.node:
+    if len(node.name) > _MAX_NAME:
+      raise CheckpointError(f'a node has a name of {len(node.name)} characters: refused')
     if node.op_type != 'Constant':
       continue
     if len(node.output) != 1:
       raise CheckpointError(f'constant "{node.name}" has {len(node.output)} outputs: damaged')
     named.update((node.output[0], a.t) for a in node.attribute if a.name == 'value' and a.t.dims)
   for name, tensor in named.items():
+    if len(name) > _MAX_NAME:
+      raise CheckpointError(f'a constant has a name of {len(name)} characters: refused')
     if tensor.data_location == onnx.TensorProto.EXTERNAL or tensor.external_data:
       raise CheckpointError(f'"{name}" keeps its data in another file: refused')
   return named

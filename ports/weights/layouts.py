@@ -16,7 +16,7 @@ import numpy as np
 
 from ports.weights.errors import CheckpointError
 
-__all__ = ['unwrap']
+__all__ = ['entry', 'unwrap']
 
 # Parts that PyTorch's wrappers put into names, anywhere.
 _WRAPPERS = ('module', '_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
@@ -25,6 +25,13 @@ _SECOND = re.compile(r'(.*_)?(ema|swa|avg|averaged?|shadow|teacher|student|momen
 _SHOWN = 5
 
 _State = Mapping[str, np.ndarray]
+
+
+def entry(state: _State, name: str) -> dict[str, np.ndarray]:
+  """The tensors under the entry `name` where all of them lie there, and `state` otherwise."""
+  prefix = f'{name}.'
+  whole = all(key.startswith(prefix) for key in state)
+  return {key.removeprefix(prefix) if whole else key: array for key, array in state.items()}
 
 
 def _without_wrappers(state: _State, wanted: Collection[str]) -> dict[str, str]:

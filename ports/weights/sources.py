@@ -192,7 +192,9 @@ def from_folder(
     return given / source.file
   if (given / source.archive).is_file():
     return _extract(source, given / source.archive, folder)
-  raise CheckpointError(f'{given} holds neither {source.file} nor {source.archive}')
+  raise CheckpointError(
+    f'{given} holds neither {source.file} nor {source.archive}; give any other checkpoint as a file'
+  )
 
 
 def download(url: str, path: pathlib.Path, max_bytes: int) -> pathlib.Path:

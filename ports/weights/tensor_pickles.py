@@ -51,6 +51,7 @@ _MAX_NODES = 200_000
 # numbers and texts among them, such as a run's losses; 5,000,000 take about 1 s
 _MAX_LEAVES = 5_000_000
 _MAX_NAME = 1024
+_MAX_KEY = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -172,8 +173,8 @@ class _Storages:
     if len(pid) < 5 or pid[0] != 'storage':
       raise CheckpointError('damaged: a persistent id that names no storage')
     kind, key, numel = pid[1], pid[2], pid[4]
-    if not isinstance(key, str):
-      raise CheckpointError('damaged: a storage of an unknown type')
+    if not isinstance(key, str) or len(key) > _MAX_KEY:
+      raise CheckpointError('damaged: a storage without a short name')
     module, _, dtype = kind.name.rpartition('.')
     if module not in ('torch', 'torch.cuda') or dtype not in STORAGES:
       return PassedOver(kind.name)
@@ -184,7 +185,7 @@ class _Storages:
       view = pid[5]
       if not isinstance(view, tuple) or len(view) != 3 or not isinstance(view[0], str):
         raise CheckpointError('damaged: a storage view that is none')
-      key, (start, numel) = view[0], _whole_numbers(view[1:], 'storage view')
+      key, (start, numel) = view[0][:_MAX_KEY], _whole_numbers(view[1:], 'storage view')
     self.widths[key] = STORAGES[dtype].itemsize
     return Storage(dtype, key, numel, start)
 

@@ -36,6 +36,7 @@ STREAM_START = re.compile(
 """The pickled number 0x1950a86a20f9469cfc6c, with which the stream format starts."""
 
 _LEGACY_PROTOCOL = 1001
+_PACKED = ('.pt', '.pth', '.ckpt', '.safetensors', '.onnx')
 # Of the pickles around the tensors': a number, a dozen facts on the machine, a text a storage.
 _HEADER_OPCODES = 10_000
 _KEY_OPCODES = 500_000
@@ -127,38 +128,41 @@ def _fill(tensors: dict[str, Tensor], storages: dict[str, bytes]) -> State:
   return arrays
 
 
-def _member_names(archive: zipfile.ZipFile, file_bytes: int) -> list[str]:
+def _member_names(archive: zipfile.ZipFile, file_bytes: int) -> set[str]:
   """Names of a torch archive's members, once all of them are harmless."""
   infos = archive.infolist()
-  names = [info.filename for info in infos]
+  names = {info.filename for info in infos}
   for info in infos:
     # zipfile cuts names at NUL and swaps separators in `filename`; the stored one is judged
     check_member_name(info.orig_filename)
     if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
       raise CheckpointError(
-        f'archive member "{info.filename}" is compressed or encrypted, which torch never writes: '
-        'refused'
+        f'archive member "{info.filename[:200]}" is compressed or encrypted, which torch never '
+        'writes: refused'
       )
-  if len(set(names)) != len(names):
+  if len(names) != len(infos):
     raise CheckpointError('two archive members have the same name: refused')
   if sum(info.file_size for info in infos) > file_bytes:
     raise CheckpointError('the archive declares more bytes than the file holds: refused')
   return names
 
 
-def _refuse_scripts(names: Sequence[str]) -> None:
-  """Raises CheckpointError for the names of a TorchScript archive's members."""
+def _refuse_others(names: Sequence[str]) -> None:
+  """Raises CheckpointError for the members of a TorchScript archive, and for packed checkpoints."""
   if any(name.endswith('/constants.pkl') or '/code/' in name for name in names):
     raise CheckpointError(
       'it is a TorchScript archive, a compiled program that is not read. Save its state dict with '
       'torch.save(torch.jit.load(PATH).state_dict(), OTHER_PATH) and use the new file'
     )
+  packed = [name for name in names if name.lower().endswith(_PACKED)]
+  if packed and not any(name.endswith('/data.pkl') for name in names):
+    raise CheckpointError(f'an archive that packs "{packed[0][:200]}"; unpack it and give that')
 
 
 def _read_zip(file: IO[bytes], file_bytes: int) -> State:
   try:
     with zipfile.ZipFile(file) as archive:
-      _refuse_scripts(archive.namelist())
+      _refuse_others(archive.namelist())
       names = _member_names(archive, file_bytes)
       pickles = [n for n in names if n.count('/') == 1 and n.endswith('/data.pkl')]
       if len(pickles) != 1:
@@ -183,7 +187,7 @@ def _read_zip(file: IO[bytes], file_bytes: int) -> State:
     raise
   except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, OSError) as error:
     # NotImplementedError, for an unknown compression, is a RuntimeError
-    raise CheckpointError(f'truncated or damaged zip archive: {error}') from error
+    raise CheckpointError(f'truncated or damaged zip archive: {str(error)[:200]}') from error
   state = _fill(tensors, storages)
   state.networks = networks
   return state
