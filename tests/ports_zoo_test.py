@@ -1,5 +1,6 @@
 """Tests of the zoo: families are found by their folders, models of one's own are registered."""
 
+import gzip
 import json
 import os
 import pathlib
@@ -7,13 +8,14 @@ import subprocess
 import sys
 import textwrap
 
+import golden_weights
 import numpy as np
 import pytest
 import torch_pickles as tp
 
 from ports import zoo
 from ports.model import Model
-from ports.weights import sources
+from ports.weights import loading, lookalikes, sources
 from ports.weights.convert import convert, moves
 from ports.weights.errors import CheckpointError, Misfit
 from tetris_jax.types import ModelInfo, Segmenter
@@ -227,3 +229,43 @@ def test_a_file_of_another_model_is_told_apart(tmp_path, monkeypatch, clean):
   assert text.startswith('own.pt: ') and 'misshapen: a.weight gives (3, 5) for a/kernel' in text
   assert text.endswith('It fits wide: give it for that model.')
   assert set(zoo.load('wide', path)[0]) == {'a/kernel', 'b/kernel'}
+
+
+def listings():
+  """A model of every family, with the (name, shape, dtype) rows of its published state dict."""
+  golden = ROOT / 'tests' / 'golden'
+  ritm = json.loads(gzip.decompress((golden / 'ritm_keys.json.gz').read_bytes()))
+  return {
+    'mobile_sam': json.loads((golden / 'mobilesam_vit_t.json').read_text()),
+    'ritm_h18s_it_cl': ritm['hrnet18s_itermask'],
+    'simpleclick_vit_xt_sbd': json.loads((golden / 'simpleclick_vit_xt.json').read_text()),
+  }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['mobile_sam', 'ritm_h18s_it_cl', 'simpleclick_vit_xt_sbd'])
+def test_every_family_finds_its_names_under_a_trainings(name):
+  model = zoo.MODELS[name]
+  state = golden_weights.golden_state_dict(listings()[name])
+  wanted, said = loading.fitted(model, state, 'x.pt')
+  assert said == '' and sum(a.size for a in wanted.values()) == model.num_parameters
+  for prefix in ('module.', 'model.', 'state_dict.', 'state_dict.model.module.', 'net._orig_mod.'):
+    around = {f'{prefix}{n}': a for n, a in state.items()} | {'optimizer.0': np.ones(2, np.float32)}
+    found, said = loading.fitted(model, around, 'x.pt')
+    assert 'left out "optimizer" (1 tensors)' in said
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[leaf], wanted[leaf]) for leaf in wanted)
+  lost = sorted(state)[:-9]
+  with pytest.raises(Misfit) as error:
+    loading.fitted(model, {f'module.{n}': state[n] for n in lost}, 'x.pt')
+  assert str(error.value).startswith('x.pt: dropped "module."')
+  assert len(str(error.value).splitlines()) < 12
+
+
+@pytest.mark.slow
+def test_a_size_of_another_name_is_recognised():
+  state = golden_weights.golden_state_dict(listings()['ritm_h18s_it_cl'])
+  with pytest.raises(Misfit) as error:
+    loading.fitted(zoo.MODELS['mobile_sam'], state, 'x.pt')
+  (hint,) = lookalikes.hints('mobile_sam', error.value, zoo.MODELS)
+  assert hint == 'It fits ritm_h18s_it_cl: give it for that model.'

@@ -73,7 +73,8 @@ def hints(name: str, misfit: Misfit, models: Mapping[str, Model]) -> list[str]:
   Returns:
     The sentence; none where it resembles no other, or where all that the model takes is there.
   """
-  if not any(fault.startswith(('missing: ', 'misshapen: ')) for fault in misfit.faults):
+  told = any(fault.startswith(('missing: ', 'misshapen: ')) for fault in misfit.faults)
+  if not told or not misfit.shapes:
     return []
   shapes = misfit.shapes
   alike, best, most = [], '', _RESEMBLES
