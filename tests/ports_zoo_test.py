@@ -1,5 +1,6 @@
 """Tests of the zoo: families are found by their folders, models of one's own are registered."""
 
+import gzip
 import json
 import os
 import pathlib
@@ -7,14 +8,16 @@ import subprocess
 import sys
 import textwrap
 
+import golden_weights
 import numpy as np
 import pytest
 import torch_pickles as tp
 
 from ports import zoo
 from ports.model import Model
-from ports.weights import sources
-from ports.weights.errors import CheckpointError
+from ports.weights import loading, lookalikes, sources
+from ports.weights.convert import convert, moves
+from ports.weights.errors import CheckpointError, Misfit
 from tetris_jax.types import ModelInfo, Segmenter
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -206,3 +209,63 @@ def test_the_readme_shows_the_table():
     for source in (*model.packages, model.original):
       assert source.file in readme
       assert source.sha256 is None or (source.sha256 in readme and len(source.sha256) == 64)
+
+
+def test_a_file_of_another_model_is_told_apart(tmp_path, monkeypatch, clean):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  for name, width in (('narrow', 2), ('wide', 3)):
+    shapes = {'a/kernel': (width, 5), 'b/kernel': (width, 7)}
+
+    def strict(states, shapes=shapes):
+      return convert(states['a.pt'], moves(shapes), shapes)
+
+    original = sources.Download('a.pt', 999, None, 'https://a/a.pt', 'MIT')
+    zoo.register(name, toy(original=original, convert=strict, num_parameters=12 * width))
+  arrays = {f'module.{n}.weight': np.ones((k, 3), np.float32) for n, k in (('a', 5), ('b', 7))}
+  path = tp.write_state(tmp_path / 'own.pt', arrays)
+  with pytest.raises(Misfit) as error:
+    zoo.load('narrow', path)
+  text = str(error.value)
+  assert text.startswith('own.pt: ') and 'misshapen: a.weight gives (3, 5) for a/kernel' in text
+  assert text.endswith('It fits wide: give it for that model.')
+  assert set(zoo.load('wide', path)[0]) == {'a/kernel', 'b/kernel'}
+
+
+def listings():
+  """A model of every family, with the (name, shape, dtype) rows of its published state dict."""
+  golden = ROOT / 'tests' / 'golden'
+  ritm = json.loads(gzip.decompress((golden / 'ritm_keys.json.gz').read_bytes()))
+  return {
+    'mobile_sam': json.loads((golden / 'mobilesam_vit_t.json').read_text()),
+    'ritm_h18s_it_cl': ritm['hrnet18s_itermask'],
+    'simpleclick_vit_xt_sbd': json.loads((golden / 'simpleclick_vit_xt.json').read_text()),
+  }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['mobile_sam', 'ritm_h18s_it_cl', 'simpleclick_vit_xt_sbd'])
+def test_every_family_finds_its_names_under_a_trainings(name):
+  model = zoo.MODELS[name]
+  state = golden_weights.golden_state_dict(listings()[name])
+  wanted, said = loading.fitted(model, state, 'x.pt')
+  assert said == '' and sum(a.size for a in wanted.values()) == model.num_parameters
+  for prefix in ('module.', 'model.', 'state_dict.', 'state_dict.model.module.', 'net._orig_mod.'):
+    around = {f'{prefix}{n}': a for n, a in state.items()} | {'optimizer.0': np.ones(2, np.float32)}
+    found, said = loading.fitted(model, around, 'x.pt')
+    assert 'left out "optimizer" (1 tensors)' in said
+    assert found.keys() == wanted.keys()
+    assert all(np.array_equal(found[leaf], wanted[leaf]) for leaf in wanted)
+  lost = sorted(state)[:-9]
+  with pytest.raises(Misfit) as error:
+    loading.fitted(model, {f'module.{n}': state[n] for n in lost}, 'x.pt')
+  assert str(error.value).startswith('x.pt: dropped "module."')
+  assert len(str(error.value).splitlines()) < 12
+
+
+@pytest.mark.slow
+def test_a_size_of_another_name_is_recognised():
+  state = golden_weights.golden_state_dict(listings()['ritm_h18s_it_cl'])
+  with pytest.raises(Misfit) as error:
+    loading.fitted(zoo.MODELS['mobile_sam'], state, 'x.pt')
+  (hint,) = lookalikes.hints('mobile_sam', error.value, zoo.MODELS)
+  assert hint == 'It fits ritm_h18s_it_cl: give it for that model.'

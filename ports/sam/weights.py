@@ -186,7 +186,7 @@ def decoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       same state dict is passed over.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   renamed = {
     re.sub(r'^PromtEncoder\.', 'prompt_encoder.', re.sub(r'^MaskDecoder\.', 'mask_decoder.', n)): a
@@ -202,7 +202,7 @@ def onnx_encoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     state: what `ports.weights.checkpoints.read` returns for the ONNX encoder.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   return convert(state, _onnx_moves(), tiny_vit.shapes())
 
@@ -211,7 +211,7 @@ def mobile_sam_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """All of MobileSAM from its released state dict (mobile_sam.pt), float32.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   shapes = tiny_vit.shapes() | decoder_shapes()
   return convert(state, _torch_moves() + _decoder_moves(), shapes, skip=_ENCODER_SKIP)
