@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
-from tetris_jax.runs import typed
+from tetris_jax.runs import ranges, typed
 from tetris_jax.scores.table import ORDER
 
 __all__ = [
@@ -288,7 +288,7 @@ def empty_row(
 
 
 def check_row(row: Any, kind: Kind) -> None:
-  """Checks that a row which was read has the keys and types of its kind, and curves of one length.
+  """Checks a row that was read: keys and types of its kind, curves of one length, possible numbers.
 
   Args:
     row: what a line of JSON held.
@@ -298,7 +298,7 @@ def check_row(row: Any, kind: Kind) -> None:
     RowError: it has not; the message names the instance, where it has a name, and the field.
   """
   named = isinstance(row, Mapping) and isinstance(row.get('instance'), str)
-  where = f'instance {row["instance"]!r}' if named else 'no instance'
+  where = f'instance {typed.shown(row["instance"])}' if named else 'no instance'
   for complaint in _complaints(row, kind):
     raise RowError(f'{where}: {complaint}')
 
@@ -308,17 +308,19 @@ def _complaints(row: Any, kind: Kind) -> Iterator[str]:
   yield from typed.mismatches(row, _TYPES[kind])
   size = row['size']
   if size is not None and (len(size) != 2 or min(size) < 1):
-    yield f'size is {size}, expected a height and a width'
+    yield f'size is {typed.shown(size)}, expected a height and a width'
   numbers = {key: value for key, value in row.items() if key not in _NAMED}
   if row['status'] == 'ok':
     yield from _of_numbers(row, numbers, kind)
     yield from _LENGTHS[kind](row)
+    yield from ranges.impossible(row, kind)
     return
   if not row['reason']:
     yield f'reason is empty, but status is {row["status"]}'
   for key, value in numbers.items():
     if value is not None:
       yield f'{key} is there, but status is {row["status"]}'
+  yield from ranges.impossible(row, kind)
 
 
 def _of_numbers(
@@ -326,7 +328,7 @@ def _of_numbers(
 ) -> Iterator[str]:
   """What of a row with numbers is absent, or is there and should not be."""
   if row['reason']:
-    yield f'reason is {row["reason"]!r}, but status is ok'
+    yield f'reason is {typed.shown(row["reason"])}, but status is ok'
   if row['size'] is None:
     yield 'size is null, but status is ok'
   optional = _OF_A_SEARCH if kind == 'attack' else frozenset()

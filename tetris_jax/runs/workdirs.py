@@ -24,7 +24,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tetris_jax.runs import schema, typed
+from tetris_jax import documents
+from tetris_jax.runs import files, schema, typed
 
 __all__ = [
   'DamagedShardError',
@@ -41,6 +42,8 @@ __all__ = [
 
 _NOT_COMPARED = ('versions.python', 'versions.numpy', 'devices.count')
 _LEAST_FREE_BYTES = 16 * 2**20
+# Of rows.jsonl, some ten kilobytes an instance, and of one row.
+_MOST_BYTES, _LONGEST_LINE = 2**33, 2**26
 _SPACE_ERRORS = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -117,18 +120,20 @@ def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[di
   Raises:
     WorkdirError: there is no such file, or a line is not a row of that program.
   """
-  try:
-    lines = pathlib.Path(path).read_text().splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise _explained('read', pathlib.Path(path), error) from error
   rows = []
-  for number, line in enumerate(lines, 1):
-    try:
-      row = json.loads(line)
-      schema.check_row(row, kind)
-    except ValueError as error:
-      raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
-    rows.append(row)
+  lines = files.read_lines(pathlib.Path(path), most_bytes=_MOST_BYTES, longest=_LONGEST_LINE)
+  try:
+    for number, line in enumerate(lines, 1):
+      try:
+        row = documents.parse(line.decode('utf-8-sig'))
+        schema.check_row(row, kind)
+      except UnicodeDecodeError as error:
+        raise _explained('read', pathlib.Path(path), error) from error
+      except ValueError as error:
+        raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
+      rows.append(row)
+  except files.FileError as error:
+    raise WorkdirError(str(error)) from error
   return rows
 
 
