@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-import re
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -13,9 +13,6 @@ __all__ = ['MOST_NESTED', 'DocumentError', 'parse']
 MOST_NESTED = 100
 """Lists and objects within each other; ours have up to 8, those of annotation tools hardly more."""
 
-_MOST_DIGITS = 200
-# Without such a number in it, a document has none that overflows a float.
-_HUGE = re.compile(rf'[0-9]{{{_MOST_DIGITS}}}|[eE]\+?0*[0-9]{{3}}')
 _LONGEST_SHOWN = 40
 
 
@@ -42,21 +39,24 @@ def parse(
   text = _decoded(data) if isinstance(data, bytes) else data
   if not text.strip():
     raise DocumentError('it is empty')
-  huge = _HUGE.search(text) is not None
+  read = functools.partial(
+    json.loads,
+    text,
+    parse_constant=_not_finite if finite else None,
+    object_pairs_hook=None if once is not None and not once else _unrepeated(once),
+  )
   try:
-    value = json.loads(
-      text,
-      parse_constant=_not_finite if finite else None,
-      parse_float=_float(finite) if huge else None,
-      parse_int=_int(finite) if huge else None,
-      object_pairs_hook=None if once is not None and not once else _unrepeated(once),
-    )
+    try:
+      value = read()
+    except (DocumentError, json.JSONDecodeError):
+      raise
+    except ValueError:  # Python reads no whole number of more digits than sys says.
+      value = read(parse_int=_too_many_digits if finite else _int)
   except RecursionError as error:
     raise DocumentError(_TOO_DEEP) from error
   except json.JSONDecodeError as error:
     raise DocumentError(_spoken(error, text)) from error
-  if _nested_deeper(value, MOST_NESTED):
-    raise DocumentError(_TOO_DEEP)
+  _check(value, finite)
   return value
 
 
@@ -83,25 +83,18 @@ def _not_finite(text: str) -> float:
   raise DocumentError(f'it holds {text}, which is no number')
 
 
-def _float(finite: bool) -> Callable[[str], float]:
-  def read(text: str) -> float:
-    value = float(text)
-    if finite and not math.isfinite(value):
-      raise DocumentError(f'it holds {_cut(text)}, which is too large a number')
-    return value
-
-  return read
-
-
-def _int(finite: bool) -> Callable[[str], float]:
-  def read(text: str) -> float:
-    if len(text) <= _MOST_DIGITS:
-      return int(text)
-    if finite:
-      raise DocumentError(f'it holds a number of {len(text)} digits')
+def _int(text: str) -> float:
+  try:
+    return int(text)
+  except ValueError:
     return -math.inf if text.startswith('-') else math.inf
 
-  return read
+
+def _too_many_digits(text: str) -> int:
+  try:
+    return int(text)
+  except ValueError as error:
+    raise DocumentError(f'it holds a number of {len(text)} digits') from error
 
 
 def _unrepeated(once: Collection[str] | None) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
@@ -123,17 +116,14 @@ def _cut(text: str) -> str:
   return text if len(text) <= _LONGEST_SHOWN else f'{text[: _LONGEST_SHOWN - 3]}...'
 
 
-def _nested_deeper(value: Any, most: int) -> bool:
-  """Whether a value is nested deeper than that; without recursion, a level at a time."""
-  level = [value]
-  for _ in range(most + 1):
-    level = [
-      inner
-      for outer in level
-      if isinstance(outer, (dict, list))
-      for inner in (outer.values() if isinstance(outer, dict) else outer)
-      if isinstance(inner, (dict, list))
-    ]
+def _check(value: Any, finite: bool) -> None:
+  """Refuses what is nested too deeply, and infinite numbers; a level at a time, not by recursion."""
+  level = [[value]]
+  for _ in range(MOST_NESTED + 1):
+    held = [one.values() if isinstance(one, dict) else one for one in level]
+    if finite and any(math.inf in values or -math.inf in values for values in held):
+      raise DocumentError('it holds a number that is too large, such as 1e999')
+    level = [inner for values in held for inner in values if isinstance(inner, (dict, list))]
     if not level:
-      return False
-  return True
+      return
+  raise DocumentError(_TOO_DEEP)

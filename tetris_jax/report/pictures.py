@@ -121,5 +121,5 @@ class Reader:
       return decode(data, file)
     except (files.FileError, PictureError) as error:
       self._bad.add(file)
-      self._say(style.plain(f'note: left out of the report: {error}'))
+      self._say(style.one_line(f'note: left out of the report: {error}'))
       return None

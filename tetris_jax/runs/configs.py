@@ -13,7 +13,7 @@ from tetris_jax.scores.table import ORDER
 
 __all__ = ['ConfigError', 'Speed', 'check_config', 'speed', 'unlike']
 
-_MOST_NAME = 1_000
+_MOST_NAME, _MOST_COUNT = 1_000, 10**6
 # A billion seconds, and more evaluations in one than any machine does.
 _MOST_SPEED = 1e12
 
@@ -125,14 +125,20 @@ def check_config(config: Any, program: Kind) -> None:
   names = {'flags.dataset': config['flags']['dataset'], 'model.name': config['model']['name']}
   if program != 'heatmap':
     names['preset.name'] = config['preset']['name']
-    if config['preset']['num_clicks'] < 1:
-      raise ConfigError(f'preset.num_clicks is {shown(config["preset"]["num_clicks"])}')
+    _check_count('preset.num_clicks', config['preset']['num_clicks'])
+    _check_count('devices.count', config['devices']['count'])
   for field, name in names.items():
     if not 0 < len(name) <= _MOST_NAME:
       raise ConfigError(f'{field} has {len(name)} characters, expected 1 to {_MOST_NAME}')
   number, count = config['shard']['id'], config['shard']['count']
+  _check_count('shard.count', count)
   if not 0 <= number < count:
     raise ConfigError(f'shard.id is {shown(number)} of shard.count {shown(count)}')
+
+
+def _check_count(field: str, count: int) -> None:
+  if not 1 <= count <= _MOST_COUNT:
+    raise ConfigError(f'{field} is {shown(count)}, expected 1 to {_MOST_COUNT}')
 
 
 def speed(summary: Any) -> Speed:

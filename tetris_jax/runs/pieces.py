@@ -27,8 +27,8 @@ __all__ = [
   'read_piece',
 ]
 
-MOST_BYTES = 2**28
-"""Of a JSON document in a work folder: `instances.json` of two million instances has so many."""
+MOST_BYTES = {'config.json': 2**20, 'summary.json': 2**26, 'speed.json': 2**20}
+"""Of files in a work folder; of others, such as `instances.json` of two million instances, 2^28."""
 
 _OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 
@@ -106,7 +106,9 @@ def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[path
     for place in map(pathlib.Path, expanded([path])):
       # What is no file there is refused by name when it is read.
       here += [place] if os.path.lexists(place / 'config.json') else []
-      here += sorted(config.parent for config in place.glob('shard-*/config.json'))
+      # Unlike a path's own, this one takes what cannot be looked into for empty.
+      shards = glob.glob(os.path.join(glob.escape(str(place)), 'shard-*', 'config.json'))
+      here += sorted(pathlib.Path(config).parent for config in shards)
     if not here:
       raise WorkdirError(
         f'{argument}: {path} is no work folder and holds no shards (neither config.json nor '
@@ -136,7 +138,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
 
 def _document(folder: pathlib.Path, name: str) -> Any:
   """A JSON document of a work folder; raises ValueError for what is none."""
-  data = files.read_regular(folder / name, most_bytes=MOST_BYTES)
+  data = files.read_regular(folder / name, most_bytes=MOST_BYTES.get(name, 2**28))
   try:
     return documents.parse(data)
   except documents.DocumentError as error:
@@ -254,7 +256,7 @@ def check_shards(piece: Piece) -> None:
 
 def _kept(file: pathlib.Path, piece: Piece) -> list[Mapping[str, Any]]:
   """The rows of a shard."""
-  data = files.read_regular(file, most_bytes=MOST_BYTES, inside=piece.folder)
+  data = files.read_regular(file, most_bytes=2**28, inside=piece.folder)
   # Git may have converted the ends of lines.
   lines = data.replace(b'\r\n', b'\n').splitlines(keepends=True)
   try:
