@@ -120,15 +120,15 @@ def _unseen(character: str) -> bool:
   return unicodedata.category(character) == 'Cc' or unicodedata.bidirectional(character) in _TURNING
 
 
-def short(text: Any) -> str:
-  """A name in one line, cut in the middle where it is long."""
-  shown, half = one_line(text), _LONGEST_NAME // 2
-  return shown if len(shown) <= _LONGEST_NAME else f'{shown[:half]}…{shown[-half:]}'
+def short(text: Any, most: int = _LONGEST_NAME) -> str:
+  """A name in one line, cut in the middle where it has more than `most` characters."""
+  shown, half = one_line(text), most // 2
+  return shown if len(shown) <= most else f'{shown[:half]}…{shown[-half:]}'
 
 
-def label(text: Any) -> str:
-  """A name in a figure, where a dollar sign begins a formula."""
-  return short(text).replace('$', r'\$')
+def label(text: Any, most: int = _LONGEST_NAME) -> str:
+  """`short` text in a figure, where a dollar sign begins a formula."""
+  return short(text, most).replace('$', r'\$')
 
 
 def figure(columns: int, width: float, height: float, **shared: Any) -> tuple[Any, Any]:

@@ -73,7 +73,7 @@ def render(
     'pairs': list(pairs),
     'shares': shares(maps),
     'maps': [
-      {'model': one.model, 'dataset': one.dataset, 'name': style.plain(name), 'picture': source}
+      {'model': one.model, 'dataset': one.dataset, 'name': name, 'picture': source}
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
@@ -81,10 +81,19 @@ def render(
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
   # No text of a file name or a reason may end the script element.
-  text = json.dumps(held, allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
+  text = json.dumps(_plain(held), allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
   parts = {'COLUMNS': ''.join(map(_column, added)), 'NOTES': _notes(notes), 'DATA': text}
   # At once: what is put in may look like a place of its own.
   return re.sub(r'{{(\w+)}}', lambda place: parts[place[1]], _TEMPLATE.read_text('utf-8'))
+
+
+def _plain(tree: Any) -> Any:
+  """The same tree with texts that UTF-8 can hold; half a pair of surrogates ends some browsers."""
+  if isinstance(tree, Mapping):
+    return {style.plain(key): _plain(value) for key, value in tree.items()}
+  if isinstance(tree, (list, tuple)):
+    return [_plain(value) for value in tree]
+  return style.plain(tree) if isinstance(tree, str) else tree
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -127,12 +136,12 @@ def _run(
     'curves': summary['per_click'],
     'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
-      [style.plain(name), *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
+      [name, *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
       for name, one in scores.items()
     ],
-    'pictures': [[style.plain(name), source] for name, source in pictures.items()],
-    'reasons': [[style.plain(text) for text in line] for line in bad[:_MOST_REASONS]],
-    'facts': [[name, style.plain(value)] for name, value in _facts(run, summary)],
+    'pictures': [[name, source] for name, source in pictures.items()],
+    'reasons': bad[:_MOST_REASONS],
+    'facts': _facts(run, summary),
   }
 
 

@@ -12,6 +12,9 @@ from tetris_jax.scores.table import NOC
 
 __all__ = ['draw_distance', 'draw_models', 'draw_rounds', 'draw_spread']
 
+# Of a name beside an axis or in a legend, which else would leave the axes no room.
+_LONGEST = 40
+
 
 def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> bytes:
   """IoU of users' first clicks, instance by instance, the widest spread to the right.
@@ -74,7 +77,7 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
       ordered = np.sort(np.concatenate(values))
       share = 100 * np.arange(len(ordered) + 1) / len(ordered)
       axis.step(np.append(0, ordered), share, where='post', color=colour, lw=2,
-                label=f'{style.label(source)} ({len(ordered)})' if axis is axes[0] else None)
+                label=f'{style.label(source, _LONGEST)} ({len(ordered)})' if axis is axes[0] else None)
   for axis, name in zip(axes, ('pixels', '% of diagonal'), strict=True):
     axis.set_xlabel(f"Distance to the robot user's click, {name}", fontsize=12)
     axis.set_ylabel('Clicks within, %', fontsize=12)
@@ -93,7 +96,7 @@ def _bars(axis: Any, walks: Mapping[str, Any], num_clicks: int) -> None:
   high = [(one['value'] if one['high'] is None else one['high']) - one['value'] for one in noc]
   colours = [style.BLACK if name == 'base' else style.BLUE for name in names]
   axis.bar(range(len(names)), height, color=colours, yerr=[low, high], ecolor='0.45', capsize=3)
-  labels = [style.label(name) for name in names]
+  labels = [style.label(name, _LONGEST) for name in names]
   axis.set_xticks(range(len(names)), labels, rotation=45, ha='right', rotation_mode='anchor')
   axis.set_ylabel(f'{NOC.titled()}, with 95 % intervals', fontsize=12)
   axis.set_ylim(0, num_clicks * 1.05)
@@ -102,7 +105,7 @@ def _bars(axis: Any, walks: Mapping[str, Any], num_clicks: int) -> None:
 def _walk(axis: Any, walks: Mapping[str, Any], name: str, colour: str) -> None:
   """Mean IoU after each click of one walk."""
   curve = [100 * point['value'] for point in walks[name]['per_click']]
-  label = style.label(name)
+  label = style.label(name, _LONGEST)
   axis.plot(range(1, len(curve) + 1), curve, 'o-', color=colour, ms=4, lw=2, label=label)
 
 
@@ -150,7 +153,7 @@ def draw_models(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
   for line in lines:
     at = 100 * line['attack_d1'], 100 * line['user_d']
     axis.plot(*at, 'o', color=style.CYCLE[0], ms=8)
-    name = style.label(line['model'])
+    name = style.label(line['model'], _LONGEST)
     axis.annotate(name, at, xytext=(6, 5), textcoords='offset points', fontsize=10)
   axis.set_xlabel('MAX@1 - MIN@1 of the attack, x100', fontsize=12)
   axis.set_ylabel('Highest - lowest IoU of users, x100', fontsize=12)
