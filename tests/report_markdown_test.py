@@ -61,7 +61,9 @@ def test_weights_of_ones_own_are_named_beside_the_published_file():
   assert '| Weights given | `own\\|mine.pth`, in place of the published file |' in text
 
 
-HOSTILE = '</td><img src=x onerror=alert(1)>&lt;b&gt;[go](javascript:alert(1))`x`\n\n# head\u2028| a'
+HOSTILE = (
+  '</td><img src=x onerror=alert(1)>&lt;b&gt;[go](javascript:alert(1))`x`\n\n# head\u2028| a'
+)
 
 
 def test_names_are_neither_html_nor_links_nor_lines():

@@ -68,7 +68,8 @@ def test_a_name_is_one_line_of_what_can_be_seen():
 
 
 @pytest.mark.parametrize(
-  'name', ['$', '$$', '$\\frac{$', 'a$b$c', '\\$x$', '$_{$', '\udcff\ud800', 'a\nb', '\0', '$' * 9999]
+  'name',
+  ['$', '$$', '$\\frac{$', 'a$b$c', '\\$x$', '$_{$', '\udcff\ud800', 'a\nb', '\0', '$' * 9999],
 )
 def test_no_name_is_a_formula_in_a_figure(name):
   figure, (axis,) = style.figure(1, 3, 2)

@@ -97,8 +97,8 @@ def test_folders_are_real(tmp_path):
 
 @pytest.mark.parametrize(
   'name',
-  ['mobile_sam-davis_dev-strong_v1', 'gaussian_0.05', 'a b (2)', '日本語', 'a..b', '-x', 'caf\udce9',
-   "it's $5 & more", 'क्‍ष'],
+  ['mobile_sam-davis_dev-strong_v1', 'gaussian_0.05', 'a b (2)', '日本語', 'a..b', '-x',
+   'caf\udce9', "it's $5 & more", 'क्‍ष'],
 )  # fmt: skip
 def test_ordinary_names_stay_as_they_are(name):
   assert files.safe_name(name) == name

@@ -177,7 +177,7 @@ def test_folders_that_cannot_be_found_are_told(folder, tmp_path):
     with pytest.raises(WorkdirError, match='is no work folder and holds no shards'):
       pieces.find_workdirs([path])
   (tmp_path / 'again').symlink_to('w')
-  with pytest.raises(WorkdirError, match='names .*again twice'):
+  with pytest.raises(WorkdirError, match=r'names .*again twice'):
     pieces.find_workdirs([str(folder), str(tmp_path / 'again')])
   assert pieces.expanded([str(tmp_path / 'w*'), 'nowhere']) == [str(folder), 'nowhere']
 

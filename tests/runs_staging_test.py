@@ -65,7 +65,7 @@ def test_links_in_the_folder_are_not_followed(tmp_path):
   (out / 'sub').rmdir()
   (out / 'sub').symlink_to(outside)
   before = work_folders.tree(tmp_path)
-  with pytest.raises(WorkdirError, match='out cannot be written: .*sub: it is a link'):
+  with pytest.raises(WorkdirError, match=r'out cannot be written: .*sub: it is a link'):
     fill(out, **{'a': 'other', 'sub/b': '2'})
   assert work_folders.tree(tmp_path) == before
 

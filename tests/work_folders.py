@@ -68,7 +68,7 @@ def write(folder, config, made, kind='attack'):
 
 
 def edit(folder, name, change):
-  """Rewrites a JSON document of a work folder by `change(value)`, in place or by what it returns."""
+  """Rewrites a JSON document by `change(value)`, which alters it or returns another."""
   file = folder / name
   value = json.loads(file.read_text())
   value = change(value) or value

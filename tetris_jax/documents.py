@@ -117,8 +117,8 @@ def _cut(text: str) -> str:
 
 
 def _check(value: Any, finite: bool) -> None:
-  """Refuses what is nested too deeply, and infinite numbers; a level at a time, not by recursion."""
-  level = [[value]]
+  """Refuses what is nested too deeply, and infinite numbers; by levels, not by recursion."""
+  level: list[Any] = [[value]]
   for _ in range(MOST_NESTED + 1):
     held = [one.values() if isinstance(one, dict) else one for one in level]
     if finite and any(math.inf in values or -math.inf in values for values in held):

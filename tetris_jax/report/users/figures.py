@@ -76,8 +76,9 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
     for axis, values in zip(axes, (pixels, parts), strict=True):
       ordered = np.sort(np.concatenate(values))
       share = 100 * np.arange(len(ordered) + 1) / len(ordered)
+      name = f'{style.label(source, _LONGEST)} ({len(ordered)})'
       axis.step(np.append(0, ordered), share, where='post', color=colour, lw=2,
-                label=f'{style.label(source, _LONGEST)} ({len(ordered)})' if axis is axes[0] else None)
+                label=name if axis is axes[0] else None)
   for axis, name in zip(axes, ('pixels', '% of diagonal'), strict=True):
     axis.set_xlabel(f"Distance to the robot user's click, {name}", fontsize=12)
     axis.set_ylabel('Clicks within, %', fontsize=12)
