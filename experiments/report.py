@@ -15,7 +15,6 @@ when something does not merge or cannot be written, and with 130 when interrupte
 from __future__ import annotations
 
 import dataclasses
-import glob
 import os
 import pathlib
 import sys
@@ -24,11 +23,13 @@ from typing import Any
 
 from experiments.lib import launch
 from experiments.lib import settings as lib
+from tetris_jax.report import pictures, style, summaries
+from tetris_jax.report.attack import summary as attack_summary
 from tetris_jax.report.attack import write
-from tetris_jax.report.comparison import compare, page
+from tetris_jax.report.comparison import common, compare, page
 from tetris_jax.report.comparison import tables as overview
 from tetris_jax.report.heatmaps import summary as heatmaps
-from tetris_jax.runs import merge
+from tetris_jax.runs import files, merge, pieces, staging
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Settings', 'execute', 'main', 'report']
@@ -55,7 +56,9 @@ class Settings(lib.Plugins):
     return f'report: {", ".join(self.workdirs)} -> {self.out}'
 
 
-def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
+def _write_run(
+  run: merge.Run, folder: pathlib.Path, read: pictures.Reader
+) -> dict[str, Any]:
   """Writes a merged run as a work folder and returns its summary."""
   for place in (folder, folder / 'figures'):
     place.mkdir(parents=True, exist_ok=True)
@@ -66,23 +69,60 @@ def _write_run(run: merge.Run, folder: pathlib.Path) -> dict[str, Any]:
 
   def picture(instance: str) -> pathlib.Path | None:
     file = run.pictures.get(instance)
-    if file is None:
+    found = None if file is None else read(file)
+    if file is None or found is None:
       return None
     # Copied, so that the report can be moved and does not tell where its shards lay.
     place = pathlib.Path('figures') / file.name
-    results.write_atomically(folder / place, file.read_bytes())
+    results.write_atomically(folder / place, found.data)
     return place
 
   return write.write_run(workdir, rows, run.config, run.totals, picture, speed_apart=True)
 
 
-def _expanded(paths: Sequence[str]) -> list[pathlib.Path]:
-  """Folders by name, or by a pattern."""
-  found: list[pathlib.Path] = []
-  for path in paths:
-    pattern = glob.has_magic(path) and not pathlib.Path(path).exists()
-    found += map(pathlib.Path, sorted(glob.glob(path)) if pattern else [path])
-  return found
+def _summarised(run: merge.Run) -> dict[str, Any]:
+  """The summary of a run's rows with the speed of all that it did."""
+  clicks = run.config['preset']['num_clicks']
+  made = attack_summary.summarise(run.rows, run.model, run.preset, clicks)
+  return made | summaries.speed(run.totals)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Compared:
+  """What stands side by side.
+
+  Attributes:
+    runs: as they compare, see `common.on_common`, with their summaries.
+    maps: likewise, of heat maps.
+    pairs: of `compare.pairs`.
+    notes: on how far all this compares.
+  """
+
+  runs: Sequence[tuple[merge.Run, Mapping[str, Any]]]
+  maps: Sequence[heatmaps.HeatMaps]
+  pairs: Sequence[Mapping[str, Any]]
+  notes: Sequence[str]
+
+  def write(self, folder: pathlib.Path, pictures_per_run: int, read: pictures.Reader) -> None:
+    """Writes the tables and the page."""
+    runs, found = [run for run, _ in self.runs], [summary for _, summary in self.runs]
+    lines = compare.overview(runs, found)
+    orders = compare.orders(lines)
+    html = page.render(
+      runs, found, lines, orders, self.pairs, pictures_per_run, self.maps,
+      notes=self.notes, read=read,
+    )  # fmt: skip
+    for name, text in (
+      ('comparison.md', overview.as_markdown(lines, orders, self.pairs, self.notes)),
+      ('comparison.csv', overview.as_csv(lines)),
+      ('comparison.tex', overview.as_latex(lines, self.notes)),
+      ('report.html', html),
+    ):
+      results.write_atomically(folder / name, text.encode(errors='replace'))
+    shares = heatmaps.shares(self.maps)
+    document = {'runs': lines, 'orders': orders, 'pairs': self.pairs, 'shares': shares}
+    told = {'notes': self.notes} if self.notes else {}
+    results.Workdir(folder).write_json('comparison.json', {**document, **told})
 
 
 def report(
@@ -95,7 +135,7 @@ def report(
 
   Args:
     workdirs: as --workdirs has them.
-    out: folder for everything.
+    out: folder for everything; written whole, or left as it is.
     pictures_per_run: of the most fragile instances, on the page.
     maps: work folders of experiments.heatmap, for the page.
 
@@ -104,35 +144,34 @@ def report(
   """
   if not workdirs:
     raise results.WorkdirError('--workdirs names no work folder')
-  root = pathlib.Path(out)
+  root, called, read = pathlib.Path(out), f'--out={out}', pictures.Reader()
   folders = merge.find_workdirs(workdirs, '--workdirs')
-  taken = {folder.resolve() for folder in folders}
-  taken |= {folder.resolve().parent for folder in folders if folder.name.startswith('shard-')}
-  if root.resolve() in taken:
-    raise results.WorkdirError(f'--out={out} holds work folders; name another folder')
+  mapped = [merge.find_workdirs([place], '--heatmaps') for place in pieces.expanded(maps)]
+  sources = [*folders, *(folder for some in mapped for folder in some)]
+  staging.check_apart([root], sources, called)
   runs = merge.collect(folders)
-  mapped = [heatmaps.read_heatmaps(folder, '--heatmaps') for folder in _expanded(maps)]
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-    targets = [root if len(runs) == 1 else root / run.name for run in runs]
-    summaries = [_write_run(run, folder) for run, folder in zip(runs, targets, strict=True)]
-  except OSError as error:
-    raise results.WorkdirError(f'--out={out} cannot be written: {error}') from error
-  lines = compare.overview(runs, summaries)
-  orders, pairs = compare.orders(lines), compare.pairs(runs)
-  html = page.render(runs, summaries, lines, orders, pairs, pictures_per_run, mapped)
-  for name, text in (
-    ('comparison.md', overview.as_markdown(lines, orders, pairs)),
-    ('comparison.csv', overview.as_csv(lines)),
-    ('comparison.tex', overview.as_latex(lines)),
-    ('report.html', html),
-  ):
-    results.write_atomically(root / name, text.encode(errors='replace'))
-  results.Workdir(root).write_json(
-    'comparison.json',
-    {'runs': lines, 'orders': orders, 'pairs': pairs, 'shares': heatmaps.shares(mapped)},
-  )
-  print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{root / "report.html"}')
+  maps_of = [merge.merge([merge.read_piece(one, 'heatmap') for one in some]) for some in mapped]
+  names = [''] if len(runs) == 1 else files.distinct_names([run.name for run in runs])
+  staging.check_apart([root / name for name in names], sources, called)
+  shown, said = common.on_common(runs)
+  shown_maps, said_of_maps = common.on_common(maps_of)
+  said += common.notes(runs)
+  said += [f'Heat maps: {note}' for note in said_of_maps + common.notes(maps_of)]
+  with staging.staged(root, called) as made:
+    whole = [_write_run(run, made / name, read) for run, name in zip(runs, names, strict=True)]
+    found = [
+      summary if one is run else _summarised(one)
+      for run, one, summary in zip(runs, shown, whole, strict=True)
+    ]
+    compared = _Compared(
+      list(zip(shown, found, strict=True)),
+      [heatmaps.of_run(run) for run in shown_maps],
+      compare.pairs(runs, shown),
+      said,
+    )
+    compared.write(made, pictures_per_run, read)
+  told = style.plain(root / 'report.html')
+  print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{told}')
   return [row for run in runs for row in run.rows]
 
 

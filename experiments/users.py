@@ -33,8 +33,9 @@ from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
 from tetris_jax import data
 from tetris_jax import users as sampled_user
+from tetris_jax.report import style
 from tetris_jax.report.users import write as user_report
-from tetris_jax.runs import merge
+from tetris_jax.runs import files, merge, staging
 from tetris_jax.runs import workdirs as results
 from tetris_jax.scores import priors
 
@@ -292,14 +293,15 @@ def compare(
     results.WorkdirError: something is missing, does not merge or cannot be written.
   """
   found = merge.find_workdirs(folders, '--compare')
-  root = pathlib.Path(out)
-  taken = {folder.resolve() for folder in found}
-  taken |= {folder.resolve().parent for folder in found if folder.name.startswith('shard-')}
-  if root.resolve() in taken:
-    raise results.WorkdirError(f'--workdir={out} holds work folders; name another folder')
+  sources = [*found, *(merge.find_workdirs(workdirs, '--workdirs') if workdirs else ())]
+  root, called = pathlib.Path(out), f'--workdir={out}'
+  staging.check_apart([root], sources, called)
   runs = merge.collect(found, 'users')
+  if len(runs) > 1:
+    names = files.distinct_names([run.name for run in runs])
+    staging.check_apart([root / name for name in names], sources, called)
   page = user_report.write_comparison(root, runs, _attacks(workdirs))
-  print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{page}')
+  print(f'{len(runs)} run{"" if len(runs) == 1 else "s"} merged\n{style.plain(page)}')
   return [row for run in runs for row in run.rows]
 
 

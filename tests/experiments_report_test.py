@@ -211,7 +211,7 @@ def test_what_is_no_finished_work_folder_is_refused(made, tmp_path):
   (second / 'summary.json').unlink()
   assert refused([tmp_path / 'cut'], tmp_path).startswith(f'{second} has not finished')
   (second / 'summary.json').write_text('{')
-  assert 'is damaged: JSONDecodeError' in refused([tmp_path / 'cut'], tmp_path)
+  assert 'is damaged: summary.json: it ends early' in refused([tmp_path / 'cut'], tmp_path)
   held = json.loads((first / 'instances.json').read_text())
   held['instances'].reverse()
   (first / 'instances.json').write_text(json.dumps(held))

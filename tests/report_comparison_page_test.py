@@ -76,6 +76,86 @@ def test_names_cannot_break_out_of_the_page():
   assert held(text)['runs'][0]['instances'][0][0] == name.replace('\udcff', '?')
 
 
+HOSTILE = (
+  '</script><script>window.hacked = 1</script><!-- <img src=x onerror="window.hacked = 1">'
+  '"\'`&lt;\\u2028\u2028\u2029{{DATA}}{{NOTES}}</title></style>javascript:alert(1)\udcff'
+)
+
+
+def hostile(tmp_path):
+  """A run, heat maps and notes with a hostile text wherever there can be one."""
+  rows = [runs_lib.row(HOSTILE + str(k), 0.1, 0.5, 0.9 - 0.1 * k) for k in range(3)]
+  rows[0]['warnings'] = [HOSTILE]
+  rows.append(runs_lib.failed(HOSTILE, HOSTILE))
+  drawn = {HOSTILE + '0': runs_lib.picture(tmp_path / 'a.png', (60, 40))}
+  made = [
+    searched(runs_lib.make(HOSTILE + model, rows[:3], HOSTILE, HOSTILE, drawn), HOSTILE)
+    for model in 'ab'
+  ]
+  for run in made:
+    run.config['model']['sha256'] = {HOSTILE: HOSTILE}
+    run.config['versions'][HOSTILE] = HOSTILE
+    run.config['devices']['kind'] = HOSTILE
+    run.config['flags'][HOSTILE] = HOSTILE
+  made[0].rows.append(rows[-1])
+  map_row = runs_lib.map_row(0, 0.1, 0.5, {HOSTILE: 0.1}, instance=HOSTILE)
+  maps = heatmaps.HeatMaps(HOSTILE, HOSTILE, [map_row], {HOSTILE: tmp_path / 'a.png'})
+  return made, [maps], [HOSTILE, 'other']
+
+
+def test_hostile_texts_everywhere_stay_texts(tmp_path):
+  made, maps, notes = hostile(tmp_path)
+  summaries = [runs_lib.summarised(run) for run in made]
+  lines = compare.overview(made, summaries)
+  text = page.render(
+    made, summaries, lines, compare.orders(lines), compare.pairs(made), 12, maps, notes=notes
+  )
+  text.encode()
+  seen, scripts = [], []
+
+  class Parser(html.parser.HTMLParser):
+    def handle_starttag(self, tag, attrs):
+      seen.append(tag)
+      scripts.extend(value for name, value in attrs if name.startswith('on'))
+
+  Parser().feed(text)
+  assert seen.count('script') == 2 and not {'img', 'iframe', 'object', 'base'} & set(seen)
+  assert not scripts and seen.count('title') == 1 and seen.count('li') == 2
+  found = held(text)
+  assert found['runs'][0]['model'].startswith(HOSTILE[:20]) and len(found['maps']) == 1
+  assert text.count('{{') == text.count('{{DATA}}') + text.count('{{NOTES}}')
+
+
+@pytest.mark.browser
+def test_hostile_texts_do_nothing_in_a_browser(tmp_path):
+  made, maps, notes = hostile(tmp_path)
+  summaries = [runs_lib.summarised(run) for run in made]
+  lines = compare.overview(made, summaries)
+  text = page.render(
+    made, summaries, lines, compare.orders(lines), compare.pairs(made), 12, maps, notes=notes
+  )
+  found = browse(text, tmp_path, 1000, HOSTILE_TRIAL)
+  assert found['errors'] == [] and found['hacked'] is None
+  assert found['scripts'] == 4  # Ours are two; the test brings as many.
+  assert found['images'] == ['data:', 'data:', 'data:'] and found['links'] == []
+  assert found['lead'].startswith('2 runs on ') and found['notes'] == 2
+  assert found['rows'] == 2 and found['cards'] == 3
+
+
+def test_without_notes_the_page_has_no_place_for_them(runs):
+  assert '<li>' not in render(runs[:1]) and '{{' not in render(runs[:1])
+
+
+def test_a_damaged_picture_costs_its_picture_alone(tmp_path, capsys):
+  rows = [runs_lib.row(f'p{k}', 0.5 - 0.05 * k, 0.6, 0.7) for k in range(3)]
+  places = {f'p{k}': runs_lib.picture(tmp_path / f'{k}.png', (30, 20)) for k in range(3)}
+  places['p2'].write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0')
+  found = held(render([runs_lib.make('m', rows, pictures=places)]))
+  assert [name for name, _ in found['runs'][0]['pictures']] == ['p1', 'p0']
+  assert found['runs'][0]['n'] == 3
+  assert '2.png is no picture of ours: it is no PNG' in capsys.readouterr().err
+
+
 def test_pictures_are_spent_in_turns_within_the_limit(tmp_path, monkeypatch):
   made = []
   for model in ('a', 'b'):
@@ -224,6 +304,22 @@ report.filters = [...document.querySelectorAll('select')].map((one) => one.id);
 report.ticks = [...document.querySelectorAll('#spread svg')].map((svg) =>
   [...svg.querySelectorAll('text[text-anchor="middle"]')].slice(1)
     .map((one) => Number(one.textContent)));
+document.body.setAttribute('data-trial', JSON.stringify(report));
+</script>
+"""
+
+
+HOSTILE_TRIAL = """
+<script>
+const report = {errors: window.trialErrors, hacked: window.hacked ?? null};
+report.scripts = document.scripts.length;
+report.images = [...document.images].map((one) => new URL(one.src).protocol);
+report.links = [...document.links].map((one) => one.getAttribute('href'))
+  .filter((one) => !one.startsWith('#'));
+report.lead = document.getElementById('lead').textContent;
+report.notes = document.querySelectorAll('#scores li').length;
+report.rows = document.querySelectorAll('#scores tbody tr').length;
+report.cards = document.querySelectorAll('#fragile .card, #maps .card').length;
 document.body.setAttribute('data-trial', JSON.stringify(report));
 </script>
 """

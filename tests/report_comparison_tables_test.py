@@ -46,3 +46,24 @@ def test_what_was_not_run_is_a_dash_and_an_empty_cell():
   (cells,) = csv.DictReader(io.StringIO(tables.as_csv([line])))
   assert cells['iou_auc_min'] == cells['d'] == cells['d_low'] == cells['rank'] == ''
   assert cells['iou_auc_base'] == '0.5' and cells['biou_auc_base'] == '0.25'
+
+
+def test_notes_stand_below_the_table_and_only_where_there_are_any():
+  lines = overviewed([constant('m', 0.2, 0.9, 0.95)])
+  plain = tables.as_markdown(lines, [], [])
+  noted = tables.as_markdown(lines, [], [], ['made <there>', 'and\nhere'])
+  assert noted == plain.rstrip('\n') + '\n\n- made &lt;there>\n- and here\n'
+  assert '\n% made <there>\n% and here\n' in tables.as_latex(lines, ['made <there>', 'and\nhere'])
+
+
+def test_names_are_no_formulas_of_a_spreadsheet_nor_commands_of_latex():
+  hostile = ['=cmd|x', '@x', '[1]', '*', 'a\nb', '\\input{x}', '-1', '\t=x']
+  lines = [one | {'dataset': name} for name in hostile
+           for one in overviewed([constant('m', 0.2, 0.9, 0.95)])]  # fmt: skip
+  cells = [line['dataset'] for line in csv.DictReader(io.StringIO(tables.as_csv(lines)))]
+  assert cells == ["'=cmd|x", "'@x", '[1]', '*', 'a\nb', '\\input{x}', "'-1", "'\t=x"]
+  latex = tables.as_latex(lines)
+  rows = [line for line in latex.splitlines() if line.endswith('\\\\')][1:]
+  assert [row.partition(' & ')[0] for row in rows] == [
+    '=cmd|x', '@x', '{[}1]', '{*}', 'a b', '\\textbackslash{}input\\{x\\}', '-1', '=x',
+  ]  # fmt: skip

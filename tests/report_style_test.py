@@ -57,3 +57,24 @@ def test_a_figure_has_panels_and_becomes_a_picture():
   pixels = runs.pixels(style.png(figure))
   assert pixels.shape == (450, 600, 3)
   assert (np.abs(pixels - style.rgb(style.BLUE)).max(-1) < 12).any()
+
+
+def test_a_name_is_one_line_of_what_can_be_seen():
+  assert style.one_line('a\n b\u2028c\x1b[2J\udcff\u202e') == 'a b c?[2J??'
+  assert style.one_line("日本語 क्‍ष it's $5") == "日本語 क्‍ष it's $5"
+  assert style.short('x' * 120) == 'x' * 120
+  assert style.short('x' * 100 + 'y' * 100) == 'x' * 60 + '…' + 'y' * 60
+  assert style.short('abcdefgh', 4) == 'ab…gh'
+
+
+@pytest.mark.parametrize(
+  'name',
+  ['$', '$$', '$\\frac{$', 'a$b$c', '\\$x$', '$_{$', '\udcff\ud800', 'a\nb', '\0', '$' * 9999],
+)
+def test_no_name_is_a_formula_in_a_figure(name):
+  figure, (axis,) = style.figure(1, 3, 2)
+  axis.set_title(style.label(name))
+  axis.set_xticks([0], [style.label(name, 20)])
+  axis.annotate(style.label(name, 20), (0, 0))
+  figure.suptitle(style.label(name))
+  assert runs.pixels(style.png(figure)).shape == (300, 450, 3)

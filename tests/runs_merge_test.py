@@ -132,9 +132,9 @@ def test_a_run_in_one_piece(tmp_path):
 @pytest.mark.parametrize(
   ('changes', 'message'),
   [
-    ({'shard': None}, 'or is damaged: TypeError'),
-    ({'flags': []}, 'or is damaged: TypeError'),
-    ({'model': {}}, "or is damaged: KeyError: 'name'"),
+    ({'shard': None}, 'or is damaged: config.json: shard is None, expected an object'),
+    ({'flags': []}, r'or is damaged: config.json: flags is \[\], expected an object'),
+    ({'model': {}}, 'or is damaged: config.json: model.name is missing'),
     ({'instances': {'count': 2, 'sha256': ''}}, 'instances.json is not that of its config.json'),
   ],
 )

@@ -3,22 +3,73 @@
 from __future__ import annotations
 
 import pathlib
+import re
+import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tetris_jax.report import style
 from tetris_jax.runs.schema import STATUSES
 
-__all__ = ['cell', 'counted', 'document', 'facts', 'listed', 'table', 'troubles', 'warnings']
+__all__ = [
+  'cell',
+  'code',
+  'counted',
+  'document',
+  'facts',
+  'image',
+  'link',
+  'listed',
+  'noted',
+  'table',
+  'troubles',
+  'warnings',
+]
 
 _MOST_LISTED = 50
 # Most presets draw nothing and have no seed.
 _SHOWN_FLAGS = ('batch_size', 'limit', 'seed')
 
 
+# What Markdown or HTML would take for more than text. An & alone is no entity, a bracket alone no
+# link, and names of files are full of underscores.
+_MEANT = re.compile(r'<|`|&(?=#?\w+;)|\](?=[\[(])|\|')
+_ESCAPED = {'<': '&lt;', '&': '&amp;', '`': '\\`', ']': '\\]', '|': '\\|'}
+_TARGET = "/._-,~+@=!$'*;:"
+
+
 def cell(text: Any) -> str:
-  """Text that neither ends a table's cell nor its line."""
-  return ' '.join(style.plain(text).replace('|', '\\|').split())
+  """Text that ends neither a table's cell nor its line, and is neither HTML nor a link."""
+  return _MEANT.sub(lambda found: _ESCAPED[found[0]], style.one_line(text))
+
+
+def code(text: Any) -> str:
+  """Text as code; one that would end the code or look like HTML in it, as by `cell`."""
+  shown = style.one_line(text)
+  tame = shown and not re.search('[`<]', shown)
+  return f'`{shown.replace("|", _ESCAPED["|"])}`' if tame else cell(text)
+
+
+def link(text: Any, target: str) -> str:
+  """A link to a file below the report."""
+  shown = cell(text)
+  if shown.count('[') != shown.count(']'):
+    shown = re.sub(r'\\?([\[\]])', r'\\\1', shown)
+  return f'[{shown}]({_quoted(target)})'
+
+
+def image(text: str, target: str) -> str:
+  """A picture that lies below the report."""
+  return f'![{text}]({_quoted(target)})'
+
+
+def _quoted(target: str) -> str:
+  return urllib.parse.quote(target, safe=_TARGET, errors='surrogateescape')
+
+
+def noted(notes: Sequence[str]) -> str:
+  """Notes below a table, as a list."""
+  return '\n'.join(f'- {cell(note)}' for note in notes)
 
 
 def table(head: Sequence[str], lines: Sequence[Sequence[str]], left: int = 1) -> str:
@@ -97,19 +148,20 @@ def facts(summary: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     config: as its `config.json` holds it.
   """
   flags, devices = config['flags'], config['devices']
-  where = f' at `{flags["data_dir"]}`' if flags['data_dir'] else ''
+  where = f' at {code(flags["data_dir"])}' if flags['data_dir'] else ''
   # The sums go by the published file's name, whatever file of that layout was given.
   given = pathlib.PurePath(flags.get('weights') or '').name
+  weights = config['model']['sha256'].items()
   lines = [
-    ['Model', config['model']['name']],
-    *(['Weights', f'`{name}`, sha256 `{sha}`'] for name, sha in config['model']['sha256'].items()),
-    *([['Weights given', f'`{given}`, in place of the published file']] if given else []),
-    ['Data set', f'{flags["dataset"]}{where}, {config["instances"]["count"]} instances'],
-    ['Flags', ', '.join(f'{key} {flags[key]}' for key in _SHOWN_FLAGS if key in flags)],
-    ['Preset', listed(config['preset'])],
+    ['Model', cell(config['model']['name'])],
+    *(['Weights', f'{code(name)}, sha256 {code(sha)}'] for name, sha in weights),
+    *([['Weights given', f'{code(given)}, in place of the published file']] if given else []),
+    ['Data set', f'{cell(flags["dataset"])}{where}, {config["instances"]["count"]} instances'],
+    ['Flags', cell(', '.join(f'{key} {flags[key]}' for key in _SHOWN_FLAGS if key in flags))],
+    ['Preset', cell(listed(config['preset']))],
     ['Evaluations', f'{summary["forward"]} forward, of which {summary["backward"]} with gradient'],
     *_speed(summary),
-    ['Device', f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})'],
-    ['Versions', listed(config['versions'])],
+    ['Device', cell(f'{devices["count"]} x {devices["kind"]} ({devices["platform"]})')],
+    ['Versions', cell(listed(config['versions']))],
   ]
-  return '## Run\n\n' + table(['', ''], [[name, cell(value)] for name, value in lines], left=2)
+  return '## Run\n\n' + table(['', ''], lines, left=2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import unicodedata
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,11 +20,14 @@ __all__ = [
   'YELLOW',
   'figure',
   'interval',
+  'label',
   'number',
+  'one_line',
   'p_value',
   'plain',
   'png',
   'rgb',
+  'short',
   'two_decimals',
   'whole',
   'x100',
@@ -40,6 +44,10 @@ MARKERS = {'min': 'v', 'base': 'o', 'max': '^'}
 
 NOTHING = '-'
 """What a table shows where there is no number."""
+
+_LONGEST_NAME = 120
+# They turn the order in which a line is shown.
+_TURNING = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
 
 INTERVAL = '95 % interval'
 """The head of a column of `interval`."""
@@ -100,6 +108,27 @@ def p_value(value: float | None) -> str:
 def plain(text: Any) -> str:
   """Text that UTF-8 can hold; file names need not be."""
   return str(text).encode(errors='replace').decode()
+
+
+def one_line(text: Any) -> str:
+  """`plain` text in one line, without what is no character to be seen or turns the others."""
+  flat = ' '.join(plain(text).split())
+  return ''.join('?' if _unseen(character) else character for character in flat)
+
+
+def _unseen(character: str) -> bool:
+  return unicodedata.category(character) == 'Cc' or unicodedata.bidirectional(character) in _TURNING
+
+
+def short(text: Any, most: int = _LONGEST_NAME) -> str:
+  """A name in one line, cut in the middle where it has more than `most` characters."""
+  shown, half = one_line(text), most // 2
+  return shown if len(shown) <= most else f'{shown[:half]}…{shown[-half:]}'
+
+
+def label(text: Any, most: int = _LONGEST_NAME) -> str:
+  """`short` text in a figure, where a dollar sign begins a formula."""
+  return short(text, most).replace('$', r'\$')
 
 
 def figure(columns: int, width: float, height: float, **shared: Any) -> tuple[Any, Any]:

@@ -10,13 +10,16 @@ expects no IoU; and `stride` () of the lattice. Of every preset there is `<prese
 from __future__ import annotations
 
 import io
+import math
 import pathlib
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
+from typing import IO
 
 import numpy as np
 
+from tetris_jax.runs import files
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['OF_A_PRESET', 'DamagedMapError', 'read_map', 'write_map']
@@ -25,6 +28,8 @@ OF_A_PRESET = ('yx', 'iou', 'biou', 'spent', 'hidden')
 """Arrays of each preset, behind its name and a slash."""
 
 _OF_THE_GRID = ('yx', 'iou', 'biou', 'predicted', 'stride', 'legal')
+# Of a file, and of the arrays in it: those of 10^8 legal pixels at stride 1 have half so many.
+_MOST_BYTES, _MOST_UNPACKED = 2**30, 2**32
 
 
 class DamagedMapError(Exception):
@@ -46,28 +51,70 @@ def read_map(path: pathlib.Path, presets: Iterable[str]) -> dict[str, np.ndarray
     results.WorkdirError: it cannot be read at all.
   """
   try:
-    stored = path.read_bytes()
-  except FileNotFoundError as error:
+    stored = files.read_regular(path, most_bytes=_MOST_BYTES, inside=path.parent.parent)
+  except files.MissingFileError as error:
     raise DamagedMapError(f'{path} is missing') from error
-  except OSError as error:
-    raise results.WorkdirError(f'cannot read {path}: {error.strerror or error}') from error
+  except files.FileError as error:
+    raise results.WorkdirError(str(error)) from error
   wanted = {*_OF_THE_GRID, *(f'{name}/{key}' for name in presets for key in OF_A_PRESET)}
   try:
-    with zipfile.ZipFile(io.BytesIO(stored)) as archive:
-      for member in archive.infolist():
-        if member.compress_type != zipfile.ZIP_DEFLATED:
-          raise zipfile.BadZipFile(f'{member.filename} is not deflated')
-      # Checksums first: an altered header could ask for any amount of memory.
-      if (bad := archive.testzip()) is not None:
-        raise zipfile.BadZipFile(f'wrong checksum of {bad}')
-    with np.load(io.BytesIO(stored)) as file:
-      made = {name: file[name] for name in file.files}
+    made = _arrays(stored)
     if missing := sorted(wanted - set(made)):
       raise zipfile.BadZipFile(f'{missing[0]} is missing')
+    _check(made)
   # zipfile raises RuntimeError where a flag says encrypted or a newer version.
   except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
     raise DamagedMapError(f'{path} is damaged ({error})') from error
   return made
+
+
+def _arrays(stored: bytes) -> dict[str, np.ndarray]:
+  """The arrays of an .npz; raises ValueError, BadZipFile and the like for what is none."""
+  with zipfile.ZipFile(io.BytesIO(stored)) as archive:
+    members = archive.infolist()
+    for member in members:
+      if member.compress_type != zipfile.ZIP_DEFLATED:
+        raise zipfile.BadZipFile(f'{member.filename} is not deflated')
+    if sum(member.file_size for member in members) > _MOST_UNPACKED:
+      raise zipfile.BadZipFile(f'it unpacks to more than {_MOST_UNPACKED} bytes')
+    # Checksums first: an altered header could ask for any amount of memory.
+    if (bad := archive.testzip()) is not None:
+      raise zipfile.BadZipFile(f'wrong checksum of {bad}')
+    for member in members:
+      with archive.open(member) as file:
+        _check_header(file, member)
+  with np.load(io.BytesIO(stored)) as loaded:
+    return {name: loaded[name] for name in loaded.files}
+
+
+def _check_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
+  """An array has to fill its file: a header with a checksum of its own may ask for any memory."""
+  if np.lib.format.read_magic(file) != (1, 0):
+    raise ValueError(f'{member.filename} has another header than ours')
+  shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+  if dtype.kind not in 'bif' or math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+    raise ValueError(f'{member.filename} is not as long as its header says')
+
+
+def _check(made: Mapping[str, np.ndarray]) -> None:
+  """Raises ValueError for arrays that are no map: of other shapes, or with numbers that cannot be.
+
+  What is not finite may stand there: such a map is a failed row.
+  """
+  yx, legal, stride = made['yx'], made['legal'], made['stride']
+  if legal.ndim != 2 or legal.dtype != bool or yx.ndim != 2 or yx.shape[1] != 2 or not len(yx):
+    raise ValueError(f'yx and legal have the shapes {yx.shape} and {legal.shape}')
+  if stride.shape or stride.dtype.kind != 'i' or stride < 1:
+    raise ValueError('stride is no number of pixels')
+  for name in ('iou', 'biou', 'predicted'):
+    if made[name].shape != (len(yx),):
+      raise ValueError(f'{name} has the shape {made[name].shape} for {len(yx)} positions')
+  pixels = np.rint(yx)
+  if not (np.isfinite(yx).all() and (pixels >= 0).all() and (pixels < legal.shape).all()):
+    raise ValueError('yx has a position outside of the picture')
+  for name, values in made.items():
+    if name.rpartition('/')[2] in ('iou', 'biou') and ((values < 0) | (values > 1)).any():
+      raise ValueError(f'{name} has a value outside of 0 to 1')
 
 
 def write_map(path: pathlib.Path, made: Mapping[str, np.ndarray]) -> None:

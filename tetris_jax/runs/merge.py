@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import glob
-import json
+import itertools
+import os
 import pathlib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tetris_jax.runs import schema
+from tetris_jax.runs import configs, files, schema
 from tetris_jax.runs import workdirs as results
+from tetris_jax.runs.pieces import Piece, dataset_name, find_workdirs, read_piece
+from tetris_jax.runs.typed import shown, told
 from tetris_jax.runs.workdirs import WorkdirError
 
 __all__ = [
@@ -29,66 +32,10 @@ MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
 """Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
 compared as well and tell whether it is the same."""
 
-_OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 _SHOWN = 5
-_SPEED = ('device_seconds', 'compile_seconds', 'programs', 'evaluations_per_second')
-
-
-def dataset_name(dataset: str, data_dir: str | None) -> str:
-  """How a data set is called; one's own is named by the folder it lies in."""
-  own = dataset in _OWN and data_dir
-  return pathlib.PurePath(data_dir).name if own and data_dir else dataset
-
-
-@dataclasses.dataclass(frozen=True)
-class Piece:
-  """A finished work folder: a whole run, or one shard of it.
-
-  Attributes:
-    folder: where it lies.
-    config: of its `config.json`.
-    instances: [name, [height, width] or None] of every instance of the whole run, in order.
-    rows: its own.
-    summary: of its `summary.json`, and of its `speed.json` where speed is kept apart.
-  """
-
-  folder: pathlib.Path
-  config: Mapping[str, Any]
-  instances: Sequence[Any]
-  rows: Sequence[Mapping[str, Any]]
-  summary: Mapping[str, Any]
-
-  @property
-  def shard(self) -> tuple[int, int]:
-    """Its number and how many there are."""
-    return self.config['shard']['id'], self.config['shard']['count']
-
-  @property
-  def program(self) -> str:
-    """Of experiments, that made it."""
-    return self.config.get('program', 'attack')
-
-  @property
-  def name(self) -> tuple[str, str, str]:
-    """Model, data set and preset; one's own data set is named by the folder it lies in.
-
-    Heat maps are of several presets, and have the program's name instead.
-    """
-    flags = self.config['flags']
-    dataset = dataset_name(flags['dataset'], flags['data_dir'])
-    preset = self.config['preset']['name'] if 'preset' in self.config else self.program
-    return self.config['model']['name'], dataset, preset
-
-  @property
-  def totals(self) -> dict[str, float]:
-    """What its batches took, as of `Run`; 0 where the program says nothing of speed."""
-    told = {key: self.summary.get(key) or 0 for key in _SPEED}
-    return {
-      'seconds': told['device_seconds'],
-      'compile_seconds': told['compile_seconds'],
-      'programs': told['programs'],
-      'evaluations': told['evaluations_per_second'] * told['device_seconds'],
-    }
+_LONGEST_LINE, _MOST_LINES = 300, 20
+# As a run names them; other files in its figures/ are none of its own.
+_PICTURE = re.compile(r'([0-9]{5,9})_[A-Za-z0-9._-]*\.png')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,77 +66,6 @@ class Run:
   def name(self) -> str:
     """As work folders are named."""
     return f'{self.model}-{self.dataset}-{self.preset}'
-
-
-def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[pathlib.Path]:
-  """The work folders that are meant: each path one, or a folder of shards, or a pattern of them.
-
-  Args:
-    paths: as the caller was given them.
-    argument: in which; for errors.
-
-  Raises:
-    WorkdirError: a path leads to none, or to one that another path has led to.
-  """
-  found: list[pathlib.Path] = []
-  for path in paths:
-    pattern = glob.has_magic(path) and not pathlib.Path(path).exists()
-    places = sorted(glob.glob(path)) if pattern else [path]
-    here = []
-    for place in map(pathlib.Path, places):
-      here += [place] if (place / 'config.json').is_file() else []
-      here += sorted(config.parent for config in place.glob('shard-*/config.json'))
-    if not here:
-      raise WorkdirError(
-        f'{argument}: {path} is no work folder and holds no shards (neither config.json nor '
-        'shard-*/config.json is there)'
-      )
-    found += here
-  seen: set[pathlib.Path] = set()
-  for folder in found:
-    if folder.resolve() in seen:
-      raise WorkdirError(f'{argument} names {folder} twice')
-    seen.add(folder.resolve())
-  return found
-
-
-def read_piece(folder: pathlib.Path, program: schema.Kind = 'attack') -> Piece:
-  """Reads a work folder.
-
-  Args:
-    folder: where it lies.
-    program: of experiments, that has to have made it.
-
-  Raises:
-    WorkdirError: it is of another program or of another version, has not finished, or a file of it
-      is damaged.
-  """
-  try:
-    config = json.loads((folder / 'config.json').read_text())
-    results.check_layout(folder, config)
-    found = config.get('program', 'attack')
-    if found != program:
-      raise WorkdirError(
-        f'{folder} is a work folder of experiments.{found}; expected experiments.{program}'
-      )
-    if not (folder / 'summary.json').is_file():
-      raise WorkdirError(f'{folder} has not finished; give its command again, then merge')
-    instances = json.loads((folder / 'instances.json').read_text())['instances']
-    summary = json.loads((folder / 'summary.json').read_text())
-    if (folder / 'speed.json').is_file():
-      summary |= json.loads((folder / 'speed.json').read_text())
-    rows = results.read_rows(folder / 'rows.jsonl', program)
-    piece = Piece(folder, config, instances, rows, summary)
-    piece.shard, piece.name, piece.totals  # noqa: B018  Raises where a key is missing.
-    same = results.fingerprint(instances) == config['instances']
-  except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-    raise WorkdirError(
-      f'{folder} is no work folder of experiments.{program}, or is damaged: '
-      f'{type(error).__name__}: {error}'
-    ) from error
-  if not same:
-    raise WorkdirError(f'{folder}: instances.json is not that of its config.json')
-  return piece
 
 
 def collect(
@@ -235,11 +111,17 @@ def _check_presets(pieces: Sequence[Piece]) -> None:
     other = first.setdefault(preset['name'], piece)
     lines = results.difference(other.config['preset'], preset, ('num_clicks',))
     if lines:
-      listed = '\n  '.join(lines)
       raise WorkdirError(
-        f'{other.folder} and {piece.folder} mean different attacks by {preset["name"]!r}; run one '
-        f'of them again ("there" is the former, "now" the latter):\n  {listed}'
+        f'{other.folder} and {piece.folder} mean different attacks by {shown(preset["name"])}; run '
+        f'one of them again ("there" is the former, "now" the latter):{_below(lines)}'
       )
+
+
+def _below(lines: Sequence[str]) -> str:
+  """Lines of a message, no more and no longer than a person reads."""
+  kept = [line if len(line) <= _LONGEST_LINE else f'{line[:_LONGEST_LINE]}...' for line in lines]
+  more = [f'and {len(lines) - _MOST_LINES} more'] if len(lines) > _MOST_LINES else []
+  return ''.join(f'\n  {line}' for line in (*kept[:_MOST_LINES], *more))
 
 
 def merge(pieces: Sequence[Piece]) -> Run:
@@ -253,13 +135,12 @@ def merge(pieces: Sequence[Piece]) -> Run:
   for piece in pieces[1:]:
     lines = results.difference(first.config, piece.config, MAY_DIFFER)
     if lines:
-      listed = '\n  '.join(lines)
       hint = ''
       if all(line.startswith('instances.') for line in lines):
         hint = ': the data set was mended in between; run the commands of both again'
       raise WorkdirError(
         f'{first.folder} and {piece.folder} are of different configurations and do not merge{hint} '
-        f'("there" is the former, "now" the latter):\n  {listed}'
+        f'("there" is the former, "now" the latter):{_below(lines)}'
       )
   by_shard: dict[int, Piece] = {}
   for piece in pieces:
@@ -269,11 +150,11 @@ def merge(pieces: Sequence[Piece]) -> Run:
       raise WorkdirError(f'{what} is in both {by_shard[number].folder} and {piece.folder}')
     by_shard[number] = piece
   count = first.shard[1]
-  missing = [str(number) for number in range(count) if number not in by_shard]
-  if missing:
-    plural = 's' if len(missing) > 1 else ''
+  if missing := count - len(by_shard):
+    absent = (str(number) for number in range(count) if number not in by_shard)
     raise WorkdirError(
-      f'{"-".join(first.name)}: shard{plural} {", ".join(missing)} of {count} missing; found '
+      f'{told("-".join(first.name))}: shard{"s" if missing > 1 else ""} '
+      f'{_some(absent, missing, _MOST_LINES)} of {count} missing; found '
       + ', '.join(str(by_shard[number].folder) for number in sorted(by_shard))
     )
   ordered = [by_shard[number] for number in range(count)]
@@ -281,8 +162,24 @@ def merge(pieces: Sequence[Piece]) -> Run:
   config = {**ordered[0].config, 'shard': {'id': 0, 'count': 1}}
   totals = {key: sum(piece.totals[key] for piece in ordered) for key in first.totals}
   rows = _in_order(ordered)
+  _check_alike(ordered)
   pictures = _maps(ordered) if first.program == 'heatmap' else _pictures(ordered)
   return Run(model, dataset, preset, config, first.instances, rows, totals, pictures)
+
+
+def _some(names: Iterable[str], count: int, most: int = _SHOWN) -> str:
+  """The first of so many names, and how many more there are."""
+  more = f' and {count - most} more' if count > most else ''
+  return f'{", ".join(itertools.islice(names, most))}{more}'
+
+
+def _check_alike(pieces: Sequence[Piece]) -> None:
+  """Rows with numbers must be of one attack: as many clicks, the same modes, levels and walks."""
+  program = pieces[0].program
+  ok = [(piece, row) for piece in pieces for row in piece.rows if row['status'] == 'ok']
+  for piece, row in ok:
+    for complaint in configs.unlike(row, ok[0][1], piece.config, program):
+      raise WorkdirError(f'{piece.folder}: instance {shown(row["instance"])}: {complaint}')
 
 
 def _in_order(pieces: Sequence[Piece]) -> list[Mapping[str, Any]]:
@@ -293,43 +190,61 @@ def _in_order(pieces: Sequence[Piece]) -> list[Mapping[str, Any]]:
     for row in piece.rows:
       name = row['instance']
       if name in rows:
-        raise WorkdirError(f'{name} has a row in {owner[name].folder} and one in {piece.folder}')
+        raise WorkdirError(
+          f'{told(name)} has a row in {owner[name].folder} and one in {piece.folder}'
+        )
       owner[name], rows[name] = piece, row
   order = [name for name, _ in pieces[0].instances]
+  if len(set(order)) < len(order):
+    twice = next(name for place, name in enumerate(order) if name in order[:place])
+    raise WorkdirError(f'{pieces[0].folder}: instances.json lists {told(twice)} twice')
   for what, names in (
     ('has no row in', [name for name in order if name not in rows]),
     ('is no instance of the run but has a row in', sorted(set(rows) - set(order))),
   ):
     if names:
       folders = ', '.join(str(piece.folder) for piece in pieces)
-      more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-      raise WorkdirError(f'{", ".join(names[:_SHOWN])}{more} {what} {folders}')
+      raise WorkdirError(f'{_some(map(told, names), len(names))} {what} {folders}')
   return [rows[name] for name in order]
 
 
 def _pictures(pieces: Sequence[Piece]) -> dict[str, pathlib.Path]:
-  """Pictures by instance; their file names begin with the instance's position."""
+  """Pictures by instance; their file names begin with the instance's position.
+
+  Raises:
+    WorkdirError: figures/ is a link, or no folder.
+  """
   order = [name for name, _ in pieces[0].instances]
   found = {}
   for piece in pieces:
-    for file in sorted((piece.folder / 'figures').glob('[0-9][0-9][0-9][0-9][0-9]*_*.png')):
-      position = file.name.partition('_')[0]
-      if position.isdecimal() and int(position) < len(order):
-        found[order[int(position)]] = file
+    folder = piece.folder / 'figures'
+    for file in sorted(os.listdir(folder)) if _is_there(folder) else ():
+      named = _PICTURE.fullmatch(file)
+      if named and int(named[1]) < len(order):
+        found[order[int(named[1])]] = folder / file
   return found
+
+
+def _is_there(folder: pathlib.Path) -> bool:
+  """Whether a folder inside a work folder is there; raises WorkdirError as `files.check_folder`."""
+  try:
+    return files.check_folder(folder)
+  except files.FileError as error:
+    raise WorkdirError(str(error)) from error
 
 
 def _maps(pieces: Sequence[Piece]) -> dict[str, pathlib.Path]:
   """Pictures of heat maps by instance, as their rows name them.
 
   Raises:
-    WorkdirError: one is missing.
+    WorkdirError: one is missing, or maps/ is a link.
   """
   found = {}
   for piece in pieces:
+    _is_there(piece.folder / 'maps')
     for row in piece.rows:
       if row.get('picture'):
         found[row['instance']] = file = piece.folder / 'maps' / row['picture']
-        if not file.is_file():
+        if not os.path.lexists(file):
           raise WorkdirError(f"{file} is missing; give the run's command again")
   return found

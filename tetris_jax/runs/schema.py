@@ -6,11 +6,10 @@ is added here is asked of every file from then on. A change of them is another `
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypedDict
 
-from tetris_jax.runs import typed
-from tetris_jax.scores.table import ORDER
+from tetris_jax.runs import lengths, ranges, typed
 
 __all__ = [
   'SCHEMA',
@@ -329,7 +328,7 @@ def empty_row(
 
 
 def check_row(row: Any, kind: Kind) -> None:
-  """Checks that a row which was read has the keys and types of its kind, and curves of one length.
+  """Checks a row that was read: keys and types of its kind, curves of one length, possible numbers.
 
   Args:
     row: what a line of JSON held.
@@ -339,7 +338,7 @@ def check_row(row: Any, kind: Kind) -> None:
     RowError: it has not; the message names the instance, where it has a name, and the field.
   """
   named = isinstance(row, Mapping) and isinstance(row.get('instance'), str)
-  where = f'instance {row["instance"]!r}' if named else 'no instance'
+  where = f'instance {typed.shown(row["instance"])}' if named else 'no instance'
   for complaint in _complaints(row, kind):
     raise RowError(f'{where}: {complaint}')
 
@@ -349,17 +348,19 @@ def _complaints(row: Any, kind: Kind) -> Iterator[str]:
   yield from typed.mismatches(row, _TYPES[kind])
   size = row['size']
   if size is not None and (len(size) != 2 or min(size) < 1):
-    yield f'size is {size}, expected a height and a width'
+    yield f'size is {typed.shown(size)}, expected a height and a width'
   numbers = {key: value for key, value in row.items() if key not in _NAMED}
   if row['status'] == 'ok':
     yield from _of_numbers(row, numbers, kind)
-    yield from _LENGTHS[kind](row)
+    yield from lengths.uneven(row, kind)
+    yield from ranges.impossible(row, kind)
     return
   if not row['reason']:
     yield f'reason is empty, but status is {row["status"]}'
   for key, value in numbers.items():
     if value is not None:
       yield f'{key} is there, but status is {row["status"]}'
+  yield from ranges.impossible(row, kind)
 
 
 def _of_numbers(
@@ -367,7 +368,7 @@ def _of_numbers(
 ) -> Iterator[str]:
   """What of a row with numbers is absent, or is there and should not be."""
   if row['reason']:
-    yield f'reason is {row["reason"]!r}, but status is ok'
+    yield f'reason is {typed.shown(row["reason"])}, but status is ok'
   if row['size'] is None:
     yield 'size is null, but status is ok'
   optional = _OF_A_SEARCH if kind == 'attack' else frozenset()
@@ -379,48 +380,3 @@ def _of_numbers(
   for key, value in numbers.items():
     if value is None and key not in _NULLABLE:
       yield f'{key} is null, but status is ok'
-
-
-def _uneven(curves: Mapping[str, Any]) -> Iterator[str]:
-  """Curves by the names of their fields, all of which must be as long as the first."""
-  first = next(iter(curves), '')
-  for path, curve in curves.items():
-    if len(curve) != len(curves[first]):
-      yield f'{path} has {len(curve)} entries, {first} {len(curves[first])}'
-
-
-def _wide(path: str, entries: Sequence[Any], width: int) -> Iterator[str]:
-  for number, entry in enumerate(entries):
-    if len(entry) != width:
-      yield f'{path}[{number}] has {len(entry)} numbers, expected {width}'
-
-
-def _attack_lengths(row: Mapping[str, Any]) -> Iterator[str]:
-  fields = ('iou', 'biou', 'clicks')
-  for mode in ORDER:
-    absent = [field for field in fields if row[field][mode] is None]
-    if absent and len(absent) < len(fields):
-      yield f'{absent[0]}.{mode} is null, but not every field of {mode} is'
-  there = [mode for mode in ORDER if row['iou'][mode] is not None]
-  yield from _uneven({f'{field}.{mode}': row[field][mode] for field in fields for mode in there})
-  for mode in there:
-    yield from _wide(f'clicks.{mode}', row['clicks'][mode], 3)
-
-
-def _users_lengths(row: Mapping[str, Any]) -> Iterator[str]:
-  yield from _wide('robot.yx', [row['robot']['yx']], 2)
-  for name, source in row['users'].items():
-    yield from _uneven({f'users.{name}.{key}': entries for key, entries in source.items()})
-    yield from _wide(f'users.{name}.yx', source['yx'], 2)
-  walks = {f'trajectories.{name}': walk for name, walk in row['trajectories'].items()}
-  yield from _uneven({f'{path}.{key}': walk[key] for path, walk in walks.items() for key in walk})
-  for path, walk in walks.items():
-    yield from _wide(f'{path}.clicks', walk['clicks'], 3)
-
-
-def _map_lengths(row: Mapping[str, Any]) -> Iterator[str]:
-  del row  # Its arrays lie in the map.
-  yield from ()
-
-
-_LENGTHS = {'attack': _attack_lengths, 'users': _users_lengths, 'heatmap': _map_lengths}

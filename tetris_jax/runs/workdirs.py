@@ -28,8 +28,15 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from tetris_jax.runs import numbered, schema, typed
-from tetris_jax.runs.files import WorkdirError, as_document, as_line, explained, write_atomically
+from tetris_jax import documents
+from tetris_jax.runs import files, numbered, schema, typed
+from tetris_jax.runs.writing import (
+  WorkdirError,
+  as_document,
+  as_line,
+  explained,
+  write_atomically,
+)
 
 __all__ = [
   'DamagedShardError',
@@ -49,6 +56,8 @@ _NOT_COMPARED = ('versions.python', 'versions.numpy', 'devices.count')
 _OF_INSTANCES = ('instances', 'users.clicks.left_out', 'users.clicks.repeated')
 _RESULTS = 'results'
 _LEAST_FREE_BYTES = 16 * 2**20
+# Of rows.jsonl, some ten kilobytes an instance, and of one row.
+_MOST_BYTES, _LONGEST_LINE = 2**33, 2**26
 
 
 class DamagedShardError(Exception):
@@ -77,18 +86,20 @@ def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[di
   Raises:
     WorkdirError: there is no such file, or a line is not a row of that program.
   """
-  try:
-    lines = pathlib.Path(path).read_text().splitlines()
-  except (OSError, UnicodeDecodeError) as error:
-    raise explained('read', pathlib.Path(path), error) from error
   rows = []
-  for number, line in enumerate(lines, 1):
-    try:
-      row = json.loads(line)
-      schema.check_row(row, kind)
-    except ValueError as error:
-      raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
-    rows.append(row)
+  lines = files.read_lines(pathlib.Path(path), most_bytes=_MOST_BYTES, longest=_LONGEST_LINE)
+  try:
+    for number, line in enumerate(lines, 1):
+      try:
+        row = documents.parse(line.decode('utf-8-sig'))
+        schema.check_row(row, kind)
+      except UnicodeDecodeError as error:
+        raise explained('read', pathlib.Path(path), error) from error
+      except ValueError as error:
+        raise WorkdirError(f'{path}, line {number}: not a row ({error})') from error
+      rows.append(row)
+  except files.FileError as error:
+    raise WorkdirError(str(error)) from error
   return rows
 
 

@@ -35,7 +35,8 @@ def _draw_mode(panel: Any, mode: str, curve: Sequence[Mapping[str, Any]]) -> flo
 
 def _title(summary: Mapping[str, Any]) -> str:
   n = summary['n_ok']
-  title = f'{summary["model"]}, {summary["preset"]}, {n} instance{"" if n == 1 else "s"}'
+  names = [style.label(summary[key]) for key in ('model', 'preset')]
+  title = f'{", ".join(names)}, {n} instance{"" if n == 1 else "s"}'
   return title + ('; bands: 95 % bootstrap intervals' if n > 1 else '')
 
 

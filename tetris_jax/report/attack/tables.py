@@ -121,10 +121,11 @@ def _by_depth(levels: Sequence[Mapping[str, Any]]) -> str:
 
 def _by_prior(quantiles: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> str:
   lines = [
-    [prior, *(x100(found[name]['value']) for name in names), str(found[names[0]]['n'])]
+    [markdown.cell(prior), *(x100(found[name]['value']) for name in names)]
+    + [str(found[names[0]]['n'])]
     for prior, found in quantiles.items()
   ]
-  return markdown.table(['Prior', *names, 'n'], lines)
+  return markdown.table(['Prior', *map(markdown.cell, names), 'n'], lines)
 
 
 def _first_click(summary: Mapping[str, Any]) -> list[str]:
@@ -167,9 +168,10 @@ def _instances(rows: Sequence[Mapping[str, Any]], picture: Picture) -> str:
 
   lines = []
   for row in sorted(ok, key=score, reverse=searched)[:_MOST_VULNERABLE]:
-    file, name = picture(row['instance']), markdown.cell(row['instance'])
+    file, name = picture(row['instance']), row['instance']
     first = [x100(row['iou'][mode][0]) for mode in modes]
-    lines.append([f'[{name}]({file})' if file else name, x100(score(row)), *first])
+    shown = markdown.link(name, file) if file else markdown.cell(name)
+    lines.append([shown, x100(score(row)), *first])
   metric = ROBUST if searched else STANDARD
   head = ['Instance', metric.title, *(f'{mode.upper()} at 1 click' for mode in modes)]
   title = f'{"Largest" if searched else "Lowest"} {metric.title}'
@@ -213,8 +215,8 @@ def report(
   """
   measured = len(summaries.measured(rows))
   parts = [
-    f'# {summary["model"]}: robustness to clicks',
-    f'Preset `{summary["preset"]}`, {summary["num_clicks"]} clicks. Instances: '
+    f'# {markdown.cell(summary["model"])}: robustness to clicks',
+    f'Preset {markdown.code(summary["preset"])}, {summary["num_clicks"]} clicks. Instances: '
     f'{markdown.counted(summary)}.',
     *(_numbers(rows, summary, picture) if measured else ['No instance was measured.']),
   ]

@@ -128,21 +128,32 @@ def orders(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
   return out
 
 
-def pairs(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def pairs(
+  runs: Sequence[Run], common: Sequence[Run] | None = None
+) -> list[dict[str, Any]]:
   """D of two models under one preset, or of two presets on one model, over the same instances.
 
   Each has the mean of first - second with its paired bootstrap interval, n of the instances that
   both measured, and the p-value of a permutation test. Runs of other instances are not compared.
+
+  Args:
+    runs: whole runs.
+    common: the same, those of one data set and preset on the instances that all of them have; two
+      models are compared on these.
   """
   out = []
   scores = [instance_scores(run) for run in runs]
-  for (i, one), (j, other) in itertools.combinations(enumerate(runs), 2):
+  for i, j in itertools.combinations(range(len(runs)), 2):
+    one, other = runs[i], runs[j]
     alike = [a == b for a, b in ((one.model, other.model), (one.preset, other.preset))]
+    if common is not None and alike[1]:
+      one, other = common[i], common[j]
     same = one.config['instances'] == other.config['instances']
     same = same and one.config['preset']['num_clicks'] == other.config['preset']['num_clicks']
     if one.dataset != other.dataset or sum(alike) != 1 or not same:
       continue
-    shared = [name for name in scores[i] if name in scores[j]]
+    names = [row['instance'] for row in one.rows]
+    shared = [name for name in names if name in scores[i] and name in scores[j]]
     first = np.array([scores[i][name]['d'] for name in shared], np.float64)
     second = np.array([scores[j][name]['d'] for name in shared], np.float64)
     estimate = statistics.paired_difference(first, second)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import pathlib
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tetris_jax.report import markdown, style
+from tetris_jax.report import pictures as pictures_lib
 from tetris_jax.report.comparison import compare
 from tetris_jax.report.heatmaps.summary import HeatMaps, shares
 from tetris_jax.runs.merge import Run
@@ -35,6 +38,9 @@ def render(
   pairs: Sequence[Mapping[str, Any]],
   pictures_per_run: int = 12,
   maps: Sequence[HeatMaps] = (),
+  *,
+  notes: Sequence[str] = (),
+  read: pictures_lib.Reader | None = None,
 ) -> str:
   """The page.
 
@@ -49,22 +55,25 @@ def render(
     pairs: of `compare.pairs`.
     pictures_per_run: at most, and at most as many heat maps of each of `maps`.
     maps: heat maps, which take what the pictures leave, and at least a quarter.
+    notes: on how far the runs compare, shown with their scores.
+    read: reads pictures; by default one that says on standard error which are left out.
   """
+  read = read or pictures_lib.Reader()
   scores = [compare.instance_scores(run) for run in runs]
   fragile = [
     _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
   ]
   widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
-  _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4)
-  drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept)
-  mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent)
+  _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4, read)
+  drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept, read)
+  mapped, _ = _encoded(widest, MAX_PICTURE_BYTES - spent, read)
   held = {
     'runs': [_run(*one) for one in zip(runs, summaries, lines, scores, drawn, strict=True)],
     'orders': list(orders),
     'pairs': list(pairs),
     'shares': shares(maps),
     'maps': [
-      {'model': one.model, 'dataset': one.dataset, 'name': style.plain(name), 'picture': source}
+      {'model': one.model, 'dataset': one.dataset, 'name': name, 'picture': source}
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
@@ -72,9 +81,27 @@ def render(
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
   # No text of a file name or a reason may end the script element.
-  text = json.dumps(held, allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
-  page = _TEMPLATE.read_text('utf-8').replace('{{COLUMNS}}', ''.join(map(_column, added)))
-  return page.replace('{{DATA}}', text)
+  text = json.dumps(_plain(held), allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
+  parts = {'COLUMNS': ''.join(map(_column, added)), 'NOTES': _notes(notes), 'DATA': text}
+  # At once: what is put in may look like a place of its own.
+  return re.sub(r'{{(\w+)}}', lambda place: parts[place[1]], _TEMPLATE.read_text('utf-8'))
+
+
+def _plain(tree: Any) -> Any:
+  """The same tree with texts that UTF-8 can hold; half a pair of surrogates ends some browsers."""
+  if isinstance(tree, Mapping):
+    return {style.plain(key): _plain(value) for key, value in tree.items()}
+  if isinstance(tree, (list, tuple)):
+    return [_plain(value) for value in tree]
+  return style.plain(tree) if isinstance(tree, str) else tree
+
+
+def _notes(notes: Sequence[str]) -> str:
+  """Notes as a list, with the end of the line before; nothing where there is none."""
+  if not notes:
+    return ''
+  told = ''.join(f'\n<li>{html.escape(style.plain(note))}</li>' for note in notes)
+  return f'\n<ul class="reasons">{told}\n</ul>'
 
 
 def _column(metric: Metric) -> str:
@@ -109,12 +136,12 @@ def _run(
     'curves': summary['per_click'],
     'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
-      [style.plain(name), *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
+      [name, *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
       for name, one in scores.items()
     ],
-    'pictures': [[style.plain(name), source] for name, source in pictures.items()],
-    'reasons': [[style.plain(text) for text in line] for line in bad[:_MOST_REASONS]],
-    'facts': [[name, style.plain(value)] for name, value in _facts(run, summary)],
+    'pictures': [[name, source] for name, source in pictures.items()],
+    'reasons': bad[:_MOST_REASONS],
+    'facts': _facts(run, summary),
   }
 
 
@@ -151,7 +178,7 @@ def _fragile(
 
 
 def _encoded(
-  files: Sequence[Mapping[str, pathlib.Path]], budget: int
+  files: Sequence[Mapping[str, pathlib.Path]], budget: int, read: pictures_lib.Reader
 ) -> tuple[list[dict[str, str]], int]:
   """Data URLs of pictures until `budget` bytes are spent, group after group in turns."""
   out: list[dict[str, str]] = [{} for _ in files]
@@ -161,7 +188,10 @@ def _encoded(
       if turn >= len(group):
         continue
       name = list(group)[turn]
-      source = _data_url(group[name])
+      picture = read(group[name])
+      if picture is None:
+        continue
+      source = _data_url(picture.image)
       if spent + len(source) > budget:
         return out, spent
       spent += len(source)
@@ -169,14 +199,13 @@ def _encoded(
   return out, spent
 
 
-def _data_url(file: pathlib.Path) -> str:
+def _data_url(image: Any) -> str:
   from PIL import Image
 
-  with Image.open(file) as image:
-    rgb = image.convert('RGB')
-    if rgb.width > _WIDTH:
-      height = max(1, round(rgb.height * _WIDTH / rgb.width))
-      rgb = rgb.resize((_WIDTH, height), Image.Resampling.LANCZOS)
-    encoded = io.BytesIO()
-    rgb.save(encoded, 'JPEG', quality=_QUALITY, optimize=True)
+  rgb = image.convert('RGB')
+  if rgb.width > _WIDTH:
+    height = max(1, round(rgb.height * _WIDTH / rgb.width))
+    rgb = rgb.resize((_WIDTH, height), Image.Resampling.LANCZOS)
+  encoded = io.BytesIO()
+  rgb.save(encoded, 'JPEG', quality=_QUALITY, optimize=True)
   return 'data:image/jpeg;base64,' + base64.b64encode(encoded.getvalue()).decode()

@@ -15,6 +15,9 @@ from tetris_jax.scores.table import STANDARD, Metric
 
 __all__ = ['as_csv', 'as_latex', 'as_markdown']
 
+# Where a spreadsheet begins to reckon.
+_FORMULA = ('=', '+', '-', '@', '\t', '\r')
+
 _LATEX = str.maketrans(
   {
     '\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}',
@@ -71,6 +74,7 @@ def as_markdown(
   lines: Sequence[Mapping[str, Any]],
   orders: Sequence[Mapping[str, Any]],
   pairs: Sequence[Mapping[str, Any]],
+  notes: Sequence[str] = (),
 ) -> str:
   """The comparison as Markdown.
 
@@ -78,6 +82,7 @@ def as_markdown(
     lines: of `tetris_jax.report.comparison.compare.overview`.
     orders: of `compare.orders`.
     pairs: of `compare.pairs`.
+    notes: on how far the runs compare.
   """
   columns = _columns()
   cells = [[markdown.cell(column.cell(line)) for column in columns] for line in lines]
@@ -87,6 +92,8 @@ def as_markdown(
     'D. Intervals: 95 %, bootstrap over instances.',
     markdown.table([column.title for column in columns], cells, left=_NAMES),
   ]
+  if notes:
+    parts.append(markdown.noted(notes))
   if orders:
     parts += [
       '## Does the attack change the order of models?',
@@ -131,7 +138,12 @@ def _csv_columns() -> Iterator[_Column]:
   def at(*keys: str) -> Callable[[Mapping[str, Any]], Any]:
     return lambda line: functools.reduce(operator.getitem, keys, line)
 
-  for name in ('dataset', 'preset', 'model', 'num_clicks', 'n', 'n_failed', 'n_skipped'):
+  def text(line: Mapping[str, Any], name: str) -> str:
+    return f"'{line[name]}" if line[name].startswith(_FORMULA) else line[name]
+
+  for name in ('dataset', 'preset', 'model'):
+    yield _Column(name, functools.partial(text, name=name))
+  for name in ('num_clicks', 'n', 'n_failed', 'n_skipped'):
     yield _Column(name, at(name))
   known = table.compared('printed', 'kept')
   for metric in (one for one in known if one.kind == 'mode'):
@@ -148,7 +160,10 @@ def _csv_columns() -> Iterator[_Column]:
 
 
 def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
-  """One line a run; scores in [0, 1] in full, empty where there is none."""
+  """One line a run; scores in [0, 1] in full, empty where there is none.
+
+  A name that a spreadsheet would take for a formula has an apostrophe before it.
+  """
   columns = list(_csv_columns())
   file = io.StringIO()
   writer = csv.writer(file, lineterminator='\n')
@@ -157,14 +172,20 @@ def as_csv(lines: Sequence[Mapping[str, Any]]) -> str:
   return file.getvalue()
 
 
-def as_latex(lines: Sequence[Mapping[str, Any]]) -> str:
-  r"""A `tabular` of all runs in the rules of `booktabs`; nothing else is needed."""
+def as_latex(lines: Sequence[Mapping[str, Any]], notes: Sequence[str] = ()) -> str:
+  r"""A `tabular` of all runs in the rules of `booktabs`; nothing else is needed.
+
+  Args:
+    lines: of `tetris_jax.report.comparison.compare.overview`.
+    notes: on how far the runs compare, as comments above.
+  """
   columns = _columns()
   titles = [
     '95\\,\\%' if column.title == style.INTERVAL else _tex(column.title) for column in columns
   ]
   out = [
     '% needs \\usepackage{booktabs}',
+    *(f'% {style.one_line(note)}' for note in notes),
     f'\\begin{{tabular}}{{{"l" * _NAMES}{"r" * (len(columns) - _NAMES)}}}',
     '\\toprule',
     ' & '.join(titles) + ' \\\\',
@@ -177,4 +198,6 @@ def as_latex(lines: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _tex(text: str) -> str:
-  return text.translate(_LATEX)
+  made = style.one_line(text).translate(_LATEX)
+  # After the end of a row either would be taken for the row's own option.
+  return f'{{{made[0]}}}{made[1:]}' if made.startswith(('[', '*')) else made

@@ -111,8 +111,8 @@ def _figure(legal: np.ndarray, panels: int, outlined: bool) -> tuple[Any, Any]:
 
 
 def _title(axis: Any, text: str) -> None:
-  # A name is no formula, and need not be valid UTF-8.
-  axis.set_title(style.plain(text), fontsize=9, parse_math=False)
+  # A name is no formula.
+  axis.set_title(text, fontsize=9, parse_math=False)
 
 
 def _draw_map(axis: Any, grey: np.ndarray, made: Mapping[str, np.ndarray]) -> Any:
@@ -129,7 +129,7 @@ def _draw_preset(
   _plot(axis, dict(zip(types.MODES, made[f'{name}/yx'], strict=True)))
   iou = dict(zip(types.MODES, made[f'{name}/iou'], strict=True))
   ends = f'MIN {iou["min"]:.3f}  MAX {iou["max"]:.3f}'
-  _title(axis, f'{name}: {ends}\nshare of range {style.two_decimals(share)}')
+  _title(axis, f'{style.short(name)}: {ends}\nshare of range {style.two_decimals(share)}')
 
 
 def _draw_legend(figure: Any, modes: Sequence[str], outlined: bool) -> None:
@@ -171,7 +171,7 @@ def draw(
   figure, axes = _figure(legal, 1 + len(shares), outlined)
   axes[0].imshow(image)
   _plot(axes[0], {'base': made['yx'][0]})
-  _title(axes[0], f'{instance}\nrobot click {made["iou"][0]:.3f}')
+  _title(axes[0], f'{style.short(instance)}\nrobot click {made["iou"][0]:.3f}')
   grey = image.mean(-1) / 255 * 0.5 + 0.5
   shown = None
   for axis, (name, share) in zip(axes[1:], shares.items(), strict=True):

@@ -18,7 +18,7 @@ from tetris_jax.runs import merge
 from tetris_jax.scores import priors, statistics
 from tetris_jax.scores.coverage import LEAST_RANGE
 
-__all__ = ['HeatMaps', 'read_heatmaps', 'share_table', 'shares', 'summarise']
+__all__ = ['HeatMaps', 'of_run', 'read_heatmaps', 'share_table', 'shares', 'summarise']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +93,7 @@ def share_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     cost = max((one['forward'] + 2 * one['backward'] for one in spent), default=0)
     known = _known_shares(rows, name)
     found = [f'{known.mean():.3f}', f'{known.min():.3f}'] if len(known) else [style.NOTHING] * 2
-    lines.append(f'| {name} | {cost} | {len(known)} | {" | ".join(found)} |')
+    lines.append(f'| {markdown.cell(name)} | {cost} | {len(known)} | {" | ".join(found)} |')
   if any(row.get('warnings') for row in rows):
     lines += ['', markdown.warnings(rows)]
   return '\n'.join(lines) + '\n'
@@ -109,7 +109,11 @@ def read_heatmaps(folder: pathlib.Path, argument: str = 'heatmaps') -> HeatMaps:
   Raises:
     WorkdirError: it is none, has not finished or is damaged, or its shards do not merge.
   """
-  run = merge.read_run(str(folder), 'heatmap', argument)
+  return of_run(merge.read_run(str(folder), 'heatmap', argument))
+
+
+def of_run(run: merge.Run) -> HeatMaps:
+  """The maps of a run of `experiments.heatmap`."""
   made = measured(run.rows)
   widest = sorted(made, key=lambda row: row['min'] - row['max'])
   drawn = {row['instance']: run.pictures[row['instance']] for row in widest if row['picture']}

@@ -90,7 +90,8 @@ def _walked(runs: Sequence[Run], summaries: Sequence[Mapping[str, Any]]) -> str:
     if groups:
       base = summary['trajectories']['base']['noc90']['value']
       lines.append(
-        [run.dataset, run.model, run.config['users']['groups'], style.two_decimals(base)]
+        [markdown.cell(name) for name in (run.dataset, run.model, run.config['users']['groups'])]
+        + [style.two_decimals(base)]
         + [f'{groups["mean"]["value"]:.2f} ± {groups["std"]["value"]:.2f}']
         + [style.x100(groups[key]['value']) for key in ('delta_base', 'delta_groups')]
         + [str(summary['num_clicks']), str(groups['mean']['n'])]
@@ -103,7 +104,7 @@ def _walked(runs: Sequence[Run], summaries: Sequence[Mapping[str, Any]]) -> str:
 def _table(lines: Sequence[Mapping[str, Any]]) -> str:
   numbers = ('robot', 'mean', 'std', 'nsr', 'd', 'inside', 'attack_d1', 'attack_d')
   cells = [
-    [line['dataset'], line['model'], line['source'], line['preset'] or style.NOTHING]
+    [markdown.cell(line[key] or style.NOTHING) for key in ('dataset', 'model', 'source', 'preset')]
     + [style.x100(line[key]) for key in numbers]
     + [str(line[key]) for key in ('n', 'n_several', 'n_both')]
     for line in lines
@@ -115,8 +116,8 @@ def _table(lines: Sequence[Mapping[str, Any]]) -> str:
 
 def _correlations(correlations: Sequence[Mapping[str, Any]]) -> str:
   cells = [
-    [one['dataset'], one['source'], one['preset'], style.two_decimals(one['d1'])]
-    + [style.two_decimals(one['d']), str(one['models'])]
+    [markdown.cell(one[key]) for key in _GROUP]
+    + [style.two_decimals(one['d1']), style.two_decimals(one['d']), str(one['models'])]
     for one in correlations
   ]
   head = ['Data set', 'Clicks from', 'Preset', 'with D@1', 'with D', 'models']
@@ -129,6 +130,7 @@ def report(
   lines: Sequence[Mapping[str, Any]],
   correlations: Sequence[Mapping[str, Any]],
   pictures: Sequence[str],
+  notes: Sequence[str] = (),
 ) -> str:
   """The comparison as Markdown.
 
@@ -138,6 +140,7 @@ def report(
     lines: of `overview`.
     correlations: of `ranks`.
     pictures: paths of figures of models, below the report.
+    notes: on how far the runs compare.
   """
   parts = [
     '# Users\' clicks over models',
@@ -146,6 +149,8 @@ def report(
     'instances with 2 or more clicks, the attack\'s D those of them that were attacked.',
     _table(lines),
   ]
+  if notes:
+    parts.append(markdown.noted(notes))
   if walked := _walked(runs, summaries):
     parts += [
       'Groups are slices of a click prior, which stands in for RClicks\' learned clickability '
@@ -158,6 +163,6 @@ def report(
       f'Spearman\'s correlation of D under attack with D under users, over at least '
       f'{FEWEST_MODELS} models, on the instances with 2 or more clicks that were attacked.',
       _correlations(correlations),
-      *(f'![D under users beside D under attack]({name})' for name in pictures),
+      *(markdown.image('D under users beside D under attack', name) for name in pictures),
     ]
   return markdown.document(parts)

@@ -12,6 +12,9 @@ from tetris_jax.scores.table import NOC
 
 __all__ = ['draw_distance', 'draw_models', 'draw_rounds', 'draw_spread']
 
+# Of a name beside an axis or in a legend, which else would leave the axes no room.
+_LONGEST = 40
+
 
 def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> bytes:
   """IoU of users' first clicks, instance by instance, the widest spread to the right.
@@ -46,7 +49,8 @@ def draw_spread(rows: Sequence[Mapping[str, Any]], source: str, model: str) -> b
   axis.set_xlabel('Instances by spread', fontsize=12)
   axis.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
   clicks = sum(map(len, iou))
-  axis.set_title(f'{model}, {source}: {clicks} clicks on {len(iou)} instances', fontsize=12)
+  whose = f'{style.label(model)}, {style.label(source)}'
+  axis.set_title(f'{whose}: {clicks} clicks on {len(iou)} instances', fontsize=12)
   figure.legend(loc='outside lower center', ncols=4, frameon=False, fontsize=11)
   return style.png(figure)
 
@@ -72,8 +76,9 @@ def draw_distance(rows: Sequence[Mapping[str, Any]]) -> bytes:
     for axis, values in zip(axes, (pixels, parts), strict=True):
       ordered = np.sort(np.concatenate(values))
       share = 100 * np.arange(len(ordered) + 1) / len(ordered)
+      name = f'{style.label(source, _LONGEST)} ({len(ordered)})'
       axis.step(np.append(0, ordered), share, where='post', color=colour, lw=2,
-                label=f'{source} ({len(ordered)})' if axis is axes[0] else None)
+                label=name if axis is axes[0] else None)
   for axis, name in zip(axes, ('pixels', '% of diagonal'), strict=True):
     axis.set_xlabel(f"Distance to the robot user's click, {name}", fontsize=12)
     axis.set_ylabel('Clicks within, %', fontsize=12)
@@ -92,7 +97,8 @@ def _bars(axis: Any, walks: Mapping[str, Any], num_clicks: int) -> None:
   high = [(one['value'] if one['high'] is None else one['high']) - one['value'] for one in noc]
   colours = [style.BLACK if name == 'base' else style.BLUE for name in names]
   axis.bar(range(len(names)), height, color=colours, yerr=[low, high], ecolor='0.45', capsize=3)
-  axis.set_xticks(range(len(names)), names, rotation=45, ha='right', rotation_mode='anchor')
+  labels = [style.label(name, _LONGEST) for name in names]
+  axis.set_xticks(range(len(names)), labels, rotation=45, ha='right', rotation_mode='anchor')
   axis.set_ylabel(f'{NOC.titled()}, with 95 % intervals', fontsize=12)
   axis.set_ylim(0, num_clicks * 1.05)
 
@@ -100,7 +106,8 @@ def _bars(axis: Any, walks: Mapping[str, Any], num_clicks: int) -> None:
 def _walk(axis: Any, walks: Mapping[str, Any], name: str, colour: str) -> None:
   """Mean IoU after each click of one walk."""
   curve = [100 * point['value'] for point in walks[name]['per_click']]
-  axis.plot(range(1, len(curve) + 1), curve, 'o-', color=colour, ms=4, lw=2, label=name)
+  label = style.label(name, _LONGEST)
+  axis.plot(range(1, len(curve) + 1), curve, 'o-', color=colour, ms=4, lw=2, label=label)
 
 
 def draw_rounds(summary: Mapping[str, Any]) -> bytes:
@@ -129,7 +136,7 @@ def draw_rounds(summary: Mapping[str, Any]) -> bytes:
   curves.set_ylabel('Mean IoU x100', fontsize=12)
   curves.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
   curves.legend(frameon=False, fontsize=11)
-  figure.suptitle(f'{summary["model"]}, {summary["n_ok"]} instances', fontsize=12)
+  figure.suptitle(f'{style.label(summary["model"])}, {summary["n_ok"]} instances', fontsize=12)
   return style.png(figure)
 
 
@@ -147,9 +154,10 @@ def draw_models(lines: Sequence[Mapping[str, Any]], title: str) -> bytes:
   for line in lines:
     at = 100 * line['attack_d1'], 100 * line['user_d']
     axis.plot(*at, 'o', color=style.CYCLE[0], ms=8)
-    axis.annotate(line['model'], at, xytext=(6, 5), textcoords='offset points', fontsize=10)
+    name = style.label(line['model'], _LONGEST)
+    axis.annotate(name, at, xytext=(6, 5), textcoords='offset points', fontsize=10)
   axis.set_xlabel('MAX@1 - MIN@1 of the attack, x100', fontsize=12)
   axis.set_ylabel('Highest - lowest IoU of users, x100', fontsize=12)
   axis.margins(0.2)
-  axis.set_title(title, fontsize=11)
+  axis.set_title(style.label(title), fontsize=11)
   return style.png(figure)

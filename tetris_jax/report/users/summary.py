@@ -78,7 +78,9 @@ def _clicks(row: Mapping[str, Any], source: str) -> dict[str, np.ndarray] | None
 
 
 def _sources(ok: Sequence[Mapping[str, Any]]) -> list[str]:
-  names = list(dict.fromkeys(name for row in ok for name in row['users']))
+  # No source may have the name of what is made of the file's here.
+  known = (name for row in ok for name in row['users'] if name != ON_OBJECT)
+  names = list(dict.fromkeys(known))
   on_object = [on for row in ok if FILE in row['users'] for on in row['users'][FILE]['on_object']]
   if any(on_object) and not all(on_object):
     names.insert(names.index(FILE) + 1, ON_OBJECT)

@@ -8,24 +8,30 @@ from typing import Any
 from tetris_jax.report import markdown, style
 from tetris_jax.report.style import interval, two_decimals, whole, x100
 from tetris_jax.report.users.summary import FILE, ON_OBJECT, OTHER_CAUSES, mostly_missed
+from tetris_jax.runs import files
 from tetris_jax.scores import table
 from tetris_jax.scores.table import NOC, NOF, STANDARD
 
-__all__ = ['SEVERAL', 'report', 'spread_name']
+__all__ = ['SEVERAL', 'report', 'spread_names']
 
 SEVERAL = 'n with 2 or more clicks'
 """The column of how many instances standard deviation, NSR and D count."""
 
 
-def spread_name(source: str) -> str:
-  """The file of a source's figure, in the work folder."""
-  return f'figures/spread_{source}.png'
+def spread_names(summary: Mapping[str, Any]) -> dict[str, str]:
+  """The files of the sources' figures in the work folder, by source."""
+  sources = [source for source in summary['users'] if source != ON_OBJECT]
+  names = files.distinct_names(sources)
+  return {
+    source: f'figures/spread_{name}.png' for source, name in zip(sources, names, strict=True)
+  }
 
 
 def _first_clicks(summary: Mapping[str, Any]) -> str:
   head = ['Clicks from', 'Robot', 'Mean', style.INTERVAL, 'Std', 'NSR', 'D', 'Below robot']
   lines = [
-    [source, x100(one['robot']['value']), x100(one['mean']['value']), interval(one['mean'])]
+    [markdown.cell(source), x100(one['robot']['value']), x100(one['mean']['value'])]
+    + [interval(one['mean'])]
     + [x100(one[key]['value']) for key in ('std', 'nsr', 'd', 'below_robot')]
     + [str(one['n']), str(one['d']['n']), str(one['n_clicks'])]
     for source, one in summary['users'].items()
@@ -41,7 +47,7 @@ def _away(summary: Mapping[str, Any]) -> str:
     pixels, parts = one['distance_pixels'], one['distance_diagonal']
     numbers = [f'{pixels[key]:.1f}' for key in ('mean', 'median', 'q90')]
     numbers += [x100(parts[key]) for key in ('mean', 'median', 'q90')]
-    lines.append([source, *numbers, str(one['n_clicks'])])
+    lines.append([markdown.cell(source), *numbers, str(one['n_clicks'])])
   return markdown.table(head, lines)
 
 
@@ -55,7 +61,8 @@ def _intervals(summary: Mapping[str, Any]) -> str:
       each = found['inside_per_instance']
       scores = [x100(found[key]['value']) for key in ('user_d', 'attack_d1', 'attack_d')]
       lines.append(
-        [source, f'`{preset}`', *shares, x100(each['value']), interval(each), *scores]
+        [markdown.cell(source), markdown.code(preset), *shares, x100(each['value'])]
+        + [interval(each), *scores]
         + [str(each['n']), str(found['user_d']['n']), str(found['n_clicks'])]
       )
   return markdown.table(head, lines)
@@ -66,8 +73,8 @@ def _walks(summary: Mapping[str, Any]) -> str:
   for name, one in summary['trajectories'].items():
     noc, auc = one['noc90'], one['iou_auc']
     lines.append(
-      [name, two_decimals(noc['value']), whole(one['nof90']), x100(auc['value']), interval(auc)]
-      + [str(noc['n'])]
+      [markdown.cell(name), two_decimals(noc['value']), whole(one['nof90']), x100(auc['value'])]
+      + [interval(auc), str(noc['n'])]
     )
   titles = [metric.titled() for metric in (NOC, NOF, STANDARD)]
   return markdown.table(['User', *titles, style.INTERVAL, 'n'], lines)
@@ -108,7 +115,7 @@ def _file(about: Mapping[str, Any], summary: Mapping[str, Any], missed: str) -> 
     'As in RClicks every first click counts as positive, wherever it lies. Clicks on instances '
     'that have no numbers are in none of these counts.'
   )
-  head = f'## The clicks of `{markdown.cell(about["name"])}`'
+  head = f'## The clicks of {markdown.code(about["name"])}'
   warned = [f'**Note: {markdown.cell(missed)}.**'] if missed else []
   said = [f'Note: {markdown.cell(one)}.' for one in about.get('notes', ())]
   table = markdown.table(['', 'clicks', 'first line'], cells)
@@ -119,14 +126,13 @@ def _users(summary: Mapping[str, Any]) -> list[str]:
   """The sections on first clicks."""
   if not summary['users']:
     return []
-  names = list(summary['users'])
   parts = [
     '## First clicks',
     'Mean, standard deviation and NSR = std / mean are taken over the clicks on an instance and '
     'averaged over instances (RClicks\' User@1); D is highest - lowest IoU. Std, NSR and D count '
     'instances with 2 or more clicks. Intervals: 95 %, bootstrap over instances.',
     _first_clicks(summary),
-    *(f'![Spread per instance]({spread_name(name)})' for name in names if name != ON_OBJECT),
+    *(markdown.image('Spread per instance', name) for name in spread_names(summary).values()),
     '## Distance to the robot user\'s click',
     _away(summary),
     '![Distance to the robot user](figures/distance.png)',
@@ -153,10 +159,10 @@ def _rounds(summary: Mapping[str, Any], prior: str | None) -> list[str]:
   ]
   if summary['groups']:
     parts += [
-      f'The groups are slices of the probability mass of the click prior `{prior}`, G1 the least '
-      'likely clicks, by RClicks\' rule. **The prior stands in for RClicks\' learned clickability '
-      'model: these numbers are not RClicks\' and do not compare with published ones.** Deltas are '
-      'means over instances of ratios, positive where users need more clicks.',
+      f'The groups are slices of the probability mass of the click prior {markdown.code(prior)}, '
+      'G1 the least likely clicks, by RClicks\' rule. **The prior stands in for RClicks\' learned '
+      'clickability model: these numbers are not RClicks\' and do not compare with published '
+      'ones.** Deltas are means over instances of ratios, positive where users need more clicks.',
       _group_lines(summary['groups']),
     ]
   return [*parts, '![Users over rounds](figures/rounds.png)']
@@ -179,7 +185,7 @@ def report(
   """
   asked = config['users']
   parts = [
-    f'# {summary["model"]}: users\' clicks',
+    f'# {markdown.cell(summary["model"])}: users\' clicks',
     f'Instances: {markdown.counted(summary)}. IoU and NSR are x100.',
     *_users(summary),
     *_rounds(summary, asked['groups']),

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tetris_jax.report import markdown, summaries
+from tetris_jax.report.comparison import common
 from tetris_jax.report.style import x100
 from tetris_jax.report.users import compare, figures, summary, tables
-from tetris_jax.runs import merge, workdirs
+from tetris_jax.runs import files, merge, staging, workdirs
+from tetris_jax.runs.typed import told
 from tetris_jax.runs.workdirs import WorkdirError
 from tetris_jax.scores.table import NOC
 
@@ -23,7 +25,7 @@ _SAME_VIEW = ('zoom', 'disks')
 def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
   """Whether two configurations are of one model and one data set."""
   models = [{key: c['model'][key] for key in ('name', 'sha256')} for c in (one, other)]
-  flags = [[_listed(c['flags'][key]) for key in _SAME_FLAGS] for c in (one, other)]
+  flags = [[_listed(c['flags'].get(key)) for key in _SAME_FLAGS] for c in (one, other)]
   return models[0] == models[1] and flags[0] == flags[1]
 
 
@@ -51,22 +53,23 @@ def matched(
     if not _same(config, run.config):
       if all_of_them:
         raise WorkdirError(
-          f'workdirs: {run.name} is not of {config["model"]["name"]} with these weights on '
+          f'workdirs: {told(run.name)} is not of {config["model"]["name"]} with these weights on '
           f'{config["flags"]["dataset"]} with these options'
         )
       continue
     for name in _SAME_VIEW:
-      here, there = config['flags'][name], run.config['flags'][name]
+      here, there = config['flags'].get(name), run.config['flags'].get(name)
       if here != there:
         raise WorkdirError(
-          f'workdirs: {run.name} ran with {name}={there}, users with {name}={here}; outcomes '
+          f'workdirs: {told(run.name)} ran with {name}={there}, users with {name}={here}; outcomes '
           f'compare only where clicks are shown alike: give {name}={there}'
         )
     if run.preset in found:
-      raise WorkdirError(f'workdirs: two runs of preset {run.preset}')
+      raise WorkdirError(f'workdirs: two runs of preset {told(run.preset)}')
     scores = summary.attack_scores(run.rows)
     if not scores:
-      raise WorkdirError(f'workdirs: {run.name} has no MIN and MAX; its preset searches nothing')
+      name = told(run.name)
+      raise WorkdirError(f'workdirs: {name} has no MIN and MAX; its preset searches nothing')
     found[run.preset] = scores
   return found
 
@@ -109,13 +112,12 @@ def write_run(
   known = {row['instance'] for row in ok}
   for preset, scores in attacks.items():
     if known and not known & set(scores):
-      raise WorkdirError(f'workdirs: {preset} has no instance in common with this run')
+      raise WorkdirError(f'workdirs: {told(preset)} has no instance in common with this run')
   made = summary.summarise(rows, model, config['preset']['num_clicks'], attacks)
   made |= summaries.speed(totals)
   pictures = {
-    tables.spread_name(source): figures.draw_spread(ok, source, model)
-    for source in made['users']
-    if source != summary.ON_OBJECT
+    name: figures.draw_spread(ok, source, model)
+    for source, name in tables.spread_names(made).items()
   }
   if made['users']:
     pictures['figures/distance.png'] = figures.draw_distance(ok)
@@ -160,7 +162,7 @@ def _draw_models(
 def write_comparison(
   root: pathlib.Path, runs: Sequence[merge.Run], attacks: Sequence[merge.Run]
 ) -> pathlib.Path:
-  """Writes merged runs, their reports, `comparison.md` and `comparison.json`.
+  """Writes merged runs, their reports, `comparison.md` and `comparison.json`, all or nothing.
 
   Args:
     root: for everything; of several runs each has a folder below it.
@@ -171,25 +173,36 @@ def write_comparison(
     The path of `comparison.md`.
 
   Raises:
-    workdirs.WorkdirError: an attack is of none of the runs, or something cannot be written.
+    workdirs.WorkdirError: an attack is of none of the runs, runs have no instance in common, or
+      something cannot be written.
   """
   for attack in attacks:
     if not any(_same(run.config, attack.config) for run in runs):
-      raise WorkdirError(f'workdirs: {attack.name} is of no model and data set of compare')
+      raise WorkdirError(f'workdirs: {told(attack.name)} is of no model and data set of compare')
   scores = [matched(run.config, attacks, all_of_them=False) for run in runs]
-  try:
-    (root / 'figures').mkdir(parents=True, exist_ok=True)
+  shown, notes = common.on_common(runs)
+  attacked, said = common.on_common(attacks)
+  notes += said + common.notes([*runs, *attacks])
+  names = [''] if len(runs) == 1 else files.distinct_names([run.name for run in runs])
+  with staging.staged(root, f'workdir={root}') as made:
+    (made / 'figures').mkdir()
     found = [
-      _write_merged(root if len(runs) == 1 else root / run.name, run, mine)
-      for run, mine in zip(runs, scores, strict=True)
+      _write_merged(made / name, run, mine)
+      for name, run, mine in zip(names, runs, scores, strict=True)
     ]
-  except OSError as error:
-    raise WorkdirError(f'workdir={root} cannot be written: {error}') from error
-  lines = compare.overview(runs, found)
-  correlations = compare.ranks(lines)
-  pictures = _draw_models(root, lines, correlations)
-  text = compare.report(runs, found, lines, correlations, pictures)
-  workdirs.write_atomically(root / 'comparison.md', text.encode())
-  document = {'runs': lines, 'correlations': correlations}
-  workdirs.Workdir(root).write_json('comparison.json', document)
+    if said or shown != runs:
+      found = [_compared(run, attacked) for run in shown]
+    lines = compare.overview(shown, found)
+    correlations = compare.ranks(lines)
+    pictures = _draw_models(made, lines, correlations)
+    text = compare.report(shown, found, lines, correlations, pictures, notes)
+    workdirs.write_atomically(made / 'comparison.md', text.encode())
+    document = {'runs': lines, 'correlations': correlations, **({'notes': notes} if notes else {})}
+    workdirs.Workdir(made).write_json('comparison.json', document)
   return root / 'comparison.md'
+
+
+def _compared(run: merge.Run, attacks: Sequence[merge.Run]) -> dict[str, Any]:
+  """The summary of a run on the instances on which it is compared."""
+  scores = matched(run.config, attacks, all_of_them=False)
+  return summary.summarise(run.rows, run.model, run.config['preset']['num_clicks'], scores)
