@@ -23,7 +23,8 @@ def segmenter(name: str = 'toy', weights: object = None) -> types.Segmenter:
   def encode(params, image, size):
     del params
     height, width = image.shape[:2]
-    inside = (jnp.arange(height)[:, None] < size[0]) & (jnp.arange(width)[None, :] < size[1])
+    rows, columns = (jnp.arange(side, dtype=jnp.int32) for side in (height, width))
+    inside = (rows[:, None] < size[0]) & (columns[None, :] < size[1])
     # Below any brightness, so that decode can leave the padding out: no answer hangs on the canvas.
     return jnp.where(inside, image.mean(-1), -1.0)
 

@@ -63,6 +63,7 @@ def attack(
   Raises:
     ValueError: `at_once` below 1, a canvas with a side above `types.LARGEST_SIDE`, or a search that
       draws without a `key`, or one that does not with it.
+    TypeError: an array of another kind than `Batch` tells.
   """
   search, num_clicks = config.search, config.num_clicks
   draws = search is not None and search.draws
@@ -99,6 +100,7 @@ def replay(
 
   Raises:
     ValueError: `at_once` below 1, or a canvas with a side above `types.LARGEST_SIDE`.
+    TypeError: an array of another kind than `Batch` and `Clicks` tell.
   """
   at_once = rows_at_once(at_once)
   modes, num_clicks = clicks.label.shape[1:]

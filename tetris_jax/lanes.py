@@ -63,7 +63,7 @@ def start(batch: int, num_beams: int) -> Standing:
 def add(standing: Standing, iou: jax.Array, slot: jax.Array, num_clicks: int) -> Standing:
   """Counts the IoU (batch, lanes) after the click in `slot`."""
   # The trapezoid rule counts the two ends by half.
-  weight = jnp.where((slot == 0) | (slot == num_clicks - 1), 0.5, 1.0)
+  weight = jnp.where((slot == 0) | (slot == num_clicks - 1), 0.5, jnp.float32(1))
   return standing._replace(total=standing.total + weight * iou)
 
 
@@ -97,7 +97,7 @@ def choose(
   if found.iou is None or found.new is None:
     raise ValueError('a search with several beams has to say iou and new of its clicks')
   batch = found.yx.shape[0]
-  weight = jnp.where(slot == num_clicks - 1, 0.5, 1.0)
+  weight = jnp.where(slot == num_clicks - 1, 0.5, jnp.float32(1))
   chosen, parents, news = [], [jnp.zeros((batch, 1), jnp.int32)], []
   for side, sense in _SIDES:
     some = slice(side * num_beams, (side + 1) * num_beams)
@@ -133,5 +133,5 @@ def winners(standing: Standing, num_beams: int, robot_competes: bool) -> jax.Arr
     if robot_competes:
       lane = jnp.append(lane, jnp.int32(0))
     score = jnp.where(jnp.isfinite(total), sense * total, jnp.inf)
-    sides.append(lane[jnp.argmax(score[:, lane], axis=1)])
+    sides.append(lane[lax.argmax(score[:, lane], 1, jnp.int32)])
   return jnp.stack([jnp.zeros_like(sides[0]), *sides], axis=1)

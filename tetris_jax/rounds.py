@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from tetris_jax import lanes
@@ -127,7 +128,7 @@ def _find(
   wanted = (
     jnp.ones((1, 2), jnp.float32)
     if shared
-    else jnp.repeat(jnp.eye(2, dtype=jnp.float32), quest.beams, axis=0)
+    else jnp.asarray(np.repeat(np.eye(2, dtype=np.float32), quest.beams, axis=0))
   )
   repeated = lambda x: jnp.repeat(x, lead[1], axis=0)
   context, clicks, legal = flat(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax.geometry.overlap import boundary_band, inside_image, iou
-from tetris_jax.types import LARGEST_SIDE, Array, Batch, Segmenter
+from tetris_jax.types import LARGEST_SIDE, Array, Batch, Clicks, Segmenter
 
 __all__ = [
   'AT_ONCE',
@@ -20,6 +20,7 @@ __all__ = [
   'Score',
   'Target',
   'boundary_score',
+  'decoded',
   'each_row',
   'full_precision',
   'hard_score',
@@ -102,23 +103,22 @@ def look(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Scene:
 
   Raises:
     ValueError: a canvas with a side above `LARGEST_SIDE`.
+    TypeError: an array of another kind than `Batch` tells.
   """
+  batch = batch.checked()
   height, width = batch.mask.shape[1:]
   if max(height, width) > LARGEST_SIDE:
     raise ValueError(
       f'a canvas of {height} x {width} pixels; sides up to {LARGEST_SIDE} are exact, so larger '
       'images have to be shrunk'
     )
-  size = jnp.asarray(batch.size)
-  mask = jnp.asarray(batch.mask)
+  image, mask, ignore, size, _ = map(jnp.asarray, batch)
   inside = inside_image(size, mask.shape)
   encode = lambda image, size: segmenter.encode(segmenter.params, image, size)
-  features = in_parts(
-    lambda each, *args: each(encode)(*args), at_once, jnp.asarray(batch.image), size
+  features = in_parts(lambda each, *args: each(encode)(*args), at_once, image, size)
+  return Scene(
+    features, mask, inside & ~ignore, inside, boundary_band(mask, size), size, image
   )
-  valid = inside & ~jnp.asarray(batch.ignore)
-  band, image = boundary_band(mask, size), jnp.asarray(batch.image)
-  return Scene(features, mask, valid, inside, band, size, image)
 
 
 def in_parts(function: Callable[..., Any], at_once: int | None, *args: Any) -> Any:
@@ -136,6 +136,12 @@ def in_parts(function: Callable[..., Any], at_once: int | None, *args: Any) -> A
   cut = jax.tree.map(lambda x: x.reshape(rows // part, part, *x.shape[1:]), args)
   found = lax.map(lambda some: function(jax.vmap, *some), cut)
   return jax.tree.map(lambda x: x.reshape(rows, *x.shape[2:]), found)
+
+
+def decoded(segmenter: Segmenter, context: Any, clicks: Clicks) -> tuple[jax.Array, Any]:
+  """Logits (height, width) in float32, in which all are compared, and state of ONE row."""
+  logits, state = segmenter.decode(segmenter.params, context, clicks)
+  return jnp.asarray(logits, jnp.float32), state
 
 
 class Target(NamedTuple):

@@ -17,6 +17,7 @@ from tetris_jax.geometry.robot import next_click
 from tetris_jax.scene import (
   Scene,
   boundary_score,
+  decoded,
   each_row,
   hard_score,
   in_parts,
@@ -120,7 +121,7 @@ Proposer = Callable[[Stage, Walk, jax.Array], tuple[jax.Array, jax.Array]]
 def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
   """Encodes the images, once for all trajectories."""
   scene = look(segmenter, batch, at_once)
-  return Stage(segmenter, scene, jnp.asarray(batch.id), at_once)
+  return Stage(segmenter, scene, jnp.asarray(batch.checked().id), at_once)
 
 
 def begin(stage: Stage, num_lanes: int, slots: int) -> Walk:
@@ -158,7 +159,7 @@ def robot_user(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, ja
 
 def given(clicks: Clicks) -> Proposer:
   """Proposes known clicks: yx (batch, lanes, rounds, 2) and label (batch, lanes, rounds)."""
-  yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
+  yx, label = map(jnp.asarray, clicks.checked())
 
   def propose(stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
     del stage, walk
@@ -190,9 +191,9 @@ def commit(stage: Stage, turn: Turn, slot: jax.Array) -> tuple[Round, Walk]:
   threshold = segmenter.info.threshold
 
   def score(context, clicks, target):
-    logits, state = segmenter.decode(segmenter.params, context, clicks)
+    logits, state = decoded(segmenter, context, clicks)
     found = hard_score(logits, threshold, target)
-    half = found.mask if threshold == 0.5 else jnp.asarray(logits) > 0
+    half = found.mask if threshold == 0.5 else logits > 0
     boundary = jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)
     return found.iou, boundary, state, found.mask, half
 

@@ -12,6 +12,7 @@ import numpy as np
 from jax import lax
 
 from tetris_jax import rounds
+from tetris_jax.geometry.region import first_pixels
 from tetris_jax.scene import (
   AT_ONCE,
   boundary_score,
@@ -104,14 +105,13 @@ def grid(
 
   def choose(robot: jax.Array, legal: jax.Array, stride: jax.Array) -> tuple[jax.Array, ...]:
     taken = lattice(legal, stride)
-    flat = jnp.nonzero(taken.reshape(-1), size=count - 1, fill_value=-1)[0].astype(jnp.int32)
-    found = jnp.stack([flat // taken.shape[1], flat % taken.shape[1]], -1).astype(jnp.float32)
+    found, there = first_pixels(taken, count - 1)
     # The robot user's click may lie on the lattice; it is not evaluated twice.
-    other = (flat >= 0) & jnp.any(found != robot[None], axis=-1)
-    order = jnp.argsort(~other, stable=True)
+    other = there & jnp.any(found != robot[None], axis=-1)
+    order = lax.sort_key_val(~other, lax.iota(jnp.int32, count - 1), is_stable=True)[1]
     return found[order], other[order], jnp.sum(taken, dtype=jnp.int32)
 
-  places = _Places(choose, jnp.asarray(stride), count)
+  places = _Places(choose, jnp.asarray(stride, jnp.int32), count)
   return _evaluate(segmenter, batch, places, earlier, at_once, with_boundary)
 
 
@@ -186,7 +186,7 @@ def _evaluate(
     made = 0 if earlier is None else jnp.asarray(earlier.label).shape[1]
     walk, slot = begin(stage, 1, made + 1), jnp.int32(made)
     if earlier is not None:
-      lane = Clicks(jnp.asarray(earlier.yx)[:, None], jnp.asarray(earlier.label)[:, None])
+      lane = Clicks(*(jnp.asarray(x)[:, None] for x in earlier.checked()))
       walk, _ = rounds.play(stage, walk, made, given(lane))
     turn = open_round(stage, walk, slot, robot_user)
     legal = legal_regions(stage, walk, turn.label)
@@ -220,7 +220,7 @@ def _one(
   def score(at: jax.Array) -> tuple[jax.Array, ...]:
     logits, state = decode_at(asked, row, at)
     found = hard_score(logits, asked.segmenter.info.threshold, row.target)
-    predicted = jnp.asarray(asked.segmenter.predicted_iou(state))
+    predicted = jnp.asarray(asked.segmenter.predicted_iou(state), jnp.float32)
     if not with_boundary:
       return found.iou, jnp.float32(jnp.nan), predicted
     boundary = boundary_score(found.mask, row.target)

@@ -49,6 +49,14 @@ STEP_DIAGONALS = ('image', 'frame')
 LARGEST_SIDE = 4096
 
 
+def _declared(name: str, given: Array, dtype: str, kind: str, advice: str = '') -> jax.Array:
+  """An array with its declared dtype; `kind` is the one of NumPy's that it has to be of."""
+  array = jax.numpy.asarray(given)
+  if not jax.numpy.issubdtype(array.dtype, getattr(np, kind)):
+    raise TypeError(f'{name} is {array.dtype}; expected {dtype}{advice}')
+  return array.astype(dtype)
+
+
 class Clicks(NamedTuple):
   """Clicks of one trajectory, in click order; a fixed number of slots, the unused ones at the end.
 
@@ -59,6 +67,15 @@ class Clicks(NamedTuple):
 
   yx: Array
   label: Array
+
+  def checked(self) -> Clicks:
+    """The same, with the dtypes above whatever width JAX was told to default to.
+
+    Raises:
+      TypeError: labels that are no whole numbers.
+    """
+    yx = jax.numpy.asarray(self.yx, jax.numpy.float32)
+    return Clicks(yx, _declared('clicks.label', self.label, 'int32', 'integer'))
 
 
 class Batch(NamedTuple):
@@ -77,6 +94,20 @@ class Batch(NamedTuple):
   ignore: Array
   size: Array
   id: Array
+
+  def checked(self) -> Batch:
+    """The same, with the dtypes above whatever width JAX was told to default to.
+
+    Raises:
+      TypeError: an array of another kind, such as an image of whole numbers.
+    """
+    return Batch(
+      _declared('batch.image', self.image, 'float32', 'floating', ' in [0, 1]: divide by 255'),
+      _declared('batch.mask', self.mask, 'bool', 'bool_', ', such as mask > 0'),
+      _declared('batch.ignore', self.ignore, 'bool', 'bool_', ', such as ignore > 0'),
+      _declared('batch.size', self.size, 'int32', 'number'),
+      _declared('batch.id', self.id, 'uint32', 'integer'),
+    )
 
 
 class Frame(NamedTuple):

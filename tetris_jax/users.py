@@ -169,7 +169,7 @@ def draw(weight: Array, uniform: Array) -> jax.Array:
     mass = lax.cummax(jnp.cumsum(line))
     index = jnp.searchsorted(mass, share * mass[-1], side='right')
     # share * mass may round up to the whole mass.
-    last = line.size - 1 - jnp.argmax(line[::-1] > 0)
+    last = line.size - 1 - lax.argmax(line[::-1] > 0, 0, jnp.int32)
     return jnp.minimum(index, last)
 
   row = one(jnp.sum(weight, axis=1), uniform[0])
@@ -256,7 +256,7 @@ def sampled(key: jax.Array, users: Sequence[User]) -> Proposer:
 
     def uniform(instance: jax.Array, user: jax.Array) -> jax.Array:
       own = jax.random.fold_in(jax.random.fold_in(key, instance), user)
-      return jax.random.uniform(jax.random.fold_in(own, slot), (2,))
+      return jax.random.uniform(jax.random.fold_in(own, slot), (2,), jnp.float32)
 
     uniforms = each_row(uniform, None, 0)(stage.id, every.name)
     places = _Place(robot, label, wrong, excess, walk.clicks, size, every, uniforms)

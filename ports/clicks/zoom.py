@@ -236,7 +236,7 @@ def choose(
   wanted = _expanded(Box(low, high), zoom, size, side)
   wanted = jax.tree.map(lambda a, b: jnp.where(found, a, b), wanted, whole)
 
-  zooms = jnp.sum(label >= 0) > zoom.skip_clicks
+  zooms = jnp.sum(label >= 0, dtype=jnp.int32) > zoom.skip_clicks
   if zoom.skip_clicks >= 0:
     zooms = zooms & found
   before = (yx < box.low.astype(jnp.float32)[None]) | (yx >= box.high.astype(jnp.float32)[None])

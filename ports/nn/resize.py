@@ -86,7 +86,7 @@ def _taps(
   floor = jnp.clip(jnp.floor(at), 0, (source - 1).astype(jnp.float32))
   low = floor.astype(jnp.int32)
   upper = jnp.where(written, at - floor, 0.0)
-  lower = jnp.where(written, 1.0, 0.0) - upper
+  lower = written.astype(jnp.float32) - upper
   return _Taps(low, jnp.minimum(low + 1, source - 1), lower, upper)
 
 

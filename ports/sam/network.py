@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from ports.nn.layers import Conv1x1, gelu, layer_norm, norm
@@ -31,6 +32,7 @@ EMBED = 256
 HEADS = 8
 GRID = 64
 NUM_MASKS = 4
+_EYE = np.eye(HEADS, dtype=np.float32)
 
 
 class Context(NamedTuple):
@@ -60,7 +62,7 @@ def _heads(x: jax.Array) -> jax.Array:
 
 def _diagonal(x: jax.Array) -> jax.Array:
   """(t, width) -> (width, t * HEADS): the columns of one token hold one head each, else zeros."""
-  spread = jnp.einsum('thc,hg->gcth', _heads(x), jnp.eye(HEADS))
+  spread = jnp.einsum('thc,hg->gcth', _heads(x), _EYE)
   return spread.reshape(x.shape[1], -1)
 
 
@@ -187,7 +189,7 @@ class TwoWayBlock(nnx.Module):
     columns = _diagonal(down.q_proj(tokens + prompt) * down.scale)
     pooled = _pool(context.key @ columns, context.value)
     pooled = pooled.reshape(len(tokens), HEADS, HEADS, -1)
-    value = jnp.einsum('thgc,hg->thc', pooled, jnp.eye(HEADS)).reshape(len(tokens), -1)
+    value = jnp.einsum('thgc,hg->thc', pooled, _EYE).reshape(len(tokens), -1)
     tokens = norm(tokens + down.out_proj(value), self.norm2)
     tokens = norm(tokens + self.mlp(tokens), self.norm3)
     up = self.cross_attn_image_to_token
@@ -324,7 +326,7 @@ class MaskDecoder(nnx.Module):
     hyper = jnp.stack([
       mlp(tokens[i + 2]) for i, mlp in enumerate(list(self.output_hypernetworks_mlps)[1:])
     ])
-    chosen = jnp.argmax(predicted)
+    chosen = jax.lax.argmax(predicted, 0, jnp.int32)
     return self.masks(image, hyper[chosen][:, None])[..., 0], predicted[chosen]
 
 

@@ -47,7 +47,7 @@ def _weights(length: Array, resized: Array, canvas: int) -> tuple[jax.Array, jax
   distance = jnp.abs((2 * x + 1) * resized - (2 * i + 1) * length)
   triangle = jnp.maximum(2 * jnp.maximum(length, resized) - distance, 0)
   triangle = jnp.where((x < length) & (i < resized), triangle, 0)
-  total = jnp.maximum(jnp.sum(triangle, axis=1, keepdims=True), 1)
+  total = jnp.maximum(jnp.sum(triangle, axis=1, keepdims=True, dtype=jnp.int32), 1)
   upper, rest = jnp.divmod(triangle << _HALF_BITS, total)
   lower, rest = jnp.divmod(rest << _HALF_BITS, total)
   lower = lower + (2 * rest >= total).astype(jnp.int32)

@@ -135,7 +135,7 @@ def _prepare_both(params: Params, features: Features, state: State) -> Any:
 def _decode_forgetful(params: Params, contexts: Any, clicks: Clicks) -> tuple[jax.Array, State]:
   (context, features), without = contexts
   label = jnp.asarray(clicks.label)
-  forget = (jnp.sum(label >= 0) == 2) & (label[1] == 0)
+  forget = (jnp.sum(label >= 0, dtype=jnp.int32) == 2) & (label[1] == 0)
   context = jax.tree.map(lambda a, b: jnp.where(forget, b, a), context, without)
   return _decode(params, (context, features), clicks)
 

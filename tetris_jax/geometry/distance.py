@@ -65,7 +65,8 @@ def squared_distance_grid(column: Array, rows: Array, columns: Array) -> jax.Arr
   column = jnp.asarray(column)
   height, width = column.shape
   squared = jnp.square(column[jnp.clip(rows, 0, height - 1)])
-  offset = jnp.clip(columns, 0, width - 1)[:, None] - jnp.arange(width)[None, :]
+  columns = jnp.clip(jnp.asarray(columns, jnp.int32), 0, width - 1)
+  offset = columns[:, None] - jnp.arange(width, dtype=jnp.int32)[None, :]
   horizontal = jnp.square(offset.astype(jnp.float32))
   return jnp.min(squared[:, None, :] + horizontal[None, :, :], axis=-1)
 
@@ -84,7 +85,8 @@ def squared_distance_at(column: Array, y0: Array, x0: Array, height: int, width:
     (height, width) float32 squared pixels; a window pixel outside of the canvas has the value of
     the nearest canvas pixel.
   """
-  return squared_distance_grid(column, y0 + jnp.arange(height), x0 + jnp.arange(width))
+  rows, columns = (jnp.arange(count, dtype=jnp.int32) for count in (height, width))
+  return squared_distance_grid(column, y0 + rows, x0 + columns)
 
 
 def error_distance(positive_errors: Array, negative_errors: Array) -> jax.Array:

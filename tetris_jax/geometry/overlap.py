@@ -30,8 +30,10 @@ def iou(prediction: Array, mask: Array, valid: Array) -> jax.Array:
   # 0.4 instead of 1.9 ms for three of 480x854 on two CPU cores.
   both = (prediction & mask & valid).astype(jnp.int32)
   either = ((prediction | mask) & valid).astype(jnp.int32)
-  counts = jnp.sum(both + (either << 16), axis=-2)
-  intersection, union = jnp.sum(counts & 0xFFFF, axis=-1), jnp.sum(counts >> 16, axis=-1)
+  counts = jnp.sum(both + (either << 16), axis=-2, dtype=jnp.int32)
+  intersection, union = (
+    jnp.sum(part, axis=-1, dtype=jnp.int32) for part in (counts & 0xFFFF, counts >> 16)
+  )
   ratio = intersection.astype(jnp.float32) / jnp.maximum(union, 1).astype(jnp.float32)
   return jnp.where(union > 0, ratio, 1.0)
 
@@ -49,7 +51,8 @@ def band_width(size: Array, largest: tuple[int, int]) -> jax.Array:
   Returns:
     (...) int32 pixels.
   """
-  squared = jnp.sum(jnp.square(jnp.asarray(size).astype(jnp.int32)), axis=-1)[..., None]
+  size = jnp.asarray(size).astype(jnp.int32)
+  squared = jnp.sum(jnp.square(size), axis=-1, dtype=jnp.int32)[..., None]
   k = jnp.arange(int(0.02 * math.hypot(*largest)) + 1, dtype=jnp.int32)
   last_down = jnp.square(50 * k + 25) - k % 2
   up = squared > jnp.broadcast_to(last_down, (*squared.shape[:-1], k.size))

@@ -12,7 +12,26 @@ from tetris_jax.geometry.distance import edt, squared_distance_grid
 from tetris_jax.geometry.robot import error_regions
 from tetris_jax.types import POSITIVE, Array, Frame
 
-__all__ = ['inner_depth', 'legal_region', 'location_loss']
+__all__ = ['first_pixels', 'inner_depth', 'legal_region', 'location_loss']
+
+
+def first_pixels(region: Array, count: int) -> tuple[jax.Array, jax.Array]:
+  """The first `count` pixels of a region, in row-major order.
+
+  Args:
+    region: (height, width) bool.
+    count: how many.
+
+  Returns:
+    (count, 2) float32 (row, column), and (count,) bool, False past the last one; what stands there
+    means nothing.
+  """
+  region = jnp.asarray(region)
+  # The indices that JAX counts with are as wide as it was told; 32 bits hold any canvas.
+  with jax.enable_x64(False):
+    flat = jnp.nonzero(region.reshape(-1), size=count, fill_value=-1)[0]
+  width = region.shape[1]
+  return jnp.stack([flat // width, flat % width], axis=-1).astype(jnp.float32), flat >= 0
 
 
 def inner_depth(legal: Array) -> jax.Array:

@@ -37,7 +37,7 @@ def soft_disks(clicks: Clicks, height: int, width: int, radius: float) -> jax.Ar
   limit = jnp.array([height, width], jnp.float32) + 2 * reach
   start = jnp.clip(jnp.floor(lax.stop_gradient(yx)), -2.0 * reach - 2, limit[None, :])
   pixel = start.astype(jnp.int32)[:, :, None] + step[None, None, :]
-  channel = jnp.where(label == POSITIVE, 0, jnp.where(label == NEGATIVE, 1, 2))
+  channel = jnp.where(label == POSITIVE, 0, jnp.where(label == NEGATIVE, 1, jnp.int32(2)))
   return _drawn(yx, pixel, channel, height, width, radius)
 
 
@@ -184,7 +184,7 @@ def _nearest_squared(clicks: Clicks, height: int, width: int) -> jax.Array:
   yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
   vertical = jnp.square(jnp.arange(height, dtype=jnp.float32)[None, :] - yx[:, 0, None])
   horizontal = jnp.square(jnp.arange(width, dtype=jnp.float32)[None, :] - yx[:, 1, None])
-  here = label[None, :] == jnp.array([POSITIVE, NEGATIVE])[:, None]
+  here = label[None, :] == jnp.array([POSITIVE, NEGATIVE], label.dtype)[:, None]
   vertical = jnp.where(here[:, :, None], vertical[None], jnp.inf)
   # Click by click: XLA's CPU reduction over the slots is 30x slower (11 ms for 20 at 400x400).
   nearest = jnp.full((2, height, width), jnp.inf, jnp.float32)

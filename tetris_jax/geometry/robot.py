@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from tetris_jax.geometry.distance import error_distance
 from tetris_jax.types import EMPTY, NEGATIVE, POSITIVE, Array, Clicks
@@ -72,7 +73,7 @@ def next_click(
   lead, (height, width) = distance.shape[:-2], distance.shape[-2:]
   pixel = clicked_pixels(clicked, size).reshape(-1, clicked.yx.shape[-2], 2)
   distance = distance.reshape(-1, height, width)
-  instance = jnp.arange(distance.shape[0])[:, None]
+  instance = jnp.arange(distance.shape[0], dtype=jnp.int32)[:, None]
   # A negative index would count from the end; one past the end is dropped.
   row = jnp.where(pixel[..., 0] < 0, height, pixel[..., 0])
   distance = distance.at[instance, row, pixel[..., 1]].set(0.0, mode='drop')
@@ -81,9 +82,9 @@ def next_click(
   row_highest, row_lowest = jnp.max(distance, axis=-1), jnp.min(distance, axis=-1)
   positive = jnp.max(row_highest, axis=-1) > -jnp.min(row_lowest, axis=-1)
   row_largest = jnp.where(positive[:, None], row_highest, -row_lowest)
-  y = jnp.argmax(row_largest, axis=-1)
+  y = lax.argmax(row_largest, 1, jnp.int32)
   line = jnp.take_along_axis(distance, y[:, None, None], axis=1)[:, 0]
-  x = jnp.argmax(jnp.where(positive[:, None], line, -line), axis=-1)
+  x = lax.argmax(jnp.where(positive[:, None], line, -line), 1, jnp.int32)
   yx = jnp.stack([y, x], axis=-1).astype(jnp.float32)
   label = jnp.where(positive, POSITIVE, NEGATIVE).astype(jnp.int32)
   return yx.reshape(*lead, 2), label.reshape(lead)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from tetris_jax.scene import Scene, Score, Target, hard_score
+from tetris_jax.scene import Scene, Score, Target, decoded, hard_score
 from tetris_jax.types import Array, Byproducts, Clicks, Segmenter
 
 __all__ = ['Asked', 'Cost', 'Found', 'Known', 'Rows', 'Search', 'decode_at', 'score_at']
@@ -146,9 +146,7 @@ class Search(Protocol):
 def decode_at(asked: Asked, row: Rows, yx: Array) -> tuple[jax.Array, Any]:
   """Logits (height, width) and state with the newest click of ONE row at yx (2,)."""
   moved = row.clicks._replace(yx=jnp.asarray(row.clicks.yx).at[asked.slot].set(yx))
-  segmenter = asked.segmenter
-  logits, state = segmenter.decode(segmenter.params, row.context, moved)
-  return jnp.asarray(logits), state
+  return decoded(asked.segmenter, row.context, moved)
 
 
 def score_at(asked: Asked, row: Rows, yx: Array) -> Score:

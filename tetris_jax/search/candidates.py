@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from tetris_jax.geometry.region import first_pixels
 from tetris_jax.types import Array
 
 __all__ = ['Candidates', 'choose', 'smooth_colour']
@@ -101,10 +102,8 @@ def choose(
   share = jnp.float32(1.02 * wanted) / jnp.maximum(area, 1).astype(jnp.float32)
   start = jnp.where(area <= wanted, jnp.float32(1), jnp.minimum(share, 0.999))
   level = lax.while_loop(too_many, lambda level: level * 0.98, start)
-  flat = jnp.nonzero(taken(level).reshape(-1), size=wanted, fill_value=-1)[0].astype(jnp.int32)
-  width = legal.shape[1]
-  found = jnp.stack([flat // width, flat % width], axis=-1).astype(jnp.float32)
-  exists = jnp.append(True, (flat >= 0) & jnp.any(found != robot[None], axis=-1))
+  found, there = first_pixels(taken(level), wanted)
+  exists = jnp.append(True, there & jnp.any(found != robot[None], axis=-1))
   yx = jnp.where(exists[:, None], jnp.concatenate([robot[None], found]), robot[None])
   pixel = yx.astype(jnp.int32)
   unit = jnp.sqrt(jnp.maximum(area, 1).astype(jnp.float32))

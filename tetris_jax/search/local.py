@@ -61,9 +61,12 @@ class Local(Search):
   def __call__(self, asked: Asked, rows: Rows) -> Found:
     """Moves the newest click of each row; the gradient at its start is the by-product."""
     segmenter, each = asked.segmenter, asked.each
-    frame: Frame = each(
-      lambda row: segmenter.frame(segmenter.params, row.context, row.clicks, row.target.size)
-    )(rows)
+
+    def frame_of(row: Rows) -> Frame:
+      frame = segmenter.frame(segmenter.params, row.context, row.clicks, row.target.size)
+      return Frame(*(jnp.asarray(part, jnp.float32) for part in frame))
+
+    frame: Frame = each(frame_of)(rows)
     sign = rows.wanted[..., 1] - rows.wanted[..., 0]
     column = each(column_distance)(rows.legal)
     legal_any = jnp.any(rows.legal, axis=(-2, -1))
@@ -224,8 +227,9 @@ def local_search(
       lambda: _Best(position, found.location, found.iou, found.mask, jnp.zeros_like(best.moves)),
       lambda: _accept(descent, best, position, found, slack, step),
     )
-    # Adam's own bias correction mixes integer counts with floats.
-    with jax.numpy_dtype_promotion('standard'):
+    # Adam's own bias correction mixes integer counts with floats, which would give float64 if JAX
+    # were told to have it.
+    with jax.numpy_dtype_promotion('standard'), jax.enable_x64(False):
       update, state = adam.update(gradient, state)
     norm = jnp.linalg.norm(gradient, axis=-1)
     return (position - descent.step_size[..., None] * update, state, best), norm

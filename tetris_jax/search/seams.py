@@ -74,7 +74,7 @@ def add(
     area: () int32, pixels of the legal region.
   """
   total = seams.yx.shape[0]
-  order = jnp.arange(total)
+  order = jnp.arange(total, dtype=jnp.int32)
   before = order < number
   here = yx.astype(jnp.int32)
   every = seams.yx.at[number].set(here)
@@ -146,7 +146,8 @@ def promise(
   at = _middle(seams.yx[:, None], seams.yx[None])
   fine = seams.open & ~seams.waits & (seams.differs >= _DIFFERENT) & (length > _TOUCHING)
   fine = fine & legal[at[..., 0], at[..., 1]] & known[:, None] & known[None]
-  fine = fine & (jnp.arange(total)[:, None] < jnp.arange(total)[None])
+  order = jnp.arange(total, dtype=jnp.int32)
+  fine = fine & (order[:, None] < order[None])
   halvings = 0.5 * jnp.log2(jnp.maximum(length, 1).astype(jnp.float32))
   return jnp.where(
     fine, jnp.maximum(value[:, None], value[None]) - _HALVING * halvings, -jnp.inf

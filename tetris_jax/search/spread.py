@@ -18,6 +18,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from tetris_jax.search import seams
@@ -148,7 +149,7 @@ def nearest(candidates: Candidates, tried: Tried, settings: Settings) -> jax.Arr
   own = jnp.all(candidates.yx[:, None] == tried.yx[None], axis=-1)
   apart = jnp.where(own, -1.0, apart)
   apart = jnp.where(jnp.isfinite(tried.iou)[None], apart, jnp.inf)
-  return jnp.argmin(apart, axis=1).astype(jnp.int32)
+  return lax.argmin(apart, 1, jnp.int32)
 
 
 class _Ground(NamedTuple):
@@ -173,8 +174,8 @@ def _enter(
 ) -> _Found:
   """Enters one click as the `number`-th."""
   candidates, real, tried = ground.candidates, ground.real, found.tried
-  at = jnp.argmin(_squared(candidates.yx, yx)).astype(jnp.int32)
-  side = jnp.where(mask, 1.0, -1.0)
+  at = lax.argmin(_squared(candidates.yx, yx), 0, jnp.int32)
+  side = jnp.where(mask, 1.0, jnp.float32(-1))
   picked = tried.picked.at[number].set(at)
   sides = tried.side.at[number].set(side)
   agreement = found.agreement + side[:, None] * side[picked][None]
@@ -203,7 +204,7 @@ def _select(ground: _Ground, found: _Found, before: jax.Array) -> jax.Array:
   candidates, total, settings = ground.candidates, ground.total, ground.settings
   count, per_turn = candidates.exists.shape[0], settings.per_turn
   first, weight = explored(settings, total), settings.mask_weight**2
-  tried = jnp.arange(total) < before
+  tried = jnp.arange(total, dtype=jnp.int32) < before
   number = jnp.maximum(before, 1).astype(jnp.float32)
   novel, free = _novelty(ground, found, tried, number)
   dues = [seams.due(before + k - first, settings.follow) for k in range(per_turn)]
@@ -213,20 +214,21 @@ def _select(ground: _Ground, found: _Found, before: jax.Array) -> jax.Array:
     lambda: seams.promise(found.seams, found.tried.iou, tried, ground.legal, ground.wanted),
     lambda: jnp.full((total, total), -jnp.inf, jnp.float32),
   )
+  pairs = jnp.arange(total * total, dtype=jnp.int32).reshape(total, total)
   chosen = []
   for k in range(per_turn):
     at = before + k
-    pick = jnp.argmax(jnp.where(free, novel, -1.0))
+    pick = lax.argmax(jnp.where(free, novel, -1.0), 0, jnp.int32)
     pick = jnp.where(at == 0, 0, pick)
-    pair = jnp.argmax(promise)
+    pair = lax.argmax(promise.reshape(-1), 0, jnp.int32)
     due = dues[k] & (promise.reshape(-1)[pair] > -jnp.inf)
     middle = seams.middle(found.seams, pair)
     chosen.append(jnp.where(due, middle, candidates.yx[pick]))
     if k + 1 < per_turn:
       promise = jnp.where(
-        due & (jnp.arange(total * total).reshape(total, total) == pair), -jnp.inf, promise
+        due & (pairs == pair), -jnp.inf, promise
       )
-      free = free & (due | (jnp.arange(count) != pick))
+      free = free & (due | (jnp.arange(count, dtype=jnp.int32) != pick))
       also = _squared(candidates.feature, candidates.feature[pick])
       side = found.tried.side
       also += weight * (0.5 - 0.5 * (side.T @ side[:, pick]) / number)
@@ -285,7 +287,7 @@ def wide_search(
   found = _Found(nothing, empty, empty, seams.none(total))
   if known is not None:
     found = _enter(ground, found, jnp.int32(0), candidates.yx[0], known.iou, known.mask)
-  return lax.fori_loop(0, turns, one_turn, found).tried
+  return lax.fori_loop(np.int32(0), np.int32(turns), one_turn, found).tried
 
 
 def extremes(candidates: Candidates, tried: Tried, count: int, area: Array) -> Extremes:
@@ -315,7 +317,7 @@ def extremes(candidates: Candidates, tried: Tried, count: int, area: Array) -> E
     alike = near = jnp.zeros(value.shape, bool)
     for number in range(count):
       free = jnp.where(alike if number == 1 else near, -jnp.inf, value)
-      best = jnp.argmax(free)
+      best = lax.argmax(free, 0, jnp.int32)
       # None is left, or none on this side of the robot user's IoU.
       usable = (free[best] >= value[0]) & jnp.isfinite(free[best])
       best = jnp.where(usable, best, picked[0]) if picked else best
@@ -324,7 +326,7 @@ def extremes(candidates: Candidates, tried: Tried, count: int, area: Array) -> E
       same = (tried.side * real[None]) @ tried.side[best]
       alike = 0.5 - 0.5 * same / size < 0.02
       near |= alike & (_squared(tried.yx, tried.yx[best]) < reach)
-      near |= jnp.arange(value.shape[0]) == best
+      near |= jnp.arange(value.shape[0], dtype=jnp.int32) == best
     sides.append(jnp.stack(picked))
     new.append(jnp.stack(there))
   at = jnp.stack(sides)

@@ -149,7 +149,7 @@ class Wide(Search):
     """IoUs of the clicks that were spread evenly, and what they say of the whole region."""
     answer = tried.iou[nearest(pool, tried, self)]
     yx = jnp.concatenate([tried.yx, pool.yx])
-    made = jnp.arange(yx.shape[0]) < tried.yx.shape[0]
+    made = jnp.arange(yx.shape[0], dtype=jnp.int32) < tried.yx.shape[0]
     # The robot user's click, the first, lies where it lies. Below a depth there are no candidates,
     # so none stand for the whole region.
     alone = jnp.sum(pool.exists, dtype=jnp.int32) == 1
