@@ -29,6 +29,9 @@ __all__ = [
 
 _M = TypeVar('_M', bound=Model)
 
+# Settings of a model that only some rows of the zoo have.
+_CHOICES = ('zoom', 'disks', 'mask_choice', 'feedback', 'precision', 'hq')
+
 
 def check_drawing() -> None:
   """Raises UsageError where a package that draws figures is not installed."""
@@ -132,7 +135,7 @@ def completed(settings: _M, searched: bool) -> _M:
 def open_segmenter(settings: Model) -> types.Segmenter:
   """The model that is asked for; raises UsageError where its weights cannot be had."""
   options = _options(settings.model)
-  chosen = {name: getattr(settings, name) for name in ('zoom', 'disks')}
+  chosen = {name: getattr(settings, name) for name in _CHOICES}
   chosen = {name: value for name, value in chosen.items() if value is not None}
   for name, value in chosen.items():
     if value not in options.get(name, ()):

@@ -153,6 +153,31 @@ class Model(ModelName):
     'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
     'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
   )
+  mask_choice: str | None = setting(
+    None,
+    'For the SAM family: "best_of_three" takes the mask with the highest predicted IoU, as the '
+    'published evaluation does, "single" the one for unambiguous prompts, "advised" the former at '
+    'the first click and the latter afterwards.',
+    recorded='given',
+  )
+  feedback: str | None = setting(
+    None,
+    'For the SAM family: whether the mask is fed back "always", or with '
+    '"forget_at_negative_second" not at a second click that is negative, as in the published '
+    'wrapper.',
+    recorded='given',
+  )
+  precision: str | None = setting(
+    None,
+    'For the SAM family: of the image encoder, "float32" or "bfloat16".',
+    recorded='given',
+  )
+  hq: str | None = setting(
+    None,
+    'For SAM-HQ: the high-quality logits are "added" to the chosen mask, or taken by themselves, '
+    '"hq_only".',
+    recorded='given',
+  )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

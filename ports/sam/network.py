@@ -1,4 +1,4 @@
-"""SAM's prompt encoder and two-way mask decoder in Flax, split by what a click touches.
+"""SAM's two-way mask decoder in Flax, split by what a click touches.
 
 Source of the architecture: Kirillov et al., "Segment Anything" (arXiv 2304.02643) and its released
 code. The modules here hold the parameters under the released names; the arithmetic is arranged for
@@ -22,15 +22,29 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ports.nn.layers import Conv1x1, gelu, layer_norm, norm
-from ports.sam.preprocess import SIDE
+from ports.nn.layers import gelu, layer_norm, norm
+from ports.sam.prompts import EMBED, GRID, PromptEncoder
 
-__all__ = ['EMBED', 'GRID', 'HEADS', 'NUM_MASKS', 'Context', 'Prompted']
+__all__ = [
+  'EMBED',
+  'GRID',
+  'HEADS',
+  'MASK_CHOICES',
+  'NUM_MASKS',
+  'Context',
+  'MaskDecoder',
+  'Mlp',
+  'Prompted',
+  'in_order',
+]
 
-EMBED = 256
 HEADS = 8
-GRID = 64
 NUM_MASKS = 4
+
+MASK_CHOICES = ('best_of_three', 'single', 'advised')
+"""Which of the four masks is the answer: of the three for ambiguous clicks the one with the highest
+predicted IoU, as published evaluations take it; the one for prompts that are not; or, as the
+authors advise, the former at the first click and the latter afterwards."""
 
 
 class Context(NamedTuple):
@@ -281,6 +295,10 @@ class MaskDecoder(nnx.Module):
     )
     self.iou_prediction_head = Mlp(NUM_MASKS, rngs)
 
+  def own_tokens(self) -> jax.Array:
+    """(5, 256) output tokens before they are read: predicted IoU, then the masks."""
+    return jnp.concatenate([self.iou_token.embedding[...], self.mask_tokens.embedding[...]])
+
   def tokens(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
     """Runs the transformer.
 
@@ -291,97 +309,73 @@ class MaskDecoder(nnx.Module):
       use: (p,) bool, those that exist.
 
     Returns:
-      (5, 256) output tokens (predicted IoU, then the masks) and the (n, 256) image.
+      Output tokens, as many as `own_tokens` has, and the (n, 256) image.
     """
-    own = jnp.concatenate([self.iou_token.embedding[...], self.mask_tokens.embedding[...]])
+    own = self.own_tokens()
     prompt = jnp.concatenate([own, sparse])
     use = jnp.concatenate([jnp.ones(len(own), bool), use])
     return self.transformer(prompt, context, position, use, len(own))
 
+  def upscale(self, image: jax.Array) -> jax.Array:
+    """(n, 256) image -> (n, 4, 4, 32): of each cell its blocks at double size, then of these."""
+    up = self.output_upscaling
+    return gelu(up['3'](gelu(norm(up['0'](image), up['1']))))
+
   def masks(self, image: jax.Array, hyper: jax.Array) -> jax.Array:
     """(n, 256) image and (32, m) mixing weights -> (4 * side, 4 * side, m) logits."""
-    up = self.output_upscaling
-    x = gelu(up['3'](gelu(norm(up['0'](image), up['1']))))
-    x = x.reshape(-1, len(hyper)) @ hyper
-    side = math.isqrt(image.shape[0])
-    # Row, column of the grid, then twice (row, column) of what one becomes at double size.
-    x = x.reshape(side, side, 2, 2, 2, 2, -1)
-    return x.transpose(0, 2, 4, 1, 3, 5, 6).reshape(4 * side, 4 * side, -1)
+    return in_order(self.upscale(image).reshape(-1, len(hyper)) @ hyper)
 
   def predict(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
     """All four masks: (4, 4 * side, 4 * side) logits and their (4,) predicted IoU."""
     tokens, image = self.tokens(context, position, sparse, use)
-    hyper = jnp.stack([
-      mlp(tokens[i + 1]) for i, mlp in enumerate(self.output_hypernetworks_mlps)
-    ])
-    masks = jnp.moveaxis(self.masks(image, hyper.T), -1, 0)
+    masks = jnp.moveaxis(self.masks(image, self.hyper(tokens, 0).T), -1, 0)
     return masks, self.iou_prediction_head(tokens[0])
 
-  def best(self, context: Context, position: jax.Array, sparse: jax.Array, use: jax.Array):
-    """The mask, of the last three, with the highest predicted IoU: logits and that IoU."""
-    tokens, image = self.tokens(context, position, sparse, use)
-    predicted = self.iou_prediction_head(tokens[0])[1:]
-    hyper = jnp.stack([
-      mlp(tokens[i + 2]) for i, mlp in enumerate(list(self.output_hypernetworks_mlps)[1:])
-    ])
-    chosen = jnp.argmax(predicted)
-    return self.masks(image, hyper[chosen][:, None])[..., 0], predicted[chosen]
+  def hyper(self, tokens: jax.Array, first: int) -> jax.Array:
+    """(4 - first, 32) mixing weights of the masks from `first` on."""
+    heads = list(self.output_hypernetworks_mlps)[first:]
+    return jnp.stack([mlp(tokens[first + i + 1]) for i, mlp in enumerate(heads)])
 
-
-class PromptEncoder(nnx.Module):
-  """Clicks to tokens, and a mask's logits to an embedding of the grid's size."""
-
-  def __init__(self, rngs: nnx.Rngs):
-    self.pe_layer = nnx.Dict({'gaussian_matrix': nnx.Param(jnp.zeros((2, EMBED // 2)))})
-    self.point_embeddings = nnx.List([nnx.Embed(1, EMBED, rngs=rngs) for _ in range(4)])
-    self.not_a_point_embed = nnx.Embed(1, EMBED, rngs=rngs)
-    self.no_mask_embed = nnx.Embed(1, EMBED, rngs=rngs)
-    downscaling: dict[str, Any] = {
-      '0': nnx.Conv(1, 4, (2, 2), (2, 2), padding='VALID', rngs=rngs),
-      '1': layer_norm(4, 1e-6, rngs),
-      '3': nnx.Conv(4, 16, (2, 2), (2, 2), padding='VALID', rngs=rngs),
-      '4': layer_norm(16, 1e-6, rngs),
-      '6': Conv1x1(16, EMBED, rngs),
-    }
-    self.mask_downscaling = nnx.Dict(downscaling)
-
-  def encode_position(self, unit: jax.Array) -> jax.Array:
-    """(..., 2) (x, y) in [0, 1] of the frame -> (..., 256) random Fourier features."""
-    angle = 2 * math.pi * ((2 * unit - 1) @ self.pe_layer['gaussian_matrix'][...])
-    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
-
-  def grid_position(self, side: int = GRID) -> jax.Array:
-    """(side * side, 256) encoding of the grid's cell centres, row by row."""
-    centre = (jnp.arange(side, dtype=jnp.float32) + 0.5) / side
-    y, x = jnp.meshgrid(centre, centre, indexing='ij')
-    return self.encode_position(jnp.stack([x, y], axis=-1)).reshape(-1, EMBED)
-
-  def encode_clicks(self, xy: jax.Array, label: jax.Array, side: int = SIDE):
-    """Clicks to tokens; the padding point that SAM appends comes last.
+  def choose(
+    self, tokens: jax.Array, choice: str, first: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """The mixing weights of the mask that is the answer, (32,), and its () predicted IoU.
 
     Args:
-      xy: (k, 2) float32, (x, y) in pixels of the frame.
-      label: (k,) int32: 1, 0, or -1 for an empty slot.
-      side: of the frame, in pixels.
-
-    Returns:
-      (k + 1, 256) tokens and (k + 1,) bool, those that exist.
+      tokens: of `tokens`.
+      choice: one of `MASK_CHOICES`.
+      first: () bool, whether there is one click.
     """
-    kind = jnp.where(
-      (label == 1)[:, None],
-      self.point_embeddings[1].embedding[...],
-      self.point_embeddings[0].embedding[...],
-    )
-    points = self.encode_position((xy + 0.5) / side) + kind
-    tokens = jnp.concatenate([points, self.not_a_point_embed.embedding[...]])
-    return tokens, jnp.append(label >= 0, True)
+    predicted = self.iou_prediction_head(tokens[0])
+    if choice == 'single':
+      return self.output_hypernetworks_mlps[0](tokens[1]), predicted[0]
+    best = jnp.argmax(predicted[1:])
+    if choice == 'best_of_three':
+      return self.hyper(tokens, 1)[best], predicted[1:][best]
+    chosen = jnp.where(first, best + 1, 0)
+    return self.hyper(tokens, 0)[chosen], predicted[chosen]
 
-  def encode_mask(self, logits: jax.Array) -> jax.Array:
-    """(4 * side, 4 * side) logits -> (side * side, 256)."""
-    down = self.mask_downscaling
-    x = gelu(down['1'](down['0'](logits[None, :, :, None])))
-    x = gelu(down['4'](down['3'](x)))
-    return down['6'](x).reshape(-1, EMBED)
+  def answer(
+    self,
+    context: Context,
+    position: jax.Array,
+    sparse: jax.Array,
+    use: jax.Array,
+    choice: str,
+    first: jax.Array,
+  ) -> tuple[jax.Array, jax.Array]:
+    """One mask's (4 * side, 4 * side) logits and its () predicted IoU; see `choose`."""
+    tokens, image = self.tokens(context, position, sparse, use)
+    hyper, predicted = self.choose(tokens, choice, first)
+    return self.masks(image, hyper[:, None])[..., 0], predicted
+
+
+def in_order(blocks: jax.Array) -> jax.Array:
+  """What `MaskDecoder.upscale` gives, (n * 16, m), as a picture (4 * side, 4 * side, m)."""
+  side = math.isqrt(blocks.shape[0] // 16)
+  # Row, column of the grid, then twice (row, column) of what one becomes at double size.
+  x = blocks.reshape(side, side, 2, 2, 2, 2, -1)
+  return x.transpose(0, 2, 4, 1, 3, 5, 6).reshape(4 * side, 4 * side, -1)
 
 
 class Prompted(nnx.Module):

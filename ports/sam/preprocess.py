@@ -25,24 +25,25 @@ _DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
 _HALF_BITS = 11
 
 
-def resized_size(size: Array) -> jax.Array:
-  """(height, width) whose longer side is 1024: int(x * 1024 / max(height, width) + 0.5).
+def resized_size(size: Array, *, side: int = SIDE) -> jax.Array:
+  """(height, width) whose longer side is `side`: int(x * side / max(height, width) + 0.5).
 
   Args:
     size: (2,) int32, height and width in pixels.
+    side: of the frame, in pixels.
   """
   longest = jnp.max(size)
-  return jnp.maximum((2 * SIDE * size + longest) // (2 * longest), 1).astype(jnp.int32)
+  return jnp.maximum((2 * side * size + longest) // (2 * longest), 1).astype(jnp.int32)
 
 
-def _weights(length: Array, resized: Array, canvas: int) -> tuple[jax.Array, jax.Array]:
-  """Upper and lower halves of Pillow's fixed-point weights, each (1024, canvas) float32.
+def _weights(length: Array, resized: Array, canvas: int, side: int) -> tuple[jax.Array, jax.Array]:
+  """Upper and lower halves of Pillow's fixed-point weights, each (side, canvas) float32.
 
   Output pixel i, input pixel x, lengths n -> m: the triangle max(0, 1 - |x + 0.5 - c| / s) with
   c = (i + 0.5) * n / m and s = max(n / m, 1), divided by its sum over x. Times 2 * max(n, m),
   the triangle is a whole number.
   """
-  i = jnp.arange(SIDE, dtype=jnp.int32)[:, None]
+  i = jnp.arange(side, dtype=jnp.int32)[:, None]
   x = jnp.arange(canvas, dtype=jnp.int32)[None, :]
   distance = jnp.abs((2 * x + 1) * resized - (2 * i + 1) * length)
   triangle = jnp.maximum(2 * jnp.maximum(length, resized) - distance, 0)
@@ -61,22 +62,23 @@ def _rounded(upper: jax.Array, lower: jax.Array) -> jax.Array:
   return levels.astype(jnp.float32)
 
 
-def preprocess(image: Array, size: Array) -> jax.Array:
-  """SAM's input, (1024, 1024, 3) float32: normalised, zeros below and to the right of the picture.
+def preprocess(image: Array, size: Array, *, side: int = SIDE) -> jax.Array:
+  """SAM's input, (side, side, 3) float32: normalised, zeros below and to the right of the picture.
 
   Args:
     image: (height, width, 3) float32 RGB in [0, 1], multiples of 1 / 255, on a padded canvas.
     size: (2,) int32, the picture's height and width in the top left corner; what lies outside
       has no influence.
+    side: of the frame, in pixels.
   """
   height, width = image.shape[:2]
-  new = resized_size(size)
+  new = resized_size(size, side=side)
   levels = jnp.round(jnp.asarray(image) * 255)
-  columns = _weights(size[1], new[1], width)
+  columns = _weights(size[1], new[1], width, side)
   levels = _rounded(*(jnp.einsum('iw,hwc->hic', w, levels, precision='highest') for w in columns))
-  rows = _weights(size[0], new[0], height)
+  rows = _weights(size[0], new[0], height, side)
   levels = _rounded(*(jnp.einsum('ih,hwc->iwc', w, levels, precision='highest') for w in rows))
   normalised = (levels - _MEAN[None, None]) / _DEVIATION[None, None]
-  index = jnp.arange(SIDE, dtype=jnp.int32)
+  index = jnp.arange(side, dtype=jnp.int32)
   inside = (index < new[0])[:, None, None] & (index < new[1])[None, :, None]
   return jnp.where(inside, normalised, 0.0)

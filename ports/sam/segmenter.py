@@ -13,13 +13,98 @@ import jax.numpy as jnp
 import numpy as np
 
 from ports.nn import trees
-from ports.sam import network, preprocess, tiny_vit
+from ports.sam import hq, network, preprocess, tiny_vit, vit
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
 # Added to the parameters: it is the same for every image, and is computed once.
 POSITION = 'grid_position'
 
-__all__ = ['Features', 'State', 'mobile_sam', 'prompted', 'upsampling']
+__all__ = [
+  'ENCODERS',
+  'FEEDBACKS',
+  'HQ_MASKS',
+  'PRECISIONS',
+  'Features',
+  'Kind',
+  'State',
+  'mobile_sam',
+  'prompted',
+  'sam',
+  'upsampling',
+]
+
+FEEDBACKS = ('always', 'forget_at_negative_second')
+"""Whether the mask is fed back at every later click, or not at a second click that is negative, as
+in the predictor of RClicks (its points then fill two rows, as a first click's do). Numbers so made
+compare with those that the predictor made, and with no others."""
+
+HQ_MASKS = ('added', 'hq_only')
+"""Of SAM-HQ: the high-quality logits are added to those of the chosen mask, as by default in its
+release, or stand alone."""
+
+PRECISIONS = ('float32', 'bfloat16')
+"""In which the image encoder computes; all else is float32."""
+
+TINY_VIT = 'tiny_vit'
+
+ENCODERS: Mapping[str, str | vit.Config] = {'vit_tiny': TINY_VIT, **vit.CONFIGS}
+"""The image encoders of SAM and SAM-HQ by size."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+  """What tells the models of the family apart, beside their parameters.
+
+  Attributes:
+    encoder: `TINY_VIT`, or the sizes of a plain vision transformer.
+    mask_choice: one of `network.MASK_CHOICES`.
+    feedback: one of `FEEDBACKS`.
+    precision: one of `PRECISIONS`.
+    hq: one of `HQ_MASKS`; '' for a model without the high-quality token.
+  """
+
+  encoder: str | vit.Config = TINY_VIT
+  mask_choice: str = network.MASK_CHOICES[0]
+  feedback: str = FEEDBACKS[0]
+  precision: str = PRECISIONS[0]
+  hq: str = ''
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for an unknown choice."""
+    for what, known in (
+      ('mask_choice', network.MASK_CHOICES),
+      ('feedback', FEEDBACKS),
+      ('precision', PRECISIONS),
+      ('hq', ('', *HQ_MASKS)),
+    ):
+      if getattr(self, what) not in known:
+        raise ValueError(f'{what} is {getattr(self, what)!r}; known: {", ".join(known)}')
+
+  @property
+  def side(self) -> int:
+    """Of the frame, in pixels."""
+    return preprocess.SIDE if isinstance(self.encoder, str) else self.encoder.side
+
+  @property
+  def grid(self) -> int:
+    """Positions a side of the image embedding."""
+    return network.GRID if isinstance(self.encoder, str) else self.encoder.grid
+
+  @property
+  def early(self) -> int:
+    """Width of the early feature that a high-quality decoder reads."""
+    return tiny_vit.EARLY if isinstance(self.encoder, str) else self.encoder.width
+
+  @property
+  def suffix(self) -> str:
+    """What is not the default, as it is appended to a model's name."""
+    picked = {
+      self.mask_choice: network.MASK_CHOICES[0],
+      self.feedback: FEEDBACKS[0],
+      self.precision: PRECISIONS[0],
+      self.hq or HQ_MASKS[0]: HQ_MASKS[0],
+    }
+    return ''.join(f'_{value}' for value, default in picked.items() if value != default)
 
 
 class Features(NamedTuple):
@@ -29,13 +114,15 @@ class Features(NamedTuple):
     image: (grid * grid, 256) embedding.
     rows: (height, 4 * grid), low-resolution rows to image rows.
     columns: (4 * grid, width), likewise.
-    scale: (2,) float32, (y, x) pixels of the 1024 frame per image pixel.
+    scale: (2,) float32, (y, x) pixels of the frame per image pixel.
+    hq: (4 * grid, 4 * grid, 32), what the high-quality token mixes; () without one.
   """
 
   image: jax.Array
   rows: jax.Array
   columns: jax.Array
   scale: jax.Array
+  hq: jax.Array
 
 
 class State(NamedTuple):
@@ -53,17 +140,24 @@ class State(NamedTuple):
 
 
 @functools.cache
-def _definition() -> trees.Definition[network.Prompted]:
+def _definition(early: int) -> trees.Definition[Any]:
+  """Of the prompt encoder and the mask decoder; `early` 0 is one without high-quality token."""
+  if early:
+    return trees.define(functools.partial(hq.PromptedHQ, early))
   return trees.define(network.Prompted)
 
 
-def prompted(params: Params) -> network.Prompted:
+def prompted(params: Params, *, early: int = 0) -> Any:
   """The prompt encoder and mask decoder with these parameters.
 
   Args:
-    params: flat tree that holds at least `ports.sam.weights.decoder_shapes()`.
+    params: flat tree that holds at least `ports.sam.weights.decoder_shapes(early)`.
+    early: width of the early feature that a high-quality decoder reads; 0 for SAM's own decoder.
+
+  Returns:
+    A `network.Prompted` or a `hq.PromptedHQ`.
   """
-  definition = _definition()
+  definition = _definition(early)
   return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
 
@@ -77,45 +171,74 @@ def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.A
   return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size, dtype=jnp.float32)[None]))
 
 
-def upsampling(count: int, length: Array, grid: int, cut: Array) -> jax.Array:
+def upsampling(
+  count: int, length: Array, grid: int, cut: Array, *, side: int = preprocess.SIDE
+) -> jax.Array:
   """Low-resolution logits to image pixels along one axis, as one (count, grid) matrix.
 
-  Up to the 1024 frame, cut to the `cut` pixels that hold the image, on to `length` image pixels;
-  both steps bilinear with corners not aligned, so both are linear and so is their product.
+  Up to the frame, cut to the `cut` pixels that hold the image, on to `length` image pixels; both
+  steps bilinear with corners not aligned, so both are linear and so is their product.
 
   Args:
     count: image pixels on the canvas.
     length: () image pixels of the picture; rows from there on are finite and mean nothing.
     grid: low-resolution logits along the axis.
-    cut: () float32, pixels of the 1024 frame that hold the picture.
+    cut: () float32, pixels of the frame that hold the picture.
+    side: of the frame, in pixels.
   """
-  up = _interpolation(preprocess.SIDE, jnp.float32(preprocess.SIDE), grid, jnp.float32(grid))
-  down = _interpolation(count, length, preprocess.SIDE, cut)
+  up = _interpolation(side, jnp.float32(side), grid, jnp.float32(grid))
+  down = _interpolation(count, length, side, cut)
   return jnp.matmul(down, up, precision='highest')
 
 
-def _encode(params: Params, image: Array, size: Array) -> Features:
+def _embed(kind: Kind, params: Params, frame: jax.Array) -> tuple[jax.Array, jax.Array]:
+  """(grid, grid, 256) embedding of the frame's pixels and the early feature, both float32."""
+  if kind.precision == 'bfloat16':
+    prefix = 'image_encoder/'
+    params = {
+      name: jnp.asarray(leaf).astype(jnp.bfloat16)
+      for name, leaf in params.items()
+      if name.startswith(prefix)
+    }
+    frame = frame.astype(jnp.bfloat16)
+  if isinstance(kind.encoder, str):
+    found = tiny_vit.with_early(params, frame)
+  else:
+    found = vit.apply(kind.encoder, params, frame)
+  embedding, early = found
+  return embedding.astype(jnp.float32), early.astype(jnp.float32)
+
+
+def _encode(kind: Kind, params: Params, image: Array, size: Array) -> Features:
   height, width = image.shape[:2]
-  embedding = tiny_vit.apply(params, preprocess.preprocess(image, size))
-  resized = preprocess.resized_size(size).astype(jnp.float32)
+  embedding, early = _embed(kind, params, preprocess.preprocess(image, size, side=kind.side))
+  resized = preprocess.resized_size(size, side=kind.side).astype(jnp.float32)
   true = jnp.asarray(size).astype(jnp.float32)
-  grid = 4 * network.GRID
+  grid = 4 * kind.grid
+  added = jnp.zeros((), jnp.float32)
+  if kind.hq:
+    added = prompted(params, early=kind.early).mask_decoder.features(embedding, early)
   return Features(
     embedding.reshape(-1, network.EMBED),
-    upsampling(height, true[0], grid, resized[0]),
-    upsampling(width, true[1], grid, resized[1]).T,
+    upsampling(height, true[0], grid, resized[0], side=kind.side),
+    upsampling(width, true[1], grid, resized[1], side=kind.side).T,
     resized / true,
+    added,
   )
 
 
-def _init(params: Params, features: Features) -> State:
+def _init(kind: Kind, params: Params, features: Features) -> State:
   del params, features
-  side = 4 * network.GRID
+  side = 4 * kind.grid
   return State(jnp.zeros((side, side), jnp.float32), jnp.array(False), jnp.float32(0))
 
 
-def _prepare(params: Params, features: Features, state: State) -> Any:
-  module = prompted(params)
+def _module(kind: Kind, params: Params) -> Any:
+  return prompted(params, early=kind.early if kind.hq else 0)
+
+
+def _prepare(kind: Kind, params: Params, features: Features, state: State) -> Any:
+  module = _module(kind, params)
   encoder = module.prompt_encoder
   dense = jnp.where(
     state.given, encoder.encode_mask(state.logits), encoder.no_mask_embed.embedding[...]
@@ -126,71 +249,149 @@ def _prepare(params: Params, features: Features, state: State) -> Any:
   return context, features._replace(image=jnp.zeros((), jnp.float32))
 
 
-def _prepare_both(params: Params, features: Features, state: State) -> Any:
+def _prepare_both(kind: Kind, params: Params, features: Features, state: State) -> Any:
   """With the mask that was fed back, and without one."""
   forgotten = state._replace(given=jnp.array(False))
-  return _prepare(params, features, state), _prepare(params, features, forgotten)[0]
+  return (
+    _prepare(kind, params, features, state),
+    _prepare(kind, params, features, forgotten)[0],
+  )
 
 
-def _decode_forgetful(params: Params, contexts: Any, clicks: Clicks) -> tuple[jax.Array, State]:
+def _decode_forgetful(
+  kind: Kind, params: Params, contexts: Any, clicks: Clicks
+) -> tuple[jax.Array, State]:
   (context, features), without = contexts
   label = jnp.asarray(clicks.label)
   forget = (jnp.sum(label >= 0) == 2) & (label[1] == 0)
   context = jax.tree.map(lambda a, b: jnp.where(forget, b, a), context, without)
-  return _decode(params, (context, features), clicks)
+  return _decode(kind, params, (context, features), clicks)
 
 
-def _decode(params: Params, context: Any, clicks: Clicks) -> tuple[jax.Array, State]:
+def _decode(
+  kind: Kind, params: Params, context: Any, clicks: Clicks
+) -> tuple[jax.Array, State]:
   decoder, features = context
-  module = prompted(params)
+  module = _module(kind, params)
   xy = (jnp.asarray(clicks.yx) * features.scale[None])[:, ::-1]
-  sparse, use = module.prompt_encoder.encode_clicks(xy, jnp.asarray(clicks.label))
-  low, predicted = module.mask_decoder.best(decoder, jnp.asarray(params[POSITION]), sparse, use)
+  label = jnp.asarray(clicks.label)
+  sparse, use = module.prompt_encoder.encode_clicks(xy, label, kind.side)
+  given = decoder, jnp.asarray(params[POSITION]), sparse, use
+  first = jnp.sum(label >= 0) == 1
+  if kind.hq:
+    low, predicted = module.mask_decoder.answer_hq(
+      *given, kind.mask_choice, first, features.hq, kind.hq == 'hq_only'
+    )
+  else:
+    low, predicted = module.mask_decoder.answer(*given, kind.mask_choice, first)
   return features.rows @ low @ features.columns, State(low, jnp.array(True), predicted)
 
 
-def _frame(params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
-  """The part of the 1024 frame that holds the image."""
+def _frame(kind: Kind, params: Params, context: Any, clicks: Clicks, size: Array) -> Frame:
+  """The part of the frame that holds the image."""
   del params, context, clicks
   extent = jnp.asarray(size).astype(jnp.float32)
-  resized = preprocess.resized_size(size).astype(jnp.float32)
+  resized = preprocess.resized_size(size, side=kind.side).astype(jnp.float32)
   return Frame(jnp.zeros_like(extent), extent, resized)
+
+
+@functools.cache
+def _functions(kind: Kind) -> tuple[Any, ...]:
+  """encode, init, decode, prepare and frame; the same each time, for programs go by them."""
+  forgetful = kind.feedback == 'forget_at_negative_second'
+  chosen = (
+    _encode,
+    _init,
+    _decode_forgetful if forgetful else _decode,
+    _prepare_both if forgetful else _prepare,
+    _frame,
+  )
+  return tuple(functools.partial(function, kind) for function in chosen)
+
+
+def _segmenter(
+  name: str, kind: Kind, params: Mapping[str, np.ndarray], sha256: Mapping[str, str]
+) -> Segmenter:
+  info = ModelInfo(
+    f'{name}{kind.suffix}', threshold=0.5, step_diagonal='image', sha256=dict(sha256)
+  )
+  position = np.asarray(_module(kind, params).prompt_encoder.grid_position(kind.grid))
+  encode, init, decode, prepare, frame = _functions(kind)
+  return Segmenter(
+    encode,
+    init,
+    decode,
+    dict(params) | {POSITION: position},
+    info,
+    prepare,
+    frame,
+    operator.attrgetter('predicted_iou'),
+  )
 
 
 def mobile_sam(
   params: Mapping[str, np.ndarray],
   sha256: Mapping[str, str],
   *,
-  forget_at_negative_second: bool = False,
+  mask_choice: str = network.MASK_CHOICES[0],
+  feedback: str = FEEDBACKS[0],
+  precision: str = PRECISIONS[0],
 ) -> Segmenter:
   """MobileSAM (arXiv 2306.14289): TinyViT-5M encoder, SAM's prompt encoder and mask decoder.
 
-  Clicks in click order; the mask with the best predicted IoU of three at every click, its logits
-  fed back at the next.
+  Clicks in click order; one mask at every click, its logits fed back at the next.
 
   Args:
     params: flat tree, see `ports.sam.weights`.
     sha256: of the files that it came from, by name.
-    forget_at_negative_second: gives no mask back at a second click that is negative, as the
-      predictor of RClicks does (its points then fill two rows, as a first click's do). Numbers so
-      made compare with those that the predictor made, and with no others.
+    mask_choice: one of `network.MASK_CHOICES`; like what follows, appended to the model's name
+      where it is not the first.
+    feedback: one of `FEEDBACKS`.
+    precision: one of `PRECISIONS`.
 
   Returns:
     The segmenter.
+
+  Raises:
+    ValueError: an unknown choice.
   """
-  info = ModelInfo('mobile_sam', threshold=0.5, step_diagonal='image', sha256=dict(sha256))
-  position = np.asarray(prompted(params).prompt_encoder.grid_position())
-  params = dict(params) | {POSITION: position}
-  if forget_at_negative_second:
-    name = 'mobile_sam_forget_at_negative_second'
-    info = dataclasses.replace(info, name=name)
-  return Segmenter(
-    _encode,
-    _init,
-    _decode_forgetful if forget_at_negative_second else _decode,
-    params,
-    info,
-    _prepare_both if forget_at_negative_second else _prepare,
-    _frame,
-    operator.attrgetter('predicted_iou'),
+  return _segmenter(
+    'mobile_sam', Kind(TINY_VIT, mask_choice, feedback, precision), params, sha256
+  )
+
+
+def sam(
+  params: Mapping[str, np.ndarray],
+  sha256: Mapping[str, str],
+  *,
+  name: str,
+  size: str,
+  mask_choice: str = network.MASK_CHOICES[0],
+  feedback: str = FEEDBACKS[0],
+  precision: str = PRECISIONS[0],
+  hq: str = '',
+) -> Segmenter:
+  """SAM (arXiv 2304.02643), or SAM-HQ (arXiv 2306.01567), as click models.
+
+  Args:
+    params: flat tree, see `ports.sam.weights`.
+    sha256: of the file that it came from, by name.
+    name: of the model.
+    size: key of `vit.CONFIGS`, or "vit_tiny" for TinyViT-5M.
+    mask_choice: one of `network.MASK_CHOICES`; like what follows, appended to the model's name
+      where it is not the first.
+    feedback: one of `FEEDBACKS`.
+    precision: one of `PRECISIONS`.
+    hq: one of `HQ_MASKS`, for SAM-HQ; '' for SAM.
+
+  Returns:
+    The segmenter.
+
+  Raises:
+    ValueError: an unknown size or choice.
+  """
+  if size not in ENCODERS:
+    raise ValueError(f'size is {size!r}; known: {", ".join(ENCODERS)}')
+  return _segmenter(
+    name, Kind(ENCODERS[size], mask_choice, feedback, precision, hq), params, sha256
   )

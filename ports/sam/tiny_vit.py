@@ -20,7 +20,7 @@ from ports.nn import trees
 from ports.nn.layers import Conv1x1, DepthwiseConv3x3, gelu, layer_norm
 from tetris_jax.types import Array, Params
 
-__all__ = ['TinyViT', 'apply', 'bind', 'shapes']
+__all__ = ['EARLY', 'TinyViT', 'apply', 'bind', 'shapes', 'with_early']
 
 _WIDTHS = (64, 128, 160, 320)
 _DEPTHS = (2, 2, 6, 2)
@@ -28,6 +28,9 @@ _DEPTHS = (2, 2, 6, 2)
 _HEADS = (0, 4, 5, 10)
 _WINDOWS = (0, 7, 14, 7)
 _OUTPUT = 256
+
+EARLY = _WIDTHS[2]
+"""Width of the early feature: what the second stage gives, merged."""
 
 
 def _conv3x3(
@@ -185,12 +188,13 @@ class TinyViT(nnx.Module):
     self.layers = nnx.List([Stage(i, rngs) for i in range(4)])
     self.neck = Neck(rngs)
 
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(1024, 1024, 3) -> (64, 64, 256)."""
-    x = self.patch_embed(x)
-    for stage in self.layers:
+  def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """(1024, 1024, 3) -> (64, 64, 256), and (64, 64, `EARLY`)."""
+    first, second, *rest = self.layers
+    early = x = second(first(self.patch_embed(x)))
+    for stage in rest:
       x = stage(x)
-    return self.neck(x)
+    return self.neck(x), early
 
 
 @functools.cache
@@ -215,4 +219,9 @@ def apply(params: Params, image: Array) -> jax.Array:
     params: flat tree that holds at least the leaves of `shapes()`.
     image: (1024, 1024, 3) float32, normalised and padded as `ports.sam.preprocess` does.
   """
+  return with_early(params, image)[0]
+
+
+def with_early(params: Params, image: Array) -> tuple[jax.Array, jax.Array]:
+  """As `apply`, and the early feature that SAM-HQ reads, (64, 64, `EARLY`)."""
   return bind(params)(jnp.asarray(image))

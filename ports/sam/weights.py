@@ -23,10 +23,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports.sam import tiny_vit
+from ports.sam import tiny_vit, vit
 from ports.weights.convert import Arrays, Move, as_is, convert, fold_batch_norm, moves
 
-__all__ = ['decoder_shapes', 'decoder_tree', 'mobile_sam_tree', 'onnx_encoder_tree']
+__all__ = [
+  'decoder_shapes',
+  'decoder_tree',
+  'mobile_sam_tree',
+  'onnx_encoder_tree',
+  'sam_tree',
+]
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -84,18 +90,42 @@ def _mask_decoder_shapes() -> Shapes:
   shapes |= _norm('transformer/norm_final_attn')
   shapes['iou_token/embedding'] = (1, _WIDTH)
   shapes['mask_tokens/embedding'] = (_NUM_MASKS, _WIDTH)
-  for i, (inputs, outputs) in {0: (_WIDTH, 64), 3: (64, 32)}.items():
-    shapes[f'output_upscaling/{i}/kernel'] = (2, 2, outputs, inputs)
-    shapes[f'output_upscaling/{i}/bias'] = (outputs,)
-  shapes |= _norm('output_upscaling/1', 64)
+  shapes |= _upscaling_shapes('output_upscaling', _WIDTH, 64)
   for i in range(_NUM_MASKS):
     shapes |= _perceptron(f'output_hypernetworks_mlps/{i}', 32)
   return shapes | _perceptron('iou_prediction_head', _NUM_MASKS)
 
 
-def decoder_shapes() -> Shapes:
-  """Shape of every parameter of SAM's prompt encoder and mask decoder, the same in all sizes."""
+def _upscaling_shapes(path: str, inputs: int, between: int) -> Shapes:
+  """Two transposed convolutions with a norm between, to 32 channels."""
+  shapes = _norm(f'{path}/1', between)
+  for i, (width, outputs) in {0: (inputs, between), 3: (between, 32)}.items():
+    shapes[f'{path}/{i}/kernel'] = (2, 2, outputs, width)
+    shapes[f'{path}/{i}/bias'] = (outputs,)
+  return shapes
+
+
+def _hq_shapes(early: int) -> Shapes:
+  shapes: Shapes = {'hf_token/embedding': (1, _WIDTH)}
+  shapes |= _perceptron('hf_mlp', 32)
+  shapes |= _upscaling_shapes('compress_vit_feat', early, _WIDTH)
+  shapes |= _upscaling_shapes('embedding_encoder', _WIDTH, 64)
+  for i, (inputs, outputs) in {0: (32, 64), 3: (64, 32)}.items():
+    shapes[f'embedding_maskfeature/{i}/kernel'] = (3, 3, inputs, outputs)
+    shapes[f'embedding_maskfeature/{i}/bias'] = (outputs,)
+  return shapes | _norm('embedding_maskfeature/1', 64)
+
+
+def decoder_shapes(early: int = 0) -> Shapes:
+  """Shape of every parameter of the prompt encoder and mask decoder.
+
+  Args:
+    early: width of the early feature that SAM-HQ's decoder reads; 0 for SAM's own, whose decoder
+      is the same in all sizes.
+  """
   parts = {'prompt_encoder': _prompt_encoder_shapes(), 'mask_decoder': _mask_decoder_shapes()}
+  if early:
+    parts['mask_decoder'] |= _hq_shapes(early)
   return {f'{part}/{name}': s for part, shapes in parts.items() for name, s in shapes.items()}
 
 
@@ -123,9 +153,9 @@ def _gaussian_move() -> Move:
   )
 
 
-def _decoder_moves() -> list[Move]:
+def _decoder_moves(early: int = 0) -> list[Move]:
   gaussian = _gaussian_move()
-  rest = {n: s for n, s in decoder_shapes().items() if n not in gaussian.targets}
+  rest = {n: s for n, s in decoder_shapes(early).items() if n not in gaussian.targets}
   return [gaussian, *moves(rest)]
 
 
@@ -207,11 +237,44 @@ def onnx_encoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   return convert(state, _onnx_moves(), tiny_vit.shapes())
 
 
-def mobile_sam_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def mobile_sam_tree(
+  state: Mapping[str, np.ndarray], *, hq: bool = False
+) -> dict[str, np.ndarray]:
   """All of MobileSAM from its released state dict (mobile_sam.pt), float32.
+
+  Args:
+    state: with torch's names.
+    hq: whether it is SAM-HQ's model of that size (sam_hq_vit_tiny.pth).
 
   Raises:
     CheckpointError: listing every entry that is missing, unknown or misshapen.
   """
-  shapes = tiny_vit.shapes() | decoder_shapes()
-  return convert(state, _torch_moves() + _decoder_moves(), shapes, skip=_ENCODER_SKIP)
+  early = tiny_vit.EARLY if hq else 0
+  shapes = tiny_vit.shapes() | decoder_shapes(early)
+  return convert(state, _torch_moves() + _decoder_moves(early), shapes, skip=_ENCODER_SKIP)
+
+
+def _vit_moves(config: vit.Config) -> list[Move]:
+  return [
+    # Positions are a parameter of the encoder itself, which no weight or bias is.
+    move._replace(sources=('image_encoder.pos_embed',)) if 'pos_embed' in move.targets[0] else move
+    for move in moves(vit.shapes(config))
+  ]
+
+
+def sam_tree(
+  state: Mapping[str, np.ndarray], config: vit.Config, *, hq: bool = False
+) -> dict[str, np.ndarray]:
+  """All of SAM or SAM-HQ from its released state dict (such as sam_vit_b_01ec64.pth), float32.
+
+  Args:
+    state: with torch's names.
+    config: sizes of its encoder.
+    hq: whether it is SAM-HQ's (such as sam_hq_vit_b.pth).
+
+  Raises:
+    CheckpointError: listing every entry that is missing, unknown or misshapen.
+  """
+  early = config.width if hq else 0
+  shapes = vit.shapes(config) | decoder_shapes(early)
+  return convert(state, _vit_moves(config) + _decoder_moves(early), shapes)

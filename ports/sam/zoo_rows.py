@@ -1,4 +1,4 @@
-"""MobileSAM's row of the zoo."""
+"""Rows of the zoo: MobileSAM, SAM and SAM-HQ in the sizes that are published."""
 
 from __future__ import annotations
 
@@ -6,6 +6,27 @@ from ports.model import Model, Params, States
 from ports.weights.sources import Download, Packaged
 
 __all__ = ['MODELS']
+
+
+# `network.MASK_CHOICES`, `segmenter.FEEDBACKS` and the like, which importing a row must not import.
+_OPTIONS = {
+  'mask_choice': ('best_of_three', 'single', 'advised'),
+  'feedback': ('always', 'forget_at_negative_second'),
+  'precision': ('float32', 'bfloat16'),
+}
+
+
+_AGAINST = 'logits against the PyTorch goldens: {} of the largest value, click gradients {}'
+_MAPPED = 'not measured: its parameters map, none left over; sizes below it are measured'
+_PARITY = {
+  'sam_vit_b': _AGAINST.format('1e-5', '1e-5'),
+  'sam_vit_l': _MAPPED,
+  'sam_vit_h': _MAPPED,
+  'sam_hq_vit_tiny': 'not measured: its parameters map, none left over',
+  'sam_hq_vit_b': _AGAINST.format('1e-5', '1e-5'),
+  'sam_hq_vit_l': _MAPPED,
+  'sam_hq_vit_h': _MAPPED,
+}
 
 
 def _convert(states: States) -> Params:
@@ -18,7 +39,7 @@ def _convert(states: States) -> Params:
   return encoder | weights.decoder_tree(states['Prompt_guided_Mask_Decoder.pt'])
 
 
-MODELS = {
+_MOBILE_SAM = {
   'mobile_sam': Model(
     packages=(
       Packaged(
@@ -59,6 +80,7 @@ MODELS = {
     ),
     convert=_convert,
     build='ports.sam.segmenter:mobile_sam',
+    options=_OPTIONS,
     num_parameters=11_016_236,
     paper='Zhang et al., "Faster Segment Anything" (arXiv 2306.14289)',
     parity=(
@@ -75,3 +97,65 @@ MODELS = {
     ),
   ),
 }
+
+
+def _sam(name: str, size: str, file: str, num_bytes: int, sha256: str | None, count: int) -> Model:
+  """A size of SAM, or of SAM-HQ where the model's name says so."""
+  hq = name.startswith('sam_hq')
+
+  def convert(states: States) -> Params:
+    from ports.sam import vit, weights
+
+    if size == 'vit_tiny':
+      return weights.mobile_sam_tree(states[file], hq=hq)
+    return weights.sam_tree(states[file], vit.CONFIGS[size], hq=hq)
+
+  place = 'https://huggingface.co/lkeab/hq-sam/resolve/main' if hq else (
+    'https://dl.fbaipublicfiles.com/segment_anything'
+  )
+  return Model(
+    original=Download(
+      file=file, size=num_bytes, sha256=sha256, url=f'{place}/{file}', licence='Apache-2.0'
+    ),
+    convert=convert,
+    build='ports.sam.segmenter:sam',
+    num_parameters=count,
+    paper=(
+      'Ke et al., "Segment Anything in High Quality" (arXiv 2306.01567)'
+      if hq
+      else 'Kirillov et al., "Segment Anything" (arXiv 2304.02643)'
+    ),
+    parity=_PARITY[name],
+    reproduced='not measured: the weights could not be had',
+    settings={'name': name, 'size': size},
+    options=_OPTIONS | ({'hq': ('added', 'hq_only')} if hq else {}),
+  )
+
+
+MODELS = _MOBILE_SAM | {
+  name: _sam(name, *row)
+  for name, row in {
+    'sam_vit_b': (
+      'vit_b', 'sam_vit_b_01ec64.pth', 375_042_383,
+      'ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912', 93_735_728,
+    ),
+    'sam_vit_l': (
+      'vit_l', 'sam_vit_l_0b3195.pth', 1_249_524_607,
+      '3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622', 312_343_088,
+    ),
+    'sam_vit_h': (
+      'vit_h', 'sam_vit_h_4b8939.pth', 2_564_550_879,
+      'a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e', 641_090_864,
+    ),
+    'sam_hq_vit_tiny': (
+      'vit_tiny', 'sam_hq_vit_tiny.pth', 4 * 11_464_748,
+      '0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196', 11_464_748,
+    ),
+    'sam_hq_vit_b': ('vit_b', 'sam_hq_vit_b.pth', 4 * 94_806_832, None, 94_806_832),
+    'sam_hq_vit_l': ('vit_l', 'sam_hq_vit_l.pth', 4 * 313_676_336, None, 313_676_336),
+    'sam_hq_vit_h': (
+      'vit_h', 'sam_hq_vit_h.pth', 2_570_940_653,
+      'a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35', 642_686_256,
+    ),
+  }.items()
+}  # fmt: skip
