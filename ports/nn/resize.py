@@ -2,11 +2,13 @@
 
 A resize is linear and separable, and as two matrices it has a cheap transpose, for what a gradient
 passes through. `linear` and `cubic` are for fixed sizes and made with NumPy while a program is
-traced. `aligned` has the sizes as data, so that one compiled program serves all sizes on a canvas,
-and is what torch calls `interpolate(..., mode='bilinear', align_corners=True)`: sample i of
-`length` lies at `i * (source - 1) / (length - 1)`; `crop` gathers in place of that, for what no
-gradient passes through. Places are computed in float32, because torch does so: where 512 samples
-become 448 its rounding of a place moves a weight by up to 3e-5, which is its answer.
+traced. `aligned`, `unaligned` and `antialiased` have the sizes as data, so that one compiled
+program serves all sizes on a canvas. `aligned` is what torch calls `interpolate(...,
+mode='bilinear', align_corners=True)`: sample i of `length` lies at `i * (source - 1) / (length -
+1)`; `crop` gathers in place of that, for what no gradient passes through; `unaligned` is the same
+with `align_corners=False`, and `antialiased` with `antialias=True` as well. Places are computed in
+float32, because torch does so: where 512 samples become 448 its rounding of a place moves a weight
+by up to 3e-5, which is its answer.
 """
 
 from __future__ import annotations
@@ -19,7 +21,16 @@ import numpy as np
 
 from tetris_jax.types import Array
 
-__all__ = ['aligned', 'crop', 'cubic', 'linear', 'resize']
+__all__ = [
+  'aligned',
+  'antialiased',
+  'crop',
+  'cubic',
+  'linear',
+  'resize',
+  'triangles',
+  'unaligned',
+]
 
 
 def _centres(count: int, size: int) -> np.ndarray:
@@ -116,6 +127,44 @@ def aligned(
   k = jnp.arange(columns, dtype=jnp.int32)[None, :]
   low = jnp.where(k == taps.low[:, None], taps.lower[:, None], 0.0)
   return low + jnp.where(k == taps.high[:, None], taps.upper[:, None], 0.0)
+
+
+def unaligned(count: int, length: Array, size: int, source: Array | int) -> jax.Array:
+  """(count, size) matrix: `source` samples stretched bilinearly over `length`, corners not aligned.
+
+  Both lengths may be traced; rows from `length` on are meaningless but finite.
+  """
+  at = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (source / length) - 0.5
+  at = jnp.clip(at, 0, source - 1)[:, None]
+  return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size, dtype=jnp.float32)[None]))
+
+
+def triangles(rows: int, columns: int, length: Array | int, source: Array) -> jax.Array:
+  """What each new sample takes of each old one, when it averages where it shrinks, unscaled.
+
+  New sample i of m, of n old ones x: the triangle max(0, 1 - |x + 0.5 - c| / s) with c = (i + 0.5)
+  * n / m and s = max(n / m, 1). Times 2 * max(n, m) that is a whole number.
+
+  Args:
+    rows: samples on the canvas that is written.
+    columns: samples on the canvas that is read.
+    length: samples written, the first ones; may be traced.
+    source: samples read, the first ones; may be traced.
+
+  Returns:
+    (rows, columns) int32; 0 outside of both.
+  """
+  i = jnp.arange(rows, dtype=jnp.int32)[:, None]
+  x = jnp.arange(columns, dtype=jnp.int32)[None, :]
+  distance = jnp.abs((2 * x + 1) * length - (2 * i + 1) * source)
+  triangle = jnp.maximum(2 * jnp.maximum(source, length) - distance, 0)
+  return jnp.where((x < source) & (i < length), triangle, 0)
+
+
+def antialiased(length: int, columns: int, source: Array) -> jax.Array:
+  """(length, columns) matrix that resamples the first `source` samples, see `triangles`."""
+  weights = triangles(length, columns, length, source).astype(jnp.float32)
+  return weights / jnp.sum(weights, axis=1, keepdims=True)
 
 
 def resize(x: Array, vertical: Array, horizontal: Array) -> jax.Array:

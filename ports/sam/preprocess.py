@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ports.nn.resize import triangles
 from tetris_jax.types import Array
 
 __all__ = ['SIDE', 'preprocess', 'resized_size']
@@ -39,15 +40,9 @@ def resized_size(size: Array, *, side: int = SIDE) -> jax.Array:
 def _weights(length: Array, resized: Array, canvas: int, side: int) -> tuple[jax.Array, jax.Array]:
   """Upper and lower halves of Pillow's fixed-point weights, each (side, canvas) float32.
 
-  Output pixel i, input pixel x, lengths n -> m: the triangle max(0, 1 - |x + 0.5 - c| / s) with
-  c = (i + 0.5) * n / m and s = max(n / m, 1), divided by its sum over x. Times 2 * max(n, m),
-  the triangle is a whole number.
+  Its weights are `ports.nn.resize.triangles`, divided by their sum over the input's pixels.
   """
-  i = jnp.arange(side, dtype=jnp.int32)[:, None]
-  x = jnp.arange(canvas, dtype=jnp.int32)[None, :]
-  distance = jnp.abs((2 * x + 1) * resized - (2 * i + 1) * length)
-  triangle = jnp.maximum(2 * jnp.maximum(length, resized) - distance, 0)
-  triangle = jnp.where((x < length) & (i < resized), triangle, 0)
+  triangle = triangles(side, canvas, resized, length)
   total = jnp.maximum(jnp.sum(triangle, axis=1, keepdims=True, dtype=jnp.int32), 1)
   upper, rest = jnp.divmod(triangle << _HALF_BITS, total)
   lower, rest = jnp.divmod(rest << _HALF_BITS, total)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ports.nn import trees
+from ports.nn.resize import unaligned
 from ports.sam import hq, network, preprocess, tiny_vit, vit
 from ports.sam.kind import ENCODERS, FEEDBACKS, HQ_MASKS, PRECISIONS, Kind
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
@@ -27,7 +28,9 @@ __all__ = [
   'Features',
   'Kind',
   'State',
+  'forgetful',
   'mobile_sam',
+  'prepare_round',
   'prompted',
   'sam',
   'sam_hq',
@@ -89,16 +92,6 @@ def prompted(params: Params, *, early: int = 0) -> Any:
   return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
 
-def _interpolation(count: int, length: Array, size: int, source: Array) -> jax.Array:
-  """(count, size) matrix: `source` samples stretched bilinearly over `length`, corners not aligned.
-
-  Both lengths may be traced; rows from `length` on are meaningless but finite.
-  """
-  at = (jnp.arange(count, dtype=jnp.float32) + 0.5) * (source / length) - 0.5
-  at = jnp.clip(at, 0, source - 1)[:, None]
-  return jnp.maximum(0, 1 - jnp.abs(at - jnp.arange(size, dtype=jnp.float32)[None]))
-
-
 def upsampling(
   count: int, length: Array, grid: int, cut: Array, *, side: int = preprocess.SIDE
 ) -> jax.Array:
@@ -114,8 +107,8 @@ def upsampling(
     cut: () float32, pixels of the frame that hold the picture.
     side: of the frame, in pixels.
   """
-  up = _interpolation(side, jnp.float32(side), grid, jnp.float32(grid))
-  down = _interpolation(count, length, side, cut)
+  up = unaligned(side, jnp.float32(side), grid, jnp.float32(grid))
+  down = unaligned(count, length, side, cut)
   return jnp.matmul(down, up, precision='highest')
 
 
@@ -165,8 +158,18 @@ def _module(kind: Kind, params: Params) -> Any:
   return prompted(params, early=kind.early if kind.hq else 0)
 
 
-def _prepare(kind: Kind, params: Params, features: Features, state: State) -> Any:
-  module = _module(kind, params)
+def prepare_round(module: network.Prompted, params: Params, features: Any, state: State) -> Any:
+  """What of a round no click touches.
+
+  Args:
+    module: prompt encoder and mask decoder.
+    params: flat tree with `POSITION` in it.
+    features: a named tuple with the (grid * grid, 256) embedding as `image`.
+    state: what was fed back.
+
+  Returns:
+    The `network.Context`, and the features without the embedding, which is in it.
+  """
   encoder = module.prompt_encoder
   dense = jnp.where(
     state.given, encoder.encode_mask(state.logits), encoder.no_mask_embed.embedding[...]
@@ -177,23 +180,36 @@ def _prepare(kind: Kind, params: Params, features: Features, state: State) -> An
   return context, features._replace(image=jnp.zeros((), jnp.float32))
 
 
-def _prepare_both(kind: Kind, params: Params, features: Features, state: State) -> Any:
-  """With the mask that was fed back, and without one."""
-  forgotten = state._replace(given=jnp.array(False))
-  return (
-    _prepare(kind, params, features, state),
-    _prepare(kind, params, features, forgotten)[0],
-  )
+def forgetful(
+  prepare: Callable[..., Any], decode: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+  """`prepare` and `decode` without the fed-back mask at a second click that is negative.
+
+  Args:
+    prepare: (kind, params, features, state) -> (decoder's context, features).
+    decode: (kind, params, that context, clicks) -> logits and state.
+  """
+
+  def prepare_both(kind: Any, params: Params, features: Any, state: State) -> Any:
+    """With the mask that was fed back, and without one."""
+    forgotten = state._replace(given=jnp.array(False))
+    with_it, without = (prepare(kind, params, features, one) for one in (state, forgotten))
+    return with_it, without[0]
+
+  def decode_either(
+    kind: Any, params: Params, contexts: Any, clicks: Clicks
+  ) -> tuple[jax.Array, State]:
+    (context, features), without = contexts
+    label = jnp.asarray(clicks.label)
+    forget = (jnp.sum(label >= 0, dtype=jnp.int32) == 2) & (label[1] == 0)
+    context = jax.tree.map(lambda a, b: jnp.where(forget, b, a), context, without)
+    return decode(kind, params, (context, features), clicks)
+
+  return prepare_both, decode_either
 
 
-def _decode_forgetful(
-  kind: Kind, params: Params, contexts: Any, clicks: Clicks
-) -> tuple[jax.Array, State]:
-  (context, features), without = contexts
-  label = jnp.asarray(clicks.label)
-  forget = (jnp.sum(label >= 0, dtype=jnp.int32) == 2) & (label[1] == 0)
-  context = jax.tree.map(lambda a, b: jnp.where(forget, b, a), context, without)
-  return _decode(kind, params, (context, features), clicks)
+def _prepare(kind: Kind, params: Params, features: Features, state: State) -> Any:
+  return prepare_round(_module(kind, params), params, features, state)
 
 
 def _decode(
@@ -226,14 +242,10 @@ def _frame(kind: Kind, params: Params, context: Any, clicks: Clicks, size: Array
 @functools.cache
 def _functions(kind: Kind) -> tuple[Any, ...]:
   """encode, init, decode, prepare and frame; the same each time, for programs go by them."""
-  forgetful = kind.feedback == 'forget_at_negative_second'
-  chosen = (
-    _encode,
-    _init,
-    _decode_forgetful if forgetful else _decode,
-    _prepare_both if forgetful else _prepare,
-    _frame,
-  )
+  prepare, decode = _prepare, _decode
+  if kind.feedback == 'forget_at_negative_second':
+    prepare, decode = forgetful(_prepare, _decode)
+  chosen = (_encode, _init, decode, prepare, _frame)
   return tuple(functools.partial(function, kind) for function in chosen)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -210,7 +211,7 @@ class Encoder(nnx.Module):
 
   def finish(self, x: jax.Array) -> jax.Array:
     """(grid, grid, width) -> (grid, grid, 256)."""
-    neck = self.neck
+    neck: Any = self.neck
     x = norm(x @ neck['0'].kernel[0, 0], neck['1'])
     return norm(neck['2'](x), neck['3'])
 
