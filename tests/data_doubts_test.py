@@ -43,7 +43,7 @@ def test_an_object_that_is_everywhere_is_told():
   assert said.startswith('the object fills the picture, apart from ignored pixels')
   for mask in (~disk(), corner((0, 0), (0, 1), (1, 0), (1, 1))):
     (said,) = doubts.about(sample(mask), ())
-    assert said == 'the object has all four corners of the picture: the mask may be inverted'
+    assert said.startswith('the object has all four corners of the picture: it may be the backgr')
 
 
 @pytest.mark.parametrize(('low', 'high', 'told'), [

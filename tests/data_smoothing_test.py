@@ -92,6 +92,11 @@ def test_what_a_lossy_codec_left_in_a_lossless_file_is_seen(codec, quality):
   assert smoothing.leftovers(packed(Image.open(file).convert('RGB')))
 
 
+def test_dithering_is_seen():
+  few_colours = Image.fromarray(COLOURS[SCENE]).convert('P')  # Pillow's web palette.
+  assert smoothing.leftovers(np.asarray(few_colours).astype(np.int32))
+
+
 def test_antialiased_drawing_is_seen():
   image = Image.new('RGB', (512, 384))
   draw = ImageDraw.Draw(image)

@@ -23,7 +23,7 @@ _DIM = 64
 def about(sample: Sample, paths: Iterable[pathlib.Path]) -> tuple[str, ...]:
   """What looks wrong about a sample, a clause each; nothing for an ordinary one.
 
-  The object has every pixel, or all four corners, as an inverted mask and a lost alpha do; the
+  The object has every pixel, or all four corners, as a lost alpha and an inverted mask do; the
   picture keeps to a few per cent of its range, as numbers of fewer bits than were taken do; its
   file has pages that were left out.
 
@@ -43,7 +43,10 @@ def _of_mask(sample: Sample) -> list[str]:
       else 'the object fills the picture: the mask may have lost its alpha'
     ]
   if mask[[0, 0, -1, -1], [0, -1, 0, -1]].all():
-    return ['the object has all four corners of the picture: the mask may be inverted']
+    return [
+      'the object has all four corners of the picture: it may be the background, as in an inverted '
+      'mask'
+    ]
   return []
 
 

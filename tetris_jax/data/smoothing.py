@@ -85,7 +85,7 @@ def leftovers(numbers: np.ndarray) -> Leftovers | None:
   bad = objects & ((rims >= _SHARE * counts) | ((counts > 1) & (odd >= _SHARE * counts)))
   count = int(np.count_nonzero(bad))
   many = count >= _MANY and 2 * count >= total
-  few = count >= _FEW and 2 * count > total
+  few = count >= _FEW and 2 * count >= total
   steps = sum(np.count_nonzero(np.diff(numbers, axis=axis)) for axis in (0, 1))
   share = int(rims[objects].sum()) / max(steps, 1)
   if many or (few and counts[bad].sum() <= _SMALL_PART * counts[objects].sum()):
