@@ -100,11 +100,10 @@ def test_a_mended_data_set_resumes_to_what_a_fresh_run_leaves(
   mend(tmp_path, folder)
   assert execute(program, folder, work) == 0
   assert sorted(measured) == ['new', 'p1', 'p2', 'p3']
-  # The damaged picture had no size, so it was in no batch and had no shard.
   first = next(line for line in capsys.readouterr().err.splitlines() if 'resuming' in line)
   assert first == (
     f'resuming {work}: 1 of 5 instances are done; again: 1 whose files changed (p2.png), '
-    '1 skipped; new: 1; gone: 1'
+    '1 failed, 1 skipped; new: 1; gone: 1'
   )
   measured.clear()
   assert execute(program, folder, work) == 0 and measured == []

@@ -282,17 +282,17 @@ def of(*names, **changes):
 
 def test_a_folder_holds_the_instances_of_the_data_set_as_it_is_now(tmp_path):
   with results.open_workdir(tmp_path, of('a', 'b')) as workdir:
-    assert workdir.hold(listed('a', 'b')) == ['a', 'b']
+    assert workdir.hold(listed('a', 'b')) == listed('a', 'b')
     workdir.write_json('summary.json', {})
     (tmp_path / 'figures/00001_b.png').write_text('b')
     before = (tmp_path / 'config.json').read_bytes()
   with results.open_workdir(tmp_path, of('a', 'b')) as workdir:
-    assert workdir.hold(listed('a', 'b')) == ['a', 'b']
+    assert workdir.hold(listed('a', 'b')) == listed('a', 'b')
     assert (tmp_path / 'config.json').read_bytes() == before
     assert (tmp_path / 'summary.json').exists()
   with results.open_workdir(tmp_path, of('b', 'c')) as workdir:
     assert (tmp_path / 'config.json').read_bytes() == before
-    assert workdir.hold(listed('b', 'c')) == ['a', 'b']
+    assert workdir.hold(listed('b', 'c')) == listed('a', 'b')
   assert [file.name for file in (tmp_path / 'figures').iterdir()] == ['00000_b.png']
   assert json.loads((tmp_path / 'instances.json').read_text())['instances'] == listed('b', 'c')
   there = json.loads((tmp_path / 'config.json').read_text())

@@ -177,12 +177,12 @@ class _Run:
     self.todo: dict[int, list[int]] = {}
     self.origins: dict[int, schema.Origin] = {}
 
-  def resume(self, beside: int, before: Sequence[str]) -> progress_lib.Progress:
+  def resume(self, beside: int, before: Sequence[Any]) -> progress_lib.Progress:
     """Takes over what earlier calls finished and what still holds of it.
 
     Args:
       beside: instances that are in no batch and need no work.
-      before: the instances of the call before.
+      before: [name, [height, width] or None] of the instances of the call before.
 
     Returns:
       The progress from there on.
@@ -190,17 +190,19 @@ class _Run:
     Raises:
       results.WorkdirError: a shard cannot be read.
     """
+    then = {name: size for name, size in before}
+    rejected = {name for name, size in then.items() if size is None}
     with progress_lib.ticking('comparing the data set with the rows that are there', after=2.0):
-      self.done = resume.look(self.job, self.workdir, self.groups, self.sources)
+      self.done = resume.look(self.job, self.workdir, self.groups, self.sources, rejected)
     for number, group in self.groups.items():
       left = [index for index in group.indices if index not in self.done.rows]
       if left:
         self.todo[number] = left
     wanted = beside + sum(len(group.indices) for group in self.groups.values())
     progress = progress_lib.Progress(wanted, beside + len(self.done.rows))
-    then, mine = set(before), [i for group in self.groups.values() for i in group.indices]
+    mine = [index for group in self.groups.values() for index in group.indices]
     new = sum(self.names[index] not in then for index in mine)
-    gone = len(then.difference(self.names))
+    gone = len(then.keys() - set(self.names))
     for note in self.done.notes(self.workdir.path, wanted, beside, new, gone):
       progress.say(note)
     return progress

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import collections
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tetris_jax import data
@@ -203,7 +203,7 @@ class Done:
     files = [*self.mended][:_SHOWN] + ['...'] * (len(self.mended) > _SHOWN)
     told = []
     again = self.again + collections.Counter({'failed': beside})
-    for why, count in sorted(again.items(), key=lambda one: one[0] in schema.STATUSES):
+    for why, count in sorted(again.items(), key=lambda one: (one[0] in schema.STATUSES, one[0])):
       told.append(f'{count:,} {why}' + (f' ({", ".join(files)})' if why == _MENDED else ''))
     line += f'; again: {", ".join(told)}' if told else ''
     line += f'; new: {new:,}' if new else ''
@@ -212,7 +212,11 @@ class Done:
 
 
 def look(
-  job: Job, workdir: results.Workdir, groups: Mapping[int, data.Group], sources: Sources
+  job: Job,
+  workdir: results.Workdir,
+  groups: Mapping[int, data.Group],
+  sources: Sources,
+  rejected: Collection[str] = (),
 ) -> Done:
   """What of the earlier calls holds; what lies beside rows that do not is removed.
 
@@ -221,6 +225,7 @@ def look(
     workdir: where its shards are.
     groups: its batches as they are now, by number.
     sources: of the data set as it is now.
+    rejected: names of instances that failed without being in a batch.
 
   Raises:
     results.WorkdirError: a shard cannot be read.
@@ -229,7 +234,9 @@ def look(
   found = done.read(job.kind)
   for number, group in groups.items():
     for index in group.indices:
-      rows = found.get(sources.names[index], [])
+      name = sources.names[index]
+      rows = found.get(name, [])
+      done.again['failed'] += not rows and name in rejected
       _judge(done, job, sources, index, group.canvas, rows)
     kept = tuple(index for index in group.indices if index in done.rows)
     if not kept:

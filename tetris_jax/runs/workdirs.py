@@ -191,14 +191,14 @@ class Workdir:
     self._config = config or {}
     self._beside = [path / name for name in folders if name != _RESULTS]
 
-  def hold(self, instances: Sequence[Any]) -> list[str]:
+  def hold(self, instances: Sequence[Any]) -> list[Any]:
     """Makes these the instances of the run: whatever lies beside rows gets their positions.
 
     Args:
       instances: [name, [height, width] or None] of each, in order.
 
     Returns:
-      The names of those that it held before.
+      Those that it held before.
 
     Raises:
       WorkdirError: something cannot be read or written.
@@ -209,11 +209,10 @@ class Workdir:
       held = before = self._held()
       if before is None:
         before = [*instances] if there.get('instances') == fingerprint(instances) else []
-      earlier = [name for name, _ in before]
       if held != json.loads(json.dumps(instances)):
         self.reopen()
         for folder in self._beside:
-          numbered.detach(folder, earlier, names)
+          numbered.detach(folder, [name for name, _ in before], names)
         self.write_json('instances.json', {'instances': instances})
       if difference(there, self._config):
         self.write_json('config.json', self._config)
@@ -221,7 +220,7 @@ class Workdir:
         numbered.attach(folder, names)
     except OSError as error:
       raise explained('use workdir', self.path, error) from error
-    return earlier
+    return before
 
   def _held(self) -> list[Any] | None:
     """What `instances.json` says; None where it is damaged or not there."""
