@@ -20,6 +20,7 @@ from work_folders import edit, edit_row
 from experiments import report, users
 from tetris_jax.report.attack import figures
 from tetris_jax.report.comparison import page
+from tetris_jax.runs import workdirs
 from tetris_jax.runs.workdirs import WorkdirError
 
 NAMES = ['../../escaped/x', '/tmp/absolute', '..', 'a\nb', '$x', '\udcff\ud800', '<b>&lt;', '.hid',
@@ -235,10 +236,9 @@ def test_rows_that_cannot_be_are_refused_by_folder(tmp_path, change, said):
 def test_instances_that_are_listed_twice_are_refused(tmp_path):
   rows = work_folders.rows()
   folder = work_folders.attack(tmp_path / 'w', made=[*rows[:3], rows[0]][:3])
-  listed = [['p0', [20, 30]], ['p1', [20, 30]], ['p0', [20, 30]], ['p2', [20, 30]]]
+  listed = [[f'q{k}', None] for k in range(50_000)]
+  listed = [*listed, ['p0', [20, 30]], ['p1', [20, 30]], ['p0', [20, 30]]]
   edit(folder, 'instances.json', lambda held: {'instances': listed})
-  from tetris_jax.runs import workdirs
-
   edit(folder, 'config.json', lambda c: c.update(instances=workdirs.fingerprint(listed)))
   assert 'instances.json lists p0 twice' in refused([folder], tmp_path)
 

@@ -95,3 +95,6 @@ def test_notes_stay_short_whatever_names_there_are():
   odd = with_config(made('$' * 900, 'x'), 'versions', jax='x' * 10_000 + '\n')
   (note,) = common.notes([*some, odd])
   assert 'and 6 more' in note and len(note) < 600 and '\n' not in note
+  strange = with_config(some[0], 'versions', **{f'package{k}': '1' for k in range(5000)})
+  found = common.notes([some[1], strange])
+  assert len(found) == 21 and found[-1].startswith('And 4980 more differences')

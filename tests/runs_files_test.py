@@ -90,7 +90,7 @@ def test_folders_are_real(tmp_path):
   assert files.check_folder(tmp_path / 'real')
   assert not files.check_folder(tmp_path / 'none')
   assert not files.check_folder(tmp_path / 'file' / 'x')
-  for name, said in (('link', 'it is a link'), ('file', 'expected a folder')):
+  for name, said in (('link', 'it is a link'), ('file', 'it is a file, expected a folder')):
     with pytest.raises(files.FileError, match=said):
       files.check_folder(tmp_path / name)
 

@@ -53,6 +53,9 @@ def test_a_work_folder_may_be_a_link_and_nothing_in_it(folder, tmp_path):
   shutil.move(folder / 'results', tmp_path / 'results')
   (folder / 'results').symlink_to(tmp_path / 'results')
   assert refused(folder).startswith('cannot read W/results: it is a link')
+  (folder / 'results').unlink()
+  (folder / 'results').write_text('')
+  assert refused(folder) == 'cannot read W/results: it is a file, expected a folder'
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ def changed(kind, path, value):
     ('attack', 'backward', 10**100, 'backward is 1000'),
     ('attack', 'hidden', 1.5, 'hidden is 1.5, expected 0 to 1'),
     ('attack', 'warnings', ['y' * 20_000], r'warnings\[0\] has 20000 characters'),
+    ('attack', 'warnings', ['y'] * 101, 'warnings has 101 entries, at most 100 are read'),
     ('attack', 'levels.0.min', 2, r'levels\[0\].min is 2, expected 0 to 1'),
     ('attack', 'levels.0.max', 0.05, r'levels\[0\].min is 0.1, above max, 0.05'),
     ('attack', 'levels.0.n', -3, r'levels\[0\].n is -3, expected a count'),

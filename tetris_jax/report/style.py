@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-import unicodedata
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -46,8 +46,8 @@ NOTHING = '-'
 """What a table shows where there is no number."""
 
 _LONGEST_NAME = 120
-# They turn the order in which a line is shown.
-_TURNING = ('LRE', 'RLE', 'LRO', 'RLO', 'PDF', 'LRI', 'RLI', 'FSI', 'PDI')
+# Control characters, and those that turn the order in which a line is shown.
+_UNSEEN = re.compile('[\\x00-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]')
 
 INTERVAL = '95 % interval'
 """The head of a column of `interval`."""
@@ -112,12 +112,7 @@ def plain(text: Any) -> str:
 
 def one_line(text: Any) -> str:
   """`plain` text in one line, without what is no character to be seen or turns the others."""
-  flat = ' '.join(plain(text).split())
-  return ''.join('?' if _unseen(character) else character for character in flat)
-
-
-def _unseen(character: str) -> bool:
-  return unicodedata.category(character) == 'Cc' or unicodedata.bidirectional(character) in _TURNING
+  return _UNSEEN.sub('?', ' '.join(plain(text).split()))
 
 
 def short(text: Any, most: int = _LONGEST_NAME) -> str:

@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _KINDS = (
+  (stat.S_ISREG, 'a file'),
   (stat.S_ISDIR, 'a folder'),
   (stat.S_ISFIFO, 'a named pipe'),
   (stat.S_ISSOCK, 'a socket'),
@@ -161,7 +162,7 @@ def _unsafe(character: str) -> bool:
 
 
 def _kind(mode: int) -> str:
-  return next((words for test, words in _KINDS if test(mode)), 'no file')
+  return next((words for test, words in _KINDS if test(mode)), 'something else')
 
 
 @contextlib.contextmanager

@@ -195,9 +195,11 @@ def _in_order(pieces: Sequence[Piece]) -> list[Mapping[str, Any]]:
         )
       owner[name], rows[name] = piece, row
   order = [name for name, _ in pieces[0].instances]
-  if len(set(order)) < len(order):
-    twice = next(name for place, name in enumerate(order) if name in order[:place])
-    raise WorkdirError(f'{pieces[0].folder}: instances.json lists {told(twice)} twice')
+  listed: set[str] = set()
+  for name in order:
+    if name in listed:
+      raise WorkdirError(f'{pieces[0].folder}: instances.json lists {told(name)} twice')
+    listed.add(name)
   for what, names in (
     ('has no row in', [name for name in order if name not in rows]),
     ('is no instance of the run but has a row in', sorted(set(rows) - set(order))),

@@ -231,19 +231,19 @@ def check_shards(piece: Piece) -> None:
   agreed: set[str] = set()
   others: dict[str, tuple[str, Any]] = {}
   try:
+    names = sorted(os.listdir(folder)) if files.check_folder(folder) else []
     # What begins with a dot is another system's, such as ._00000.jsonl.
-    names = sorted(file for file in os.listdir(folder) if re.fullmatch(r'[^.].*\.jsonl', file))
-    for name in names if files.check_folder(folder) else ():
+    for name in (one for one in names if re.fullmatch(r'[^.].*\.jsonl', one, re.DOTALL)):
       for row in _kept(folder / name, piece):
         instance = row['instance']
         if row == rows.get(instance):
           agreed.add(instance)
         elif instance in rows:
           others[instance] = name, row
-  except FileNotFoundError:
-    return
   except files.FileError as error:
     raise WorkdirError(str(error)) from error
+  except OSError as error:
+    raise WorkdirError(f'cannot read {folder}: {error.strerror or error}') from error
   for instance, (name, row) in others.items():
     if instance not in agreed:
       field = _first_difference(row, rows[instance])

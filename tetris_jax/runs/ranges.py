@@ -23,7 +23,7 @@ MOST_TEXT = 10_000
 MOST_PIXELS = 10**6
 """Of a side. Clicks lie so far from the corner at most: those of a search may leave the picture."""
 
-_MOST_NAME = 1_000
+_MOST_NAME, _MOST_WARNINGS = 1_000, 100
 _MOST_COUNT = 2**53
 # Weights of a mean add up to 1 but for rounding.
 _ROUNDING = 1e-6
@@ -40,7 +40,10 @@ def impossible(row: Mapping[str, Any], kind: str) -> Iterator[str]:
     yield 'instance is empty'
   for field in ('instance', 'reason'):
     yield from _short(field, row[field], MOST_TEXT)
-  for number, said in enumerate(row.get('warnings') or ()):
+  warned = row.get('warnings') or ()
+  if len(warned) > _MOST_WARNINGS:
+    yield f'warnings has {len(warned)} entries, at most {_MOST_WARNINGS} are read'
+  for number, said in enumerate(warned):
     yield from _short(f'warnings[{number}]', said, MOST_TEXT)
   if row['size'] is not None and not all(1 <= side <= MOST_PIXELS for side in row['size']):
     yield f'size is {shown(row["size"])}, expected sides of 1 to {MOST_PIXELS} pixels'

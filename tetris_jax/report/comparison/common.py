@@ -12,7 +12,7 @@ from tetris_jax.runs.workdirs import WorkdirError, fingerprint
 
 __all__ = ['notes', 'on_common']
 
-_MOST_NAMED = 3
+_MOST_NAMED, _MOST_NOTES = 3, 20
 # Recorded, but no number hangs on them; `tetris_jax.runs.workdirs.difference` passes them over too.
 _HARMLESS = ('python', 'numpy')
 _DATA_FLAGS = ('data_options', 'objects', 'ignore_id')
@@ -100,7 +100,8 @@ def notes(runs: Sequence[Run]) -> list[str]:
     for key in _DATA_FLAGS:
       read = [_at(run, 'flags', key) for run in some]
       said += _differing(f'{where}: read with another {key}', some, read)
-  return said
+  more = [f'And {len(said) - _MOST_NOTES} more differences between their config.json.']
+  return said if len(said) <= _MOST_NOTES else said[:_MOST_NOTES] + more
 
 
 def _at(run: Run, section: str, key: str) -> str:
