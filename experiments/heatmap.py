@@ -120,7 +120,8 @@ def execute(settings: Settings) -> int:
   seed = opening.seed_of(settings, configs)
   size = settings.batch_size or jax.local_device_count()
   settings = opening.completed(dataclasses.replace(settings, batch_size=size), searched=True)
-  dataset = opening.open_dataset(dataclasses.replace(settings, limit=0))
+  reach = settings.limit * settings.every
+  dataset = opening.open_dataset(dataclasses.replace(settings, limit=reach))
   chosen = range(0, len(dataset), settings.every)
   dataset = dataset.select(chosen[: settings.limit] if settings.limit else chosen)
   segmenter = opening.open_segmenter(settings)

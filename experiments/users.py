@@ -256,7 +256,10 @@ def execute(settings: Settings) -> int:
   plan = settings.plan
   # Nothing is searched, and models draw clicks as in their evaluation.
   settings = opening.completed(settings, searched=False)
-  whole = opening.open_dataset(dataclasses.replace(settings, limit=0))
+  # Clicks may be on any instance of the data set.
+  whole = opening.open_dataset(
+    dataclasses.replace(settings, limit=0 if settings.clicks else settings.limit)
+  )
   dataset = whole.select(range(min(settings.limit or len(whole), len(whole))))
   file = _told(settings, _read_clicks(settings, whole.names, dataset.names))
   attacked = _attacks(settings.workdirs)

@@ -90,3 +90,19 @@ def test_what_a_row_of_rclicks_may_mean(full, number, published, own):
   names = ['p#16711680', 'p#255', 'p#256', 'p#5', 'g#1', 'g#2', 's#9', 't_______1', 'k#001']
   found = click_owners.Owners(names).numbered(full, number)
   assert (found.published, found.own) == (published, own)
+
+
+def test_rows_of_rclicks_name_pictures_in_any_unicode_form():
+  composed, decomposed = (unicodedata.normalize(form, 'm\u00fcll') for form in ('NFC', 'NFD'))
+  for known, written in ((composed, decomposed), (decomposed, composed)):
+    owners = click_owners.Owners([f'{known}#255', f'{known}#16711680', f'a{known}', f'b{known}#3'])
+    assert owners.numbered(f'{written}_______255', '255').published == f'{known}#16711680'
+    assert owners.numbered(f'a{written}', '').published == f'a{known}'
+    assert owners.numbered(f'b{written}', '').published == f'b{known}#3'
+    assert owners.named(f'b{written}.png') == (f'b{known}#3', '')
+    assert f"2 objects: '{known}#255'" in owners.advice(f'{written}.png')
+
+
+def test_a_row_of_rclicks_without_a_number_says_nothing_where_there_are_several():
+  found = click_owners.Owners(['p#1', 'p#2']).numbered('p', '')
+  assert found.reason == 'whose picture has several objects, of which they name none'

@@ -61,6 +61,9 @@ def test_the_same_rows_however_they_are_written(tmp_path, text, lines):
     ('instance,y,x,Y\na,1,2,8\n', ["twice 'y'"]),
     ('a,1,2\nb,3,4\n', ["lacks 'instance', 'y', 'x'", 'line 1']),
     ('# by hand\ninstance,y\na,1\n', ["lacks 'x'", 'line 2']),
+    # A line above the header, of fewer cells; R's numbers of rows without a column.
+    ('My clicks\ninstance,y,x\na,1,2\n', ["line 1: columns: lacks 'instance', 'y', 'x'"]),
+    ('"instance","y","x"\n"1","a",4,5\n', ['line 2: 4 fields', 'rows have a column of their own']),
     ('instance,y,x\na,4,5,5,25\n', ['line 2', '5 fields', 'decimals are written with a point']),
     ('instance;y;x\na;4\n', ['line 2: 2 fields, the header has 3']),
     ('# nothing\n\nsep=;\n', ['is empty']),

@@ -85,6 +85,7 @@ def test_a_mask_called_after_a_whole_file_is_its_mask(tmp_path):
   ('image_1.png image_2.png', 'label_1.png label_2.png', ['image_1', 'image_2']),
   ('104_sat.jpg', '104_mask.png', ['104_sat']),
   ('0001TP_1.png', '0001TP_1_L.png', ['0001TP_1']),
+  ('x.png y.png', 'x_ground_truth.png y_ground_truth.png', ['x', 'y']),
 ])  # fmt: skip
 def test_words_that_all_masks_have_pair_up_and_it_is_said(tmp_path, pictures, masks, named):
   dataset = folder(tmp_path, pictures, masks)
@@ -127,8 +128,8 @@ def test_numbered_masks_are_objects_of_one_picture(tmp_path):
   words = folder(tmp_path / 'words', 'x_1.png y.png', 'x_1_mask_1.png x_1_mask_2.png y_1_mask.png')
   assert samples(words) == ['x_1_mask_1', 'x_1_mask_2', 'y_1_mask']
   assert words.files(1)[0].name == 'x_1.png'
-  spelt = folder(tmp_path / 'spelt', f'{NFD}.png', f'{NFC}_1.png')
-  assert samples(spelt) == [f'{NFC}_1']
+  spelt = folder(tmp_path / 'spelt', f'{NFD}.png', f'{NFC}_1.png {NFC}#2.png')
+  assert samples(spelt) == [f'{NFC}#2', f'{NFC}_1']
 
 
 def test_a_number_that_may_be_a_missing_pictures_is_no_object(tmp_path):
@@ -142,6 +143,27 @@ def test_a_number_that_may_be_a_missing_pictures_is_no_object(tmp_path):
   assert samples(series) == ['a_1', 'a_3']
   assert 'since some pictures are numbered so themselves' in reasons(series)['a_2']
   assert list(reasons(series)) == ['a', 'a_2']
+
+
+def test_a_numbered_mask_beside_one_that_is_not_keeps_no_other_from_its_picture(tmp_path):
+  # As in the Breast Ultrasound Images Dataset.
+  dataset = folder(tmp_path, 'a(1).png a(2).png', 'a(1)_mask.png a(2)_mask.png a(2)_mask_1.png')
+  assert samples(dataset) == ['a(1)', 'a(2)']
+  assert [dataset[at].mask.sum() for at in (0, 1)] == [25, 30]
+  assert 'since that has masks/a(2)_mask.png' in reasons(dataset)['a(2)_mask_1']
+  assert len(dataset) == 3 and '(2 such pairs)' in dataset.notes[0]
+
+
+@pytest.mark.parametrize(('image', 'drawn'), [
+  ('img1', 'mask1'), ('image001', 'label001'), ('aMask', 'a'), ('case_1_0000', 'case_1'),
+  ('A', 'a#1'), ('A', 'a_1'), ('x_1_leftImg8bit', 'x_1_gtFine_labelIds'),
+])  # fmt: skip
+def test_names_with_the_same_in_them_are_asked_about(tmp_path, image, drawn):
+  other = 'x_1_gtFine_color.png' if 'gtFine' in drawn else 'other.png'
+  dataset = folder(tmp_path, f'{image}.png', f'{drawn}.png {other}')
+  assert samples(dataset) == []
+  assert f'did you mean masks/{drawn}.png?' in reasons(dataset)[image]
+  assert f'did you mean images/{image}.png?' in reasons(dataset)[drawn]
 
 
 def test_near_names_are_asked_about_and_other_numbers_are_not(tmp_path):

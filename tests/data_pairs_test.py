@@ -97,9 +97,7 @@ def test_files_pair_by_stem_and_the_rest_is_rejected(tmp_path):
 
 def test_masks_with_stems_of_their_own_share_a_picture(tmp_path):
   touch(tmp_path, 'p/a.png', 'm/a#1.png', 'm/a#2.png', 'm/b#1.png')
-  found, entries = pairs.paired(
-    tmp_path, ('p', 'm'), picture_of=lambda stem: stem.partition('#')[0]
-  )
+  found, entries = pairs.paired(tmp_path, ('p', 'm'))
   assert [(stem, image.name, mask.name) for stem, image, mask in found] == [
     ('a#1', 'a.png', 'a#1.png'), ('a#2', 'a.png', 'a#2.png'),
   ]  # fmt: skip

@@ -174,6 +174,36 @@ def test_a_negative_number_may_be_ignored_and_fractions_may_be_binary(tmp_path):
   graded = tensor(tmp_path / 'c', (OBJECTS * 0.4).astype(np.float32))
   (rejected,) = data.open_dataset('tfds', graded, objects='binary')
   assert 'holds 3 different numbers from 0 to 0.8, as probabilities' in rejected.reason
+  # Nothing is 0 of a map of probabilities, and so everything is above it.
+  certain = tensor(tmp_path / 'd', ((OBJECTS > 0) * 0.9 + 0.05).astype(np.float32))
+  (rejected,) = data.open_dataset('tfds', certain, objects='binary')
+  assert 'holds 2 different numbers from 0.05 to 0.95, as probabilities' in rejected.reason
+
+
+def test_a_mask_has_one_channel_or_three_bytes(tmp_path):
+  two = np.stack([OBJECTS == 0, OBJECTS > 0], -1).astype(np.uint8)
+  (rejected,) = data.open_dataset('tfds', tensor(tmp_path / 'a', two))
+  assert rejected.reason == f'a.png: a mask of shape {two.shape}'
+  (rejected,) = data.open_dataset('tfds', tensor(tmp_path / 'b', OBJECTS[None]))
+  assert rejected.reason == f'a.png: a mask of shape {OBJECTS[None].shape}'
+  deep = np.stack([OBJECTS, OBJECTS * 0, OBJECTS * 300], -1).astype(np.uint16)
+  (rejected,) = data.open_dataset('tfds', tensor(tmp_path / 'c', deep))
+  assert rejected.reason.startswith('a.png, mask has three channels with numbers up to 600; ')
+  bytes_ = np.stack([OBJECTS * 0, OBJECTS, OBJECTS * 0], -1).astype(np.uint8)
+  assert data.open_dataset('tfds', tensor(tmp_path / 'd', bytes_)).names == (
+    'a.png#256', 'a.png#512',
+  )  # fmt: skip
+
+
+def test_pixels_of_masks_one_an_object_may_be_ignored(tmp_path):
+  masks = np.stack([np.where(OBJECTS == 2, 255, OBJECTS == 1), OBJECTS == 2]).astype(np.uint8)
+  first, second = data.open_dataset(
+    'tfds', tensor(tmp_path, masks), objects='masks', ignore_id=255
+  )
+  np.testing.assert_array_equal(first.mask, OBJECTS == 1)
+  np.testing.assert_array_equal(first.ignore, OBJECTS == 2)
+  np.testing.assert_array_equal(second.mask, OBJECTS == 2)
+  assert not second.ignore.any()
 
 
 @pytest.fixture

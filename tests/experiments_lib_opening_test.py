@@ -3,6 +3,8 @@
 import types as python_types
 
 import jax
+import layouts
+import numpy as np
 import pytest
 import toy
 
@@ -107,6 +109,40 @@ def test_masks_are_looked_through_once_and_as_far_as_the_limit(tmp_path, monkeyp
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'images' / 'p0.png'))
   assert opening.open_dataset(users.Settings(**asked)).names == whole.names
   assert 'what masks hold is not kept for the next run: ' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('program', [attack, heatmap, users])
+def test_no_program_looks_further_than_its_limit(tmp_path, monkeypatch, program):
+  toy.write_folder(tmp_path / 'd', ((40, 56),) * 5)
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  looked = set()
+  original = images.read_mask
+
+  def read_mask(path, **how):
+    looked.add(path.stem)
+    return original(path, **how)
+
+  def stop(settings):
+    raise UsageError('enough')
+
+  monkeypatch.setattr(images, 'read_mask', read_mask)
+  monkeypatch.setattr(opening, 'open_segmenter', stop)
+  every = {'every': 3} if program is heatmap else {}
+  asked = {'dataset': 'folder', 'data_dir': str(tmp_path / 'd'), 'objects': 'ids', **every}
+  with pytest.raises(UsageError, match='enough'):
+    program.execute(program.Settings(model='toy', limit=1, **asked))
+  assert looked == ({'p0', 'p1', 'p2'} if every else {'p0'})
+
+
+def test_a_data_set_without_instances_is_refused(tmp_path, capsys):
+  layouts.save(tmp_path / 'img' / 'a.jpg', layouts.picture(size=(40, 60)))
+  numbers = np.where(layouts.thin() == 2, 2, 0)
+  layouts.save_mat(tmp_path / 'inst' / 'a.mat', numbers)
+  (tmp_path / 'val.txt').write_text('a\n')
+  with pytest.raises(UsageError, match=r'^--dataset=sbd, --data_dir=.* has no instance: there is'):
+    opening.open_dataset(users.Settings(dataset='sbd', data_dir=str(tmp_path)))
+  # Why there is none stands before it.
+  assert 'note: SBD: 1 objects that fill less than 8 % of their' in capsys.readouterr().err
 
 
 def test_notes_go_to_standard_error(tmp_path, capsys):

@@ -51,7 +51,7 @@ def indexing(limit: int = 0) -> data.Indexing:
 
 
 def open_dataset(settings: Data) -> data.Dataset:
-  """The instances that are asked for; raises UsageError where they cannot be had."""
+  """The instances that are asked for; raises UsageError where there are none to be had."""
   options: dict[str, Any] = {}
   if settings.objects != 'binary':
     options['objects'] = settings.objects
@@ -68,6 +68,11 @@ def open_dataset(settings: Data) -> data.Dataset:
     raise UsageError(f'--objects, --ignore_id, --data_options: {error}') from error
   for note in dataset.notes:
     STDERR.say(f'note: {note}')
+  if not len(dataset):
+    raise UsageError(
+      f'--dataset={settings.dataset}, --data_dir={settings.data_dir} has no instance: there is '
+      'nothing to measure'
+    )
   return dataset
 
 

@@ -59,14 +59,20 @@ class Owners:
       stem, mark, number = name.rpartition('#')
       if mark:
         self._objects.setdefault(stem, []).append(number)
+    self._stems = {_normal(stem): stem for stem in reversed(self._objects)}
 
   def _only(self, stem: str) -> str | None:
     """The object of a picture that has one."""
+    stem = self._stem(stem)
     numbers = self._objects.get(stem, ())
     return f'{stem}#{numbers[0]}' if len(numbers) == 1 else None
 
   def _exactly(self, name: str) -> str | None:
     return name if name in self._known else self._normal.get(_normal(name))
+
+  def _stem(self, written: str) -> str:
+    """A picture with objects in the form that names have, or what is written."""
+    return written if written in self._objects else self._stems.get(_normal(written), written)
 
   def named(self, written: str) -> tuple[str | None, str]:
     """(The instance that is meant, or None; the folder before its name, if it took leaving out).
@@ -94,9 +100,10 @@ class Owners:
 
   def advice(self, written: str) -> str:
     """What a name might have been, as a clause."""
-    objects = self._objects.get(_without_suffix(written), ())
+    stem = self._stem(_without_suffix(written))
+    objects = self._objects.get(stem, ())
     if objects:
-      shown = ', '.join(repr(f'{_without_suffix(written)}#{one}') for one in objects[:_SHOWN])
+      shown = ', '.join(repr(f'{stem}#{one}') for one in objects[:_SHOWN])
       return f', which has {len(objects)} objects: {shown}{", ..." * (len(objects) > _SHOWN)}'
     bare = written.lstrip('0')
     padded = bare.isdecimal() and next(
@@ -115,13 +122,16 @@ class Owners:
     colour (v, v, v). Ours are named as TETRIS' own loader counts, red * 65536 + green * 256 + blue,
     and on a grey map by the level.
     """
-    if full_stem in self._known:
-      return Meant(full_stem, full_stem)
+    if found := self._exactly(full_stem):
+      return Meant(found, found)
     stem, mark, number = full_stem.rpartition(_OBJECT_MARK)
     if mark and object_stem and _whole(number) != _whole(object_stem):
       return Meant(None, None, 'whose full_stem and object_stem name different objects')
     if not mark:
       stem, number = full_stem, object_stem
+    stem = self._stem(stem)
+    if not number and len(self._objects.get(stem, ())) > 1:
+      return Meant(None, None, 'whose picture has several objects, of which they name none')
     if not number:
       return Meant(self._only(stem), self._only(stem))
     published, own = self._published(stem, number), self._own(stem, number)

@@ -78,7 +78,8 @@ class Table:
     self.sha256 = hashlib.sha256(data).hexdigest()
     self.commented: list[int] = []
     self._lines = list(io.StringIO(self._text(data), newline=''))
-    self._start, self._separator = self._begin([needed for needed, _ in layouts])
+    self._needed = [set(needed) for needed, _ in layouts]
+    self._start, self._separator = self._begin()
     self.header, found = self._parse(names)
     self.rows = self._named(found)
 
@@ -102,7 +103,7 @@ class Table:
       raise DataError(f'clicks={self.path} is JSON or XML; expected CSV, a click a line')
     return text
 
-  def _begin(self, needed: Sequence[Sequence[str]]) -> tuple[int, str]:
+  def _begin(self) -> tuple[int, str]:
     """(Lines before the header, separator)."""
     said = ''
     for number, line in enumerate(self._lines):
@@ -116,7 +117,7 @@ class Table:
         return number, said
       for separator in _SEPARATORS:
         header = [_column(cell) for cell in next(csv.reader([line], delimiter=separator), [])]
-        if any(set(columns) <= set(header) for columns in needed):
+        if any(columns <= set(header) for columns in self._needed):
           return number, separator
       return number, ','
     raise DataError(f'clicks={self.path} is empty; expected a header and a click a line')
@@ -136,6 +137,8 @@ class Table:
           continue
         if not header:
           header = [_column(cell) for cell in cells]
+          if not any(columns <= set(header) for columns in self._needed):
+            break  # How many cells its rows have says nothing; `require` says what it lacks.
         elif cells[0].startswith(_COMMENT) and cells[0] not in names:
           self.commented.append(line)
         else:
@@ -151,8 +154,9 @@ class Table:
       cells = cells[:count]
     if len(cells) == count:
       return cells
-    more = len(cells) > count and self._separator == ','
-    hint = '; decimals are written with a point' if more else ''
+    hint = ''
+    if len(cells) > count and self._separator == ',':
+      hint = '; decimals are written with a point, and numbers of rows have a column of their own'
     raise DataError(
       f'clicks={self.path}, line {line}: {len(cells)} fields, the header has {count}{hint}'
     )

@@ -9,22 +9,25 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-__all__ = ['Hints', 'Stems', 'after_hash', 'aliases', 'numbered']
+__all__ = ['Hints', 'Stems', 'aliases', 'owners']
 
 Stems = Mapping[str, Sequence[pathlib.Path]]
 """Files of a folder by stem."""
 
 # What tools append to or put before the name of a picture to name its mask, and some pictures.
 _OF_MASKS = frozenset((
-  'alpha', 'anno', 'annotation', 'annotations', 'bin', 'binary', 'binarymask', 'fg', 'foreground',
-  'groundtruth', 'gt', 'gtcoarse', 'gtfine', 'instance', 'instanceids', 'instances', 'l', 'label',
-  'labelids', 'labels', 'labeltrainids', 'm', 'manual1', 'mask', 'masks', 'matte', 'obj', 'object',
-  'seg', 'segm', 'segmentation', 'segmentations', 'truth',
+  'alpha', 'anno', 'annot', 'annotation', 'annotations', 'bin', 'binary', 'binarymask', 'fg',
+  'foreground', 'ground', 'groundtruth', 'gt', 'gtcoarse', 'gtfine', 'instance', 'instanceids',
+  'instances', 'l', 'label', 'labelids', 'labels', 'labeltrainids', 'm', 'manual1', 'mask', 'masks',
+  'matte', 'obj', 'object', 'seg', 'segm', 'segmentation', 'segmentations', 'trimap', 'truth',
 ))  # fmt: skip
 _OF_PICTURES = frozenset((
   'im', 'image', 'images', 'img', 'leftimg8bit', 'orig', 'original', 'photo', 'picture', 'rgb',
   'sat', 'training',
 ))  # fmt: skip
+_BETWEEN_WORDS = r'[-_. ]+'
+# Also where a capital or a number begins without anything between: aMask, image001.
+_BETWEEN_PARTS = r'[-_. #]+|(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=[0-9])|(?<=[0-9])(?=[A-Za-z])'
 # More names than this with the same numbers in them, and the nearest one means nothing.
 _MOST_COMPARED = 64
 _NEAR = 0.6
@@ -39,7 +42,8 @@ def aliases(
   and only pairs of which there can be no other:
     - names that differ in their Unicode normal form, as between macOS and others, or in case;
     - a mask named after the whole file, `a.jpg.png` of `a.jpg`;
-    - names that differ by words such as `_mask`, where all masks (and all pictures) have the same.
+    - names that differ by words such as `_mask`, where all masks (and all pictures) have the same;
+      masks that are numbered besides, as `a_mask_1` beside `a_mask`, are left to `owners`.
 
   Args:
     pictures: of the data set.
@@ -63,7 +67,8 @@ def aliases(
       note(_told(more, pictures, masks, why))
     found |= more
   if not found and len(left) == len(masks):
-    found = _systematic(list(pictures), left)
+    of_objects = owners(pictures, masks)
+    found = _systematic(list(pictures), [stem for stem in left if stem not in of_objects])
     if found:
       note(_told(found, pictures, masks, 'from whose name all masks differ in the same way'))
   return found
@@ -118,9 +123,11 @@ def _systematic(pictures: Sequence[str], masks: Sequence[str]) -> dict[str, str]
   return found
 
 
-def _parts(stem: str, words: frozenset[str]) -> tuple[str, str, str]:
+def _parts(
+  stem: str, words: frozenset[str], *, between: str = _BETWEEN_WORDS
+) -> tuple[str, str, str]:
   """What stands before the name proper, the name, and what stands after it."""
-  tokens = re.split(r'([-_. ]+)', stem)
+  tokens = re.split(f'({between})', stem)
   start, end = 0, len(tokens)
   while end - start > 2 and tokens[end - 1].casefold() in words:
     end -= 2
@@ -129,34 +136,42 @@ def _parts(stem: str, words: frozenset[str]) -> tuple[str, str, str]:
   return ''.join(tokens[:start]), ''.join(tokens[start:end]), ''.join(tokens[end:])
 
 
-def after_hash(stem: str) -> str | None:
-  """Of the masks a#001 and a#002, where one picture a has two objects, the picture's stem."""
-  owner, mark, number = stem.rpartition('#')
-  return owner if mark and number.isdecimal() else None
+def owners(pictures: Stems, masks: Stems) -> dict[str, str]:
+  """Stem of a mask of one of a picture's objects -> that picture's stem.
 
-
-def numbered(pictures: Stems, masks: Stems) -> dict[str, str]:
-  """Stem of the masks a_1, a_2 of the objects of one picture a -> that picture's stem.
-
-  Also of a_mask_1 and a_1_mask. Not where a has a mask a as well, nor where any picture is called
+  Masks a#1 and a#2 are those of two objects of a, in any Unicode normal form. So are a_1 and a_2,
+  a_mask_1 and a_1_mask, but not where a has a mask a as well, nor where any picture is called
   a_NUMBER: then a_1 is more likely the mask of a picture that is missing.
+
+  Args:
+    pictures: of the data set.
+    masks: likewise, perhaps by what `aliases` calls them.
   """
   taken = {_owner(stem) for stem in pictures}
   ours = _unique(pictures, _normal)
   found = {}
   for stem in masks:
-    owner = _owner(stem)
-    if owner is None or stem in pictures or owner in taken:
+    if stem in pictures:
+      continue
+    marked, numbered = _before_hash(stem), _owner(stem)
+    owner = marked or (numbered if numbered not in taken else None)
+    if owner is None:
       continue
     picture = owner if owner in pictures else ours.get(_normal(owner))
-    if picture is not None and picture not in masks:
+    if picture is not None and (marked or picture not in masks):
       found[stem] = picture
   return found
 
 
+def _before_hash(stem: str) -> str | None:
+  """Of a#001, what is numbered."""
+  owner, mark, number = stem.rpartition('#')
+  return owner if mark and number.isdecimal() else None
+
+
 def _owner(stem: str) -> str | None:
   """Of a_1, and of a_mask_1 and a_1_mask, what is numbered."""
-  tokens = re.split(r'(_)' if '_' in stem else r'([-. ]+)', stem)
+  tokens = re.split(r'(_)' if '_' in stem else f'({_BETWEEN_WORDS})', stem)
   end, count = len(tokens), 0
   while end > 2 and (tokens[end - 1].casefold() in _OF_MASKS or tokens[end - 1].isdecimal()):
     count += tokens[end - 1].isdecimal()
@@ -183,15 +198,15 @@ class Hints:
     self._pictures, self._masks = pictures, masks
     self._by_number: tuple[dict[tuple[int, ...], list[str]], ...] = ({}, {})
     self._by_core: tuple[dict[str, str], ...] = ({}, {})
-    self._beginning: dict[str, str] = {}
+    self._by_beginning: tuple[dict[str, str], ...] = ({}, {})
+    self._by_name: tuple[dict[str, str], ...] = ({}, {})
     for stem in alone:
       side = 0 if stem in pictures else 1
       self._by_number[side].setdefault(_numbers(stem), []).append(stem)
       self._by_core[side].setdefault(_core(stem), stem)
-      if side:
-        for mark in re.finditer(r'[-_. ]+', stem):
-          self._beginning.setdefault(stem[: mark.start()], stem)
-    self._alone_pictures = frozenset(stem for stem in alone if stem in pictures)
+      self._by_name[side].setdefault(_folded(stem), stem)
+      for beginning in _beginnings(stem):
+        self._by_beginning[side].setdefault(beginning, stem)
     self._odd = {(file.parent.name, file.stem): file for file in odd}
 
   def of(self, stem: str, other: str) -> str:
@@ -212,17 +227,18 @@ class Hints:
       near = self._by_number[side].get(_numbers(stem), [])
       plain = {_without_numbers(one): one for one in near[:_MOST_COMPARED]}
       close = difflib.get_close_matches(_without_numbers(stem), plain, 1, _NEAR)
-      meant = plain[close[0]] if close and len(near) <= _MOST_COMPARED else self._begun(stem)
+      meant = plain[close[0]] if close and len(near) <= _MOST_COMPARED else self._begun(stem, side)
     if meant is None:
       return ''
     return f'; did you mean {_shown(files[meant][0])}? A picture and its mask share the stem'
 
-  def _begun(self, stem: str) -> str | None:
-    """The mask that begins with a picture's stem, or the picture with whose stem a mask begins."""
-    if stem in self._pictures:
-      return self._beginning.get(stem)
-    starts = [stem[: mark.start()] for mark in re.finditer(r'[-_. ]+', stem)]
-    return next((start for start in reversed(starts) if start in self._alone_pictures), None)
+  def _begun(self, stem: str, side: int) -> str | None:
+    """The name of the other side that begins with a stem, or else that a stem begins with."""
+    longer = self._by_beginning[side].get(_folded(stem))
+    if longer is not None:
+      return longer
+    shorter = (self._by_name[side].get(beginning) for beginning in reversed(_beginnings(stem)))
+    return next((one for one in shorter if one is not None), None)
 
   def _of_number(self, owner: str) -> str:
     picture = _shown(self._pictures[owner][0])
@@ -239,7 +255,14 @@ def _core(stem: str) -> str:
   """A stem without a picture's suffix and without words of masks or pictures."""
   inner, suffix = os.path.splitext(stem)
   stem = inner if re.fullmatch(r'\.[A-Za-z]{3,4}', suffix) else stem
-  return _folded(_parts(stem, _OF_MASKS | _OF_PICTURES)[1]).strip()
+  words = _OF_MASKS | _OF_PICTURES
+  name = _parts(stem, words)[1]
+  return _folded(_parts(name, words, between=_BETWEEN_PARTS)[1]).strip()
+
+
+def _beginnings(stem: str) -> list[str]:
+  """What a stem begins with, up to the end of a word or number, the shortest first."""
+  return [_folded(stem[: one.start()]) for one in re.finditer(_BETWEEN_PARTS, stem) if one.start()]
 
 
 def _numbers(stem: str) -> tuple[int, ...]:

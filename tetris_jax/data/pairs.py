@@ -140,7 +140,6 @@ def paired(
   root: pathlib.Path,
   folders: tuple[str, str],
   *,
-  picture_of: Callable[[str], str | None] = naming.after_hash,
   note: Callable[[str], None] = lambda text: None,
 ) -> tuple[list[tuple[str, pathlib.Path, pathlib.Path]], list[Entry]]:
   """The pairs of two folders as (stem, picture, mask), and entries of what is no pair.
@@ -151,8 +150,6 @@ def paired(
   Args:
     root: holds both folders.
     folders: names of the folders of pictures and masks.
-    picture_of: stem of a mask that has no picture of its own -> stem of the picture that it
-      belongs to, or None.
     note: told of pairs that a reader might not expect.
   """
   pictures, odd_pictures = by_stem(root / folders[0])
@@ -164,15 +161,13 @@ def paired(
   ]
   called = naming.aliases(pictures, masks, note)
   masks = {called.get(stem, stem): files for stem, files in masks.items()}
-  owner = {stem: picture_of(stem) for stem in masks if stem not in pictures}
-  owner |= naming.numbered(pictures, masks)
-  shared = {picture for picture in owner.values() if picture in pictures}
+  owner = naming.owners(pictures, masks)
+  shared = set(owner.values())
   found, alone = [], {}
   for stem in {**pictures, **masks}:
     if stem in shared and stem not in masks:
       continue  # Its masks have stems of their own.
-    theirs = owner.get(stem) if owner.get(stem) in pictures else stem
-    files = pictures.get(theirs or stem, []), masks.get(stem, [])
+    files = pictures.get(owner.get(stem, stem), []), masks.get(stem, [])
     reason = pairing(stem, *files, folders)
     if reason is None:
       found.append((stem, files[0][0], files[1][0]))

@@ -313,8 +313,7 @@ def _read(
   except images.UnreadableImage as error:
     return Rejected(instance, 'failed', str(error), example.size)
   if example.labels.ndim == 3:
-    mask = example.labels[number - 1] > 0
-    ignore = np.zeros_like(mask)
+    mask, ignore = example.labels[number - 1] > 0, example.labels[number - 1] == labels.IGNORED
   else:
     mask, ignore = example.labels == number, example.labels == labels.IGNORED
   if not mask.any():
@@ -331,30 +330,37 @@ def _mask(value: Any, mapped: Mapped, stem: str) -> np.ndarray:
   else:
     numbers = np.asarray(value)
     numbers = np.stack(list(value)) if numbers.dtype == object else numbers
-    if mapped.objects == 'masks':
-      if numbers.ndim == 4 and numbers.shape[-1] == 1:
-        numbers = numbers[..., 0]
-      if numbers.ndim != 3:
-        raise images.UnreadableImage(f'{stem}: masks of shape {numbers.shape}')
-      return _flags(numbers, name)
-    if numbers.ndim == 3 and numbers.shape[-1] == 3:
-      red, green, blue = np.moveaxis(labels.whole(numbers, name), -1, 0)
-      numbers = red * 65536 + green * 256 + blue
-    numbers = numbers[..., 0] if numbers.ndim == 3 else numbers
-  if numbers.ndim != 2:
-    raise images.UnreadableImage(f'{stem}: a mask of shape {numbers.shape}')
+    numbers = _one_channel(numbers, mapped, name)
+  if numbers.ndim != (3 if mapped.objects == 'masks' else 2):
+    kind = 'masks' if mapped.objects == 'masks' else 'a mask'
+    raise images.UnreadableImage(f'{stem}: {kind} of shape {numbers.shape}')
   ignored = np.zeros(numbers.shape, np.bool_)
   if mapped.ignore_id is not None:
     ignored = numbers == mapped.ignore_id
     numbers = np.where(ignored, 0, numbers).astype(numbers.dtype)
   if mapped.object_id is not None:
     out = (numbers == mapped.object_id).astype(np.int32)
-  elif mapped.objects == 'binary':
-    out = _flags(numbers, name)
-  else:
+  elif mapped.objects == 'ids':
     out = _whole(numbers, name)
+  else:
+    out = _flags(numbers, name)
   out[ignored] = labels.IGNORED
   return out
+
+
+def _one_channel(numbers: np.ndarray, mapped: Mapped, name: str) -> np.ndarray:
+  """Without the axis of channels: one, or three of a 24-bit number."""
+  if numbers.ndim == (4 if mapped.objects == 'masks' else 3) and numbers.shape[-1] == 1:
+    return numbers[..., 0]
+  if mapped.objects == 'masks' or numbers.ndim != 3 or numbers.shape[-1] != 3:
+    return numbers
+  channels = labels.whole(numbers, name)
+  if channels.size and channels.max() > 255:
+    raise images.UnreadableImage(
+      f'{name} has three channels with numbers up to {channels.max()}; of 24 bits, each has 0 to 255'
+    )
+  red, green, blue = np.moveaxis(channels, -1, 0)
+  return red * 65536 + green * 256 + blue
 
 
 def _whole(numbers: np.ndarray, name: str) -> np.ndarray:
@@ -369,7 +375,7 @@ def _flags(numbers: np.ndarray, name: str) -> np.ndarray:
   """1 where numbers are above 0; raises UnreadableImage where they grade into each other."""
   if numbers.dtype.kind == 'f' and not (np.floor(numbers) == numbers).all():
     found = np.unique(numbers)
-    if len(found) > 2 or not np.isfinite(found).all():
+    if len(found) > 2 or found[0] != 0 or not np.isfinite(found).all():
       raise images.UnreadableImage(
         f'{name} holds {len(found)} different numbers from {found[0]:.4g} to {found[-1]:.4g}, as '
         'probabilities or smoothed edges do; which of them are the object nobody can tell'
