@@ -114,7 +114,7 @@ def trajectory_rows(
         'clicks': _modes(click, lambda cs: [[_float(y), _float(x), int(s)] for y, x, s in cs]),
         'forward': int(forward[i]),
         'backward': int(backward[i]),
-        'warnings': checks.warnings(trajectories, i),
+        'warnings': checks.warnings(trajectories, i, size=size),
       }
     )
     if trajectories.byproducts.outlook is not None:
