@@ -149,6 +149,35 @@ def test_a_click_moved_in_a_crop_comes_back_in_image_pixels(zoom):
   assert max(high - base, base - low) <= 10 * step * 1.01
 
 
+def leaving(model, margin):
+  """The columns of MIN's clicks on an object `margin` columns off the border, by steps of 4."""
+  config = AttackConfig('far', Local(step_scale=10.0, num_steps=9), num_clicks=1)
+  batch = batch_of()
+  batch.mask[:, :, :margin] = False
+  found = jax.jit(lambda batch: tetris_jax.attack(model, batch, config))(batch)
+  return np.asarray(found.clicks.yx)[0, :, 0, 1]
+
+
+@pytest.mark.slow
+def test_a_click_does_not_leave_the_picture_where_the_border_is_illegal():
+  # Beyond the disk's reach of the border nothing would cost any more.
+  base, low, _ = leaving(wall(2.0), 6)
+  assert 0 <= low < base
+  # On an object that touches the border a disk there is legal, and SAM's coordinate is not clamped.
+  assert leaving(wall(2.0), 0)[1] < -0.5
+
+
+@pytest.mark.slow
+def test_a_model_that_reads_maps_sees_no_click_outside_of_its_frame():
+  def frame(params, context, clicks, size):
+    del params, context, clicks, size
+    extent = jnp.array([SIDE - 2.0, SIDE - 4.0])
+    return types.Frame(jnp.array([1.0, 3.0]), extent, 2 * extent)
+
+  # The crop's first column is the picture's fourth.
+  assert leaving(wall(2.0, frame, 'frame'), 0)[1] == 3
+
+
 @pytest.mark.slow
 def test_a_model_that_answers_nan_is_not_scored():
   model = wall()

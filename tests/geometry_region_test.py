@@ -7,7 +7,13 @@ import pytest
 from scipy import ndimage
 
 from tetris_jax.geometry.distance import column_distance
-from tetris_jax.geometry.region import inner_depth, legal_region, location_loss
+from tetris_jax.geometry.region import (
+  first_pixels,
+  inner_depth,
+  legal_region,
+  location_loss,
+  within,
+)
 from tetris_jax.types import Frame
 
 # (offset, extent, size): the whole image as it is, enlarged, reduced by a non-integer factor and
@@ -45,6 +51,7 @@ def brute_force(yx, legal, name, radius=5.0):
     aligned_weights(offset[a], extent[a], size[a], legal.shape[a]) for a in (0, 1)
   )
   resized = rows @ full @ columns.T
+  yx = np.clip(yx, 0, np.array(size) - 1)
   y, x = np.indices(size)
   away = np.sqrt((y - yx[0]) ** 2 + (x - yx[1]) ** 2 + 1e-9)
   return (np.clip(radius + 0.5 - away, 0, 1) * resized).mean()
@@ -88,6 +95,35 @@ def test_gradient_equals_finite_differences(name):
     ]
     scale = max(np.abs(wanted).max(), 1e-6)
     np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-3 * scale)
+
+
+def test_a_click_beyond_the_frame_pays_for_a_disk_at_the_border():
+  legal = make_legal()
+  column, frame = column_distance(legal), make_frame('enlarged')
+  height, width = FRAMES['enlarged'][2]
+  for far, near in (
+    ((-300, 40.5), (0, 40.5)),
+    ((30.25, width + 9.0), (30.25, width - 1)),
+    ((height - 0.75, -0.25), (height - 1, 0)),
+  ):
+    far, near = np.float32(far), np.float32(near)
+    paid = loss_jit(far, column, frame, 5.0, True)
+    assert paid == loss_jit(near, column, frame, 5.0, True) > 0
+    gradient, there = (np.asarray(gradient_jit(at, column, frame, 5.0, True)) for at in (far, near))
+    # Where it is clamped it does not move; on the border it does.
+    np.testing.assert_array_equal(gradient, np.where(far == near, there, 0))
+    assert np.all(there != 0)
+  inside = np.float32([[0, 0], [height - 1, width - 1], [3.5, 7.25]])
+  np.testing.assert_array_equal(within(inside, np.float32([[height, width]])), inside)
+
+
+def test_the_first_pixels_of_a_region_come_row_by_row():
+  region = np.zeros((3, 4), bool)
+  region[[0, 2, 2], [3, 0, 2]] = True
+  found, there = first_pixels(region, 5)
+  np.testing.assert_array_equal(there, [True] * 3 + [False] * 2)
+  np.testing.assert_array_equal(found[:3], [[0, 3], [2, 0], [2, 2]])
+  np.testing.assert_array_equal(first_pixels(region, 2)[0], [[0, 3], [2, 0]])
 
 
 @pytest.mark.parametrize('radius', [0.5, 1.0, 3.0, 7.25])

@@ -36,6 +36,17 @@ def test_every_mean_has_its_n_and_interval():
     assert leaf['low'] <= leaf['value'] <= leaf['high']
 
 
+def test_clicks_outside_of_their_pictures_are_counted_by_mode():
+  inside, beyond = runs.row('a', 0.1, 0.2, 0.3), runs.row('b', 0.1, 0.2, 0.3)
+  beyond['clicks'] = beyond['clicks'] | {'max': [[-9.0, 2.0, 1], [3.0, 29.6, 0]]}
+  rows = [inside, beyond, *runs.MIXED[2:]]
+  found = summary.summarise(rows, 'toy', 'tetris', 2)
+  assert found['n_outside'] == {'min': 0, 'base': 0, 'max': 2}
+  inside['clicks'] = inside['clicks'] | {'min': None, 'max': None}
+  found = summary.summarise([inside], 'toy', 'baseline', 2)
+  assert found['n_outside'] == {'min': None, 'base': 0, 'max': None}
+
+
 def test_a_preset_without_search():
   found = summary.summarise([runs.curves('a', None, [0.3, 0.9], None)], 'toy', 'baseline', 2)
   assert found['iou_auc'] == {'min': None, 'base': 0.6, 'max': None}

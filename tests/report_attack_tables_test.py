@@ -58,6 +58,13 @@ def test_a_preset_without_search_has_no_d():
   assert cells(text, '[a](figures/a.png)') == ['60.0', '30.0']
 
 
+def test_clicks_outside_of_the_picture_are_told():
+  beyond = runs.row('a', 0.1, 0.2, 0.3)
+  assert 'outside' not in report([beyond])
+  beyond['clicks'] = beyond['clicks'] | {'max': [[1.0, 2.0, 1], [3.0, 29.6, 0]]}
+  assert 'Clicks outside of the picture: 1 of MAX, of 2.' in report([beyond])
+
+
 def test_a_run_without_numbers_says_why():
   text = report(runs.MIXED[2:])
   assert 'No instance was measured.' in text

@@ -60,6 +60,15 @@ def test_the_page_holds_the_numbers_and_nothing_from_outside(runs):
   assert ['Weights mobile_sam.pt', f'sha256 {"ab" * 32}'] in first['facts']
 
 
+def test_clicks_outside_of_the_picture_are_among_the_facts():
+  beyond = runs_lib.row('a', 0.1, 0.5, 0.9)
+  beyond['clicks'] = beyond['clicks'] | {'min': [[-7.0, 2.0, 1]] * 2}
+  made = [runs_lib.make('m', [row]) for row in (runs_lib.row('a', 0.1, 0.5, 0.9), beyond)]
+  without, told = (dict(run['facts']) for run in held(render(made))['runs'])
+  assert 'Clicks outside' not in without
+  assert told['Clicks outside'] == '2 of MIN, of 2'
+
+
 def test_names_cannot_break_out_of_the_page():
   name = '</script><script>alert(1)</script>"\'&\udcff'
   rows = [runs_lib.row(name, 0.1, 0.5, 0.9), runs_lib.failed('<b>', '<img src=x>')]

@@ -57,6 +57,16 @@ def test_warnings_of_samples_follow_those_of_the_evaluation():
   assert rows.trajectory_rows(found, ['a', 'b'], SIZES)[1] == second
 
 
+def test_clicks_outside_of_the_picture_are_warned_of():
+  found = trajectories([[[0.3, 0.5], [0.1, 0.6], [0.7, 0.7]]])
+  found.clicks.yx[0, 2, 1] = -15.5, 3
+  (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1])
+  assert row['status'] == 'ok'
+  assert row['warnings'] == [
+    "1 of MAX's 2 clicks lies outside of the picture, the first is click 2"
+  ]
+
+
 def test_a_preset_without_search_has_only_base():
   (row,) = rows.trajectory_rows(trajectories([[[0.3, 0.5]]]), ['a'], SIZES[:1])
   assert row['status'] == 'ok'

@@ -39,6 +39,23 @@ def test_each_fault_is_named():
     assert len(said) == 1 and words in said[0]
 
 
+def test_clicks_outside_of_the_picture_are_counted_by_mode():
+  found = trajectories([0.5, 0.2, 0.9])
+  yx = np.zeros((1, 3, 4, 2), np.float32)
+  yx[0, 1, 2] = 7.6, 3
+  yx[0, 2] = [[0, 0], [-0.6, 1], [3, 9.51], [-0.5, 9.5]]
+  found = found._replace(clicks=found.clicks._replace(yx=yx))
+  assert checks.outside(yx[0, 2], (8, 10)).tolist() == [False, True, True, False]
+  assert checks.warnings(found, 0, size=(8, 10)) == [
+    "1 of MIN's 4 clicks lies outside of the picture, the first is click 3",
+    "2 of MAX's 4 clicks lie outside of the picture, the first is click 2",
+  ]
+  assert checks.warnings(found, 0, size=(9, 11)) == [
+    "1 of MAX's 4 clicks lies outside of the picture, the first is click 2"
+  ]
+  assert checks.warnings(found, 0) == []
+
+
 def test_answers_that_a_search_passed_over_are_counted():
   iou = np.float32([[0.2, np.nan, 0.9, np.nan, np.nan]])
   made = np.array([[True, True, True, True, False]])

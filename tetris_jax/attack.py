@@ -100,7 +100,7 @@ def replay(
 
   Raises:
     ValueError: `at_once` below 1, or a canvas with a side above `types.LARGEST_SIDE`.
-    TypeError: an array of another kind than `Batch` and `Clicks` tell.
+    TypeError: an array of another kind than `Batch` tells.
   """
   at_once = rows_at_once(at_once)
   modes, num_clicks = clicks.label.shape[1:]

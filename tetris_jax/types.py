@@ -69,13 +69,9 @@ class Clicks(NamedTuple):
   label: Array
 
   def checked(self) -> Clicks:
-    """The same, with the dtypes above whatever width JAX was told to default to.
-
-    Raises:
-      TypeError: labels that are no whole numbers.
-    """
-    yx = jax.numpy.asarray(self.yx, jax.numpy.float32)
-    return Clicks(yx, _declared('clicks.label', self.label, 'int32', 'integer'))
+    """The same, with the dtypes above whatever width JAX was told to default to."""
+    array = jax.numpy.asarray
+    return Clicks(array(self.yx, jax.numpy.float32), array(self.label, jax.numpy.int32))
 
 
 class Batch(NamedTuple):

@@ -140,7 +140,7 @@ def mass_slice(weight: Array, low: Array, high: Array) -> jax.Array:
   Returns:
     (height, width) float32: `weight`, 0 outside of the slice.
   """
-  weight = jnp.asarray(weight)
+  weight = jnp.asarray(weight, jnp.float32)
   values = jnp.sort(weight.reshape(-1))
   # In two levels, for one sum of float32 over all pixels would lose the small ones.
   rows = values.reshape(weight.shape)
@@ -163,7 +163,7 @@ def draw(weight: Array, uniform: Array) -> jax.Array:
   Returns:
     (2,) float32 (row, column); (0, 0) if no weight is above 0.
   """
-  weight, uniform = jnp.asarray(weight), jnp.asarray(uniform)
+  weight, uniform = (jnp.asarray(x, jnp.float32) for x in (weight, uniform))
 
   def one(line: jax.Array, share: jax.Array) -> jax.Array:
     mass = lax.cummax(jnp.cumsum(line))

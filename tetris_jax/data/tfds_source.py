@@ -357,7 +357,7 @@ def _one_channel(numbers: np.ndarray, mapped: Mapped, name: str) -> np.ndarray:
   channels = labels.whole(numbers, name)
   if channels.size and channels.max() > 255:
     raise images.UnreadableImage(
-      f'{name} has three channels with numbers up to {channels.max()}; of 24 bits, each has 0 to 255'
+      f'{name} has three channels with numbers up to {channels.max()}; each of 24 bits has 0 to 255'
     )
   red, green, blue = np.moveaxis(channels, -1, 0)
   return red * 65536 + green * 256 + blue

@@ -43,7 +43,7 @@ def soft_iou_loss(logits: Array, mask: Array, inside: Array) -> jax.Array:
 
 def _sums(logits: Array, mask: Array, inside: Array) -> tuple[jax.Array, jax.Array, jax.Array]:
   inside = jnp.asarray(inside)
-  probability = jnp.where(inside, jax.nn.sigmoid(jnp.asarray(logits)), 0.0)
+  probability = jnp.where(inside, jax.nn.sigmoid(jnp.asarray(logits, jnp.float32)), 0.0)
   wanted = jnp.asarray(mask) & inside
   count = jnp.sum(wanted, axis=(-2, -1), dtype=jnp.int32).astype(jnp.float32)
   return _sum(jnp.where(wanted, probability, 0.0)), _sum(probability), count

@@ -12,7 +12,7 @@ from tetris_jax.geometry.distance import edt, squared_distance_grid
 from tetris_jax.geometry.robot import error_regions
 from tetris_jax.types import POSITIVE, Array, Frame
 
-__all__ = ['first_pixels', 'inner_depth', 'legal_region', 'location_loss']
+__all__ = ['first_pixels', 'inner_depth', 'legal_region', 'location_loss', 'within']
 
 
 def first_pixels(region: Array, count: int) -> tuple[jax.Array, jax.Array]:
@@ -67,17 +67,33 @@ def legal_region(mask: Array, previous: Array, valid: Array, label: Array) -> ja
   return jnp.where(positive, false_negatives, false_positives)
 
 
+def within(yx: Array, size: Array) -> jax.Array:
+  """The pixel centre of a frame, or the place between them, that is nearest to a click.
+
+  Where the published attack draws the click's disk: its renderer clamps the centre to [0, side - 1]
+  (arXiv 2402.06132 and its released optimiser). What is clamped has no gradient; a click on the
+  border has its own.
+
+  Args:
+    yx: (..., 2) float32, in frame pixels.
+    size: (..., 2) float32, (height, width) of the frame.
+  """
+  yx = jnp.asarray(yx, jnp.float32)
+  nearest = jnp.clip(lax.stop_gradient(yx), 0, jnp.asarray(size) - 1)
+  return jnp.where(yx == nearest, yx, nearest)
+
+
 def location_loss(
   yx: Array, column: Array, frame: Frame, radius: float, legal_any: Array
 ) -> jax.Array:
   """Mean over a network's frame of the click's disk times the distance to the legal region.
 
   The loss of the published attack (Moskalenko et al., "TETRIS", arXiv 2402.06132). The disk is
-  `clip(radius + 0.5 - |p - yx|, 0, 1)` at frame pixel p. The distance map is exact in image pixels
-  and resized to the frame, bilinear with aligned corners; no gradient flows through it. (The disks
-  that models see, `tetris_jax.geometry.render`, are exact areas; the published loss has this one.)
-  Only the few frame pixels that the disk covers are evaluated, so the cost does not grow with the
-  frame.
+  `clip(radius + 0.5 - |p - yx|, 0, 1)` at frame pixel p, with yx clamped by `within`: a click that
+  leaves the frame keeps its disk at the border. The distance map is exact in image pixels and
+  resized to the frame, bilinear with aligned corners; no gradient flows through it. (The disks that
+  models see, `tetris_jax.geometry.render`, are exact areas; the published loss has this one.) Only
+  the few frame pixels that the disk covers are evaluated, so the cost does not grow with the frame.
 
   Args:
     yx: (2,) float32, the click in FRAME pixels.
@@ -89,7 +105,7 @@ def location_loss(
   Returns:
     () float32 in image pixels, 0 if there is no legal pixel.
   """
-  yx = jnp.asarray(yx)
+  yx = within(yx, frame.size)
   reach = math.floor(radius + 0.5)
   # With f the fraction of the click, |k - f| < radius + 0.5 only for these k.
   step = jnp.arange(-reach, reach + 2, dtype=jnp.float32)

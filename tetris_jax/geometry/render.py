@@ -30,7 +30,7 @@ def soft_disks(clicks: Clicks, height: int, width: int, radius: float) -> jax.Ar
   Returns:
     (2, height, width) float32 in [0, 1], positive clicks first.
   """
-  yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
+  yx, label = map(jnp.asarray, clicks.checked())
   reach = math.floor(radius + 0.5)
   step = jnp.arange(-reach, reach + 2, dtype=jnp.int32)
   # Far clicks are brought near only for indexing; their disks lie outside either way.
@@ -181,10 +181,10 @@ def distance_maps(
 
 
 def _nearest_squared(clicks: Clicks, height: int, width: int) -> jax.Array:
-  yx, label = jnp.asarray(clicks.yx), jnp.asarray(clicks.label)
+  yx, label = map(jnp.asarray, clicks.checked())
   vertical = jnp.square(jnp.arange(height, dtype=jnp.float32)[None, :] - yx[:, 0, None])
   horizontal = jnp.square(jnp.arange(width, dtype=jnp.float32)[None, :] - yx[:, 1, None])
-  here = label[None, :] == jnp.array([POSITIVE, NEGATIVE], label.dtype)[:, None]
+  here = label[None, :] == jnp.array([POSITIVE, NEGATIVE], jnp.int32)[:, None]
   vertical = jnp.where(here[:, :, None], vertical[None], jnp.inf)
   # Click by click: XLA's CPU reduction over the slots is 30x slower (11 ms for 20 at 400x400).
   nearest = jnp.full((2, height, width), jnp.inf, jnp.float32)

@@ -21,6 +21,7 @@ __all__ = [
   'link',
   'listed',
   'noted',
+  'outside',
   'table',
   'troubles',
   'warnings',
@@ -101,6 +102,13 @@ def listed(values: Mapping[str, Any]) -> str:
 def counted(summary: Mapping[str, Any]) -> str:
   """How many instances ended how, in words."""
   return ', '.join(f'{summary[f"n_{status}"]} {status}' for status in STATUSES)
+
+
+def outside(summary: Mapping[str, Any]) -> str:
+  """How many clicks lie outside of their pictures, by mode, in words; '' where none does."""
+  beyond = {mode: count for mode, count in summary['n_outside'].items() if count}
+  of = summary['n_ok'] * summary['num_clicks']
+  return ', '.join(f'{count} of {mode.upper()}, of {of}' for mode, count in beyond.items())
 
 
 def _cut(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -116,7 +116,10 @@ def trajectory_rows(
         'clicks': _modes(click, lambda cs: [[_float(y), _float(x), int(s)] for y, x, s in cs]),
         'forward': int(forward[i]),
         'backward': int(backward[i]),
-        'warnings': [*checks.warnings(trajectories, i), *(warned[i] if warned else ())],
+        'warnings': [
+          *checks.warnings(trajectories, i, size=size),
+          *(warned[i] if warned else ()),
+        ],
       }
     )
     if trajectories.byproducts.outlook is not None:

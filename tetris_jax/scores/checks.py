@@ -7,23 +7,41 @@ import numpy as np
 from tetris_jax.scores.table import CURVES
 from tetris_jax.types import MODES, Array, Trajectories
 
-__all__ = ['hidden', 'hidden_range', 'warnings']
+__all__ = ['hidden', 'hidden_range', 'outside', 'warnings']
 
 # Beyond rounding: masks of 10^7 pixels give IoUs that differ by 1e-7.
 _TOLERANCE = 1e-6
 
 
-def warnings(found: Trajectories, row: int) -> list[str]:
+def outside(yx: Array, size: Array | tuple[int, int]) -> np.ndarray:
+  """Which clicks fall on no pixel of the picture.
+
+  Args:
+    yx: (..., 2) image pixels, whose centres are at whole numbers.
+    size: (height, width).
+
+  Returns:
+    (...) bool.
+  """
+  yx = np.asarray(yx, np.float64)
+  return np.any((yx < -0.5) | (yx > np.asarray(size, np.float64) - 0.5), axis=-1)
+
+
+def warnings(
+  found: Trajectories, row: int, *, size: tuple[int, int] | None = None
+) -> list[str]:
   """What looks wrong about the trajectories of one instance.
 
   Args:
     found: of an attack.
     row: which instance of the batch.
+    size: (height, width) of its picture; None where that is not known.
 
   Returns:
     Sentences, empty where nothing looks wrong: the model answered with NaN, in a trajectory or to
     a click that was tried; MIN <= BASE <= MAX does not hold after click 1, or all three are one;
-    the gradients with which a local search starts are zero or not finite.
+    clicks lie outside of the picture; the gradients with which a local search starts are zero or
+    not finite.
   """
   curves = {field: np.asarray(getattr(found, field))[row] for field in CURVES}
   iou = curves['iou']
@@ -46,6 +64,14 @@ def warnings(found: Trajectories, row: int) -> list[str]:
         f'the range after click 1 is one point, IoU {base:.4f}: the model does not react to where '
         'the click is, or the search did not move it'
       )
+  if size is not None:
+    for mode, beyond in enumerate(outside(np.asarray(found.clicks.yx)[row], size)):
+      if beyond.any():
+        said.append(
+          f"{beyond.sum()} of {MODES[mode].upper()}'s {beyond.size} clicks "
+          f'{"lies" if beyond.sum() == 1 else "lie"} outside of the picture, the first is click '
+          f'{np.argmax(beyond) + 1}'
+        )
   outlook, gradient = found.byproducts.outlook, found.byproducts.gradient
   if outlook is not None:
     answers = np.asarray(outlook.iou)[row][np.asarray(outlook.evaluated)[row]]

@@ -15,7 +15,7 @@ from jax import lax
 from tetris_jax.geometry.distance import column_distance
 from tetris_jax.geometry.objectives import dice_loss
 from tetris_jax.geometry.overlap import iou
-from tetris_jax.geometry.region import location_loss
+from tetris_jax.geometry.region import location_loss, within
 from tetris_jax.scene import boundary_score
 from tetris_jax.search.base import Asked, Cost, Found, Rows, Search, decode_at
 from tetris_jax.types import Array, Byproducts, Frame
@@ -71,6 +71,12 @@ class Local(Search):
     column = each(column_distance)(rows.legal)
     legal_any = jnp.any(rows.legal, axis=(-2, -1))
     logit = math.log(segmenter.info.threshold / (1 - segmenter.info.threshold))
+    in_frame = segmenter.info.step_diagonal == 'frame'
+
+    def seen(position: jax.Array, frame: Frame) -> jax.Array:
+      # Of a model that reads click maps the clamped disk is all it sees; SAM's coordinate is none.
+      at = within(position, frame.size) if in_frame else position
+      return jnp.asarray(frame.offset + at * frame.extent / frame.size)
 
     def score(
       position: jax.Array,
@@ -80,7 +86,7 @@ class Local(Search):
       column: jax.Array,
       legal_any: jax.Array,
     ) -> tuple[jax.Array, Evaluation]:
-      logits, _ = decode_at(asked, row, frame.offset + position * frame.extent / frame.size)
+      logits, _ = decode_at(asked, row, seen(position, frame))
       target = row.target
       location = location_loss(position, column, frame, self.radius, legal_any)
       loss = location + sign * self.dice_weight * dice_loss(logits, target.mask, target.inside)
@@ -95,7 +101,6 @@ class Local(Search):
       (_, found), slope = gradient(position, *data)
       return found, slope
 
-    in_frame = segmenter.info.step_diagonal == 'frame'
     extent = frame.size if in_frame else rows.target.size.astype(jnp.float32)
     # 5 pixels for a 400x400 picture (arXiv 2402.06132).
     step = self.step_scale * 5 / (400 * math.sqrt(2)) * jnp.sqrt(jnp.sum(extent**2, axis=-1))
@@ -110,8 +115,7 @@ class Local(Search):
     )
     start = (robot - frame.offset) * frame.size / frame.extent
     position, moves, norm = local_search(descent, start, self)
-    yx = frame.offset + position * frame.extent / frame.size
-    best = jnp.where((moves > 0)[..., None], yx, robot)
+    best = jnp.where((moves > 0)[..., None], seen(position, frame), robot)
     gradients = norm if self.num_steps > 1 else None
     return Found(best[..., None, None, :], byproducts=Byproducts(gradient=gradients))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tetris_jax.report import summaries
-from tetris_jax.scores import priors, statistics, table
+from tetris_jax.scores import checks, priors, statistics, table
 from tetris_jax.scores.table import Metric
 
 __all__ = ['curves', 'summarise']
@@ -93,6 +93,17 @@ def _first_click(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   }
 
 
+def _outside(rows: Sequence[Mapping[str, Any]]) -> dict[str, int | None]:
+  """How many clicks lie outside of their pictures, by mode; None for one that was not run."""
+  made = [row for row in summaries.measured(rows) if row['clicks'] is not None]
+  out: dict[str, int | None] = {}
+  for mode in table.ORDER:
+    known = [row for row in made if row['clicks'][mode] is not None]
+    beyond = [checks.outside(np.array(row['clicks'][mode])[:, :2], row['size']) for row in known]
+    out[mode] = sum(int(np.sum(some)) for some in beyond) if known else None
+  return out
+
+
 def summarise(
   rows: Sequence[Mapping[str, Any]], model: str, preset: str, num_clicks: int
 ) -> dict[str, Any]:
@@ -102,8 +113,9 @@ def summarise(
   mean over the rows that are ok, or a count. `estimates` holds the same means with their n and
   95 % bootstrap intervals. A mode that was not run is None, and so is every mean over no instance;
   a metric of MIN and MAX together, such as `d`, is an object whose values are then None.
-  `n_warned` of the rows that are ok bear a warning. `levels`, `quantiles` and `hidden` are of the
-  first click, see `tetris_jax.runs.rows`; None where the search was not a global one.
+  `n_warned` of the rows that are ok bear a warning, and `n_outside` clicks of each mode lie outside
+  of their pictures. `levels`, `quantiles` and `hidden` are of the first click, see
+  `tetris_jax.runs.rows`; None where the search was not a global one.
   NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
   compare between runs of equal `num_clicks` only.
 
@@ -122,6 +134,7 @@ def summarise(
   return {
     **summaries.counts(rows),
     'n_warned': sum(bool(row.get('warnings')) for row in rows),
+    'n_outside': _outside(rows),
     'model': model,
     'preset': preset,
     'num_clicks': num_clicks,

@@ -182,11 +182,12 @@ def _numbers(
   rows: Sequence[Mapping[str, Any]], summary: Mapping[str, Any], picture: Picture
 ) -> list[str]:
   """The sections of a run that measured something."""
-  clicks = summary['num_clicks']
+  clicks, beyond = summary['num_clicks'], markdown.outside(summary)
   return [
     'IoU and its scores are x100. A lower D is more robust. Intervals: 95 %, bootstrap over '
     'instances.',
     _scores(summary),
+    *([f'Clicks outside of the picture: {beyond}.'] if beyond else []),
     '![IoU over clicks](figures/curves.png)',
     '## Clicks to a quality',
     f'NoC@q: mean clicks to an IoU of q, {clicks} where it is never reached. NoF@q: instances that '

@@ -147,9 +147,10 @@ def _run(
 
 def _facts(run: Run, summary: Mapping[str, Any]) -> list[list[str]]:
   flags, devices = run.config['flags'], run.config['devices']
-  speed = summary['evaluations_per_second']
+  speed, beyond = summary['evaluations_per_second'], markdown.outside(summary)
   return [
     ['Instances', markdown.counted(summary)],
+    *([['Clicks outside', beyond]] if beyond else []),
     *([f'Weights {name}', f'sha256 {sha}'] for name, sha in run.config['model']['sha256'].items()),
     ['Flags', markdown.listed({key: value for key, value in flags.items() if value})],
     ['Preset', markdown.listed(run.config['preset'])],
