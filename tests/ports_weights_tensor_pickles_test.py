@@ -136,3 +136,80 @@ def test_a_small_pickle_that_walks_as_a_huge_tree_is_refused(tmp_path):
     value = value + tp.text('b') + b'h' + bytes([i]) + b'u'
   with pytest.raises(CheckpointError, match='more than 200000 entries'):
     checkpoints.read(tp.write_zip(tmp_path / 'a.pt', {'a/data.pkl': tp.whole(value)}))
+
+
+def test_objects_beside_the_tensors_stop_nothing(tmp_path):
+  entries = {
+    'w': tp.tensor('0', 2, (2,), (1,)),
+    'args': b'cargparse\nNamespace\n)\x81}' + tp.text('lr') + b'G?\xf0\0\0\0\0\0\0sb',
+    'size': b'ctorch\nSize\n(K\x03K\x04t\x85R',
+    'device': b'ctorch\ndevice\n' + tp.text('cpu') + b'\x85R',
+    'dtype': b'ctorch\nfloat32\n',
+    'complex': tp.tensor('9', 4, (4,), (1,), storage='ComplexFloatStorage'),
+    'counts': b'ccollections\nCounter\n}' + tp.text('a') + b'K\x01s\x85R',
+    'defaults': b'ccollections\ndefaultdict\ncbuiltins\nlist\n\x85R'
+    + tp.text('v') + tp.tensor('0', 2, (2,), (1,)) + b's',
+    'odd': b'}(N' + tp.text('a') + b'K\x01K\x02\x86' + tp.text('b') + b'u',
+  }
+  members = {'a/data.pkl': tp.whole(tp.dictionary(entries))}
+  members['a/data/0'] = np.array([1, 2], np.float32).tobytes()
+  found = checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+  assert {n: a.tolist() for n, a in found.items()} == {'w': [1, 2], 'defaults.v': [1, 2]}
+  tree, _ = tensor_pickles.unpickle(io.BytesIO(members['a/data.pkl']))
+  names = {
+    'argparse.Namespace', 'torch.Size', 'torch.device', 'torch.float32', 'collections.Counter',
+    'torch.ComplexFloatStorage',
+  }
+  assert tensor_pickles.passed_over(tree) == dict.fromkeys(names, False)
+
+
+def test_tensors_with_attributes_and_in_parameters_are_tensors():
+  plain = tp.tensor('0', 2, (2,), (1,))
+  call = plain.removeprefix(b'ctorch._utils\n_rebuild_tensor_v2\n').removesuffix(b'R')
+  typed = b'ctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n'
+  typed += b'ctorch\nTensor\n' + call + b'}tR'
+  parameter = b'ctorch._utils\n_rebuild_parameter_with_state\n(' + plain + b'\x88}}tR'
+  tree, _ = tensor_pickles.unpickle(io.BytesIO(tp.whole(tp.dictionary(
+    {'plain': plain, 'typed': typed, 'parameter': parameter}
+  ))))
+  found = tensor_pickles.tensors_of(tree)
+  assert found['plain'] == found['typed'] == found['parameter']
+
+
+def test_tensors_under_keys_that_are_no_names_are_not_lost(tmp_path):
+  tensor = tp.tensor('0', 1, (1,), (1,))
+  tree, _ = tensor_pickles.unpickle(io.BytesIO(tp.whole(b'}N' + tensor + b's')))
+  assert list(tensor_pickles.tensors_of(tree)) == ['?']
+
+
+def test_names_and_values_are_bounded():
+  tensor = tensor_pickles.Tensor(tensor_pickles.Storage('FloatStorage', '0', 1), 0, (1,), (1,))
+  tree = tensor
+  for _ in range(4):
+    tree = {'k' * 300: tree}
+  with pytest.raises(CheckpointError, match='a name of 1203 characters'):
+    tensor_pickles.tensors_of(tree)
+  # one long list in many places
+  losses = [0.5] * 100_000
+  with pytest.raises(CheckpointError, match='more than 5000000 values'):
+    tensor_pickles.tensors_of([losses] * 51)
+  assert tensor_pickles.tensors_of([losses, tensor]) == {'1': tensor}
+
+
+FLOATS = b'(' + tp.text('storage') + b'ctorch\nFloatStorage\n'
+
+
+@pytest.mark.parametrize('value', [
+  b'ctorch._utils\n_rebuild_tensor_v2\n)R',
+  b'ctorch._utils\n_rebuild_tensor_v2\n(NNNNtR',
+  b'ctorch._utils\n_rebuild_parameter\n)R',
+  b'ctorch._tensor\n_rebuild_from_type_v2\n)R',
+  b'ccollections\nOrderedDict\n](K\x01e\x85R',
+  b'NQ',
+  b'(' + tp.text('storage') + b'NNNNtQ',
+  FLOATS + tp.text('0') + tp.text('cpu') + b'K\x01K\x01tQ',
+  FLOATS + b'K\x00' + tp.text('cpu') + b'K\x01tQ',
+])
+def test_tensors_that_are_described_wrongly_are_refused(value):
+  with pytest.raises(CheckpointError, match='damaged'):
+    tensor_pickles.unpickle(io.BytesIO(tp.whole(value)))

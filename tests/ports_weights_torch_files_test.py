@@ -176,3 +176,77 @@ def test_reads_what_torch_writes(tmp_path, zipped):
       wanted = wanted.float() if wanted.dtype == torch.bfloat16 else wanted
       np.testing.assert_array_equal(found.pop(f'{part}.{name}'), wanted.numpy(), strict=True)
   assert not found
+
+
+def stream_start(protocol):
+  return b''.join(pickle.dumps(part, protocol) for part in (0x1950A86A20F9469CFC6C, 1001, {'a': 1}))
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4, 5])
+def test_the_stream_format_is_read_in_every_protocol(tmp_path, protocol):
+  data = tp.write_legacy(tmp_path / 'a.pt', STATE).read_bytes()
+  rest = data[data.index(b'ccollections') - 2 :]
+  (tmp_path / 'a.pt').write_bytes(stream_start(protocol) + rest)
+  assert_same(checkpoints.read(tmp_path / 'a.pt'), STATE)
+
+
+def test_long_and_deep_headers_are_refused(tmp_path):
+  data = tp.write_legacy(tmp_path / 'a.pt', STATE).read_bytes()
+  start, rest = stream_start(2), data[data.index(b'ccollections') - 2 :]
+  magic = pickle.dumps(0x1950A86A20F9469CFC6C, 2)
+  deep = b'\x80\x02)' + b'\x85' * 5000 + b'.'
+  for header, message in (
+    (magic + deep + deep, 'a stream format that is not 1001'),
+    (magic + b'\x80\x02(' + b'N' * 20_000 + b't.', 'more than 10000 opcodes'),
+    (start[:-1] + b'N' * 20_000 + b'.', 'more than 10000 opcodes'),
+  ):
+    (tmp_path / 'b.pt').write_bytes(header + rest)
+    with pytest.raises(CheckpointError, match=message):
+      checkpoints.read(tmp_path / 'b.pt')
+
+
+def test_bfloat16_that_overlaps_cannot_multiply_its_storage(tmp_path):
+  entries = {
+    f'w{i}': tp.tensor('0', 4096, (4096,), (1,), storage='BFloat16Storage') for i in range(8)
+  }
+  members = {'a/data.pkl': tp.whole(tp.dictionary(entries)), 'a/data/0': bytes(2 * 4096)}
+  with pytest.raises(CheckpointError, match='repeats'):
+    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+
+
+def network():
+  tensor = tp.tensor('0', 1, (1,), (1,))
+  attributes = tp.dictionary({'_parameters': tp.dictionary({'w': tensor}), '_modules': b'}'})
+  return b'c__main__\nNet\n)\x81' + attributes + b'b'
+
+
+@pytest.mark.parametrize('tree', [
+  network(), tp.dictionary({'model': network(), 'epoch': tp.number(1)})
+])
+def test_a_whole_network_is_refused_with_what_to_do(tmp_path, tree):
+  members = {'a/data.pkl': tp.whole(tree), 'a/data/0': bytes(4)}
+  with pytest.raises(CheckpointError) as error:
+    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+  assert 'a whole pickled network ("__main__.Net")' in str(error.value)
+  assert 'torch.save(model.state_dict(), PATH)' in str(error.value)
+  assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_network_beside_tensors_is_noted(tmp_path):
+  tree = tp.dictionary({'loss': network(), 'w': tp.tensor('0', 1, (1,), (1,))})
+  members = {'a/data.pkl': tp.whole(tree), 'a/data/0': bytes(4)}
+  found = checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+  assert set(found) == {'w'} and found.networks == ('__main__.Net',)
+
+
+def test_what_holds_no_tensors_says_so(tmp_path):
+  members = {'a/data.pkl': tp.whole(tp.dictionary({'epoch': tp.number(3)}))}
+  with pytest.raises(CheckpointError, match='no tensors that can be read'):
+    checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members))
+
+
+def test_a_packed_checkpoint_has_to_be_unpacked(tmp_path):
+  members = {'weights/own.pth': bytes(9)}
+  for compression in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    with pytest.raises(CheckpointError, match=r'packs "weights/own\.pth"; unpack it'):
+      checkpoints.read(tp.write_zip(tmp_path / 'a.pt', members, compression))

@@ -14,7 +14,8 @@ import torch_pickles as tp
 from ports import zoo
 from ports.model import Model
 from ports.weights import sources
-from ports.weights.errors import CheckpointError
+from ports.weights.convert import convert, moves
+from ports.weights.errors import CheckpointError, Misfit
 from tetris_jax.types import ModelInfo, Segmenter
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -206,3 +207,23 @@ def test_the_readme_shows_the_table():
     for source in (*model.packages, model.original):
       assert source.file in readme
       assert source.sha256 is None or (source.sha256 in readme and len(source.sha256) == 64)
+
+
+def test_a_file_of_another_model_is_told_apart(tmp_path, monkeypatch, clean):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  for name, width in (('narrow', 2), ('wide', 3)):
+    shapes = {'a/kernel': (width, 5), 'b/kernel': (width, 7)}
+
+    def strict(states, shapes=shapes):
+      return convert(states['a.pt'], moves(shapes), shapes)
+
+    original = sources.Download('a.pt', 999, None, 'https://a/a.pt', 'MIT')
+    zoo.register(name, toy(original=original, convert=strict, num_parameters=12 * width))
+  arrays = {f'module.{n}.weight': np.ones((k, 3), np.float32) for n, k in (('a', 5), ('b', 7))}
+  path = tp.write_state(tmp_path / 'own.pt', arrays)
+  with pytest.raises(Misfit) as error:
+    zoo.load('narrow', path)
+  text = str(error.value)
+  assert text.startswith('own.pt: ') and 'misshapen: a.weight gives (3, 5) for a/kernel' in text
+  assert text.endswith('It fits wide: give it for that model.')
+  assert set(zoo.load('wide', path)[0]) == {'a/kernel', 'b/kernel'}

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from ports.ritm.network import Variant, shapes
+from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, as_is, conv_kernel, convert, fold_batch_norm
 
 __all__ = ['tree']
@@ -111,7 +112,7 @@ def tree(state: Mapping[str, np.ndarray], variant: Variant) -> dict[str, np.ndar
     variant: which network the file is for.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
-  state = {name.removeprefix('state_dict.'): array for name, array in state.items()}
+  state = layouts.entry(state, 'state_dict')
   return convert(state, _plan(variant), shapes(variant), skip=_SKIP)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import operator
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import numpy as np
 from ports.nn import trees
 from ports.nn.resize import unaligned
 from ports.sam import hq, network, preprocess, tiny_vit, vit
+from ports.sam.kind import ENCODERS, FEEDBACKS, HQ_MASKS, PRECISIONS, Kind
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
 # Added to the parameters: it is the same for every image, and is computed once.
@@ -33,81 +33,9 @@ __all__ = [
   'prepare_round',
   'prompted',
   'sam',
+  'sam_hq',
   'upsampling',
 ]
-
-FEEDBACKS = ('always', 'forget_at_negative_second')
-"""Whether the mask is fed back at every later click, or not at a second click that is negative, as
-in the predictor of RClicks (its points then fill two rows, as a first click's do). Numbers so made
-compare with those that the predictor made, and with no others."""
-
-HQ_MASKS = ('added', 'hq_only')
-"""Of SAM-HQ: the high-quality logits are added to those of the chosen mask, as by default in its
-release, or stand alone."""
-
-PRECISIONS = ('float32', 'bfloat16')
-"""In which the image encoder computes; all else is float32."""
-
-TINY_VIT = 'tiny_vit'
-
-ENCODERS: Mapping[str, str | vit.Config] = {'vit_tiny': TINY_VIT, **vit.CONFIGS}
-"""The image encoders of SAM and SAM-HQ by size."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """What tells the models of the family apart, beside their parameters.
-
-  Attributes:
-    encoder: `TINY_VIT`, or the sizes of a plain vision transformer.
-    mask_choice: one of `network.MASK_CHOICES`.
-    feedback: one of `FEEDBACKS`.
-    precision: one of `PRECISIONS`.
-    hq: one of `HQ_MASKS`; '' for a model without the high-quality token.
-  """
-
-  encoder: str | vit.Config = TINY_VIT
-  mask_choice: str = network.MASK_CHOICES[0]
-  feedback: str = FEEDBACKS[0]
-  precision: str = PRECISIONS[0]
-  hq: str = ''
-
-  def __post_init__(self) -> None:
-    """Raises ValueError for an unknown choice."""
-    for what, known in (
-      ('mask_choice', network.MASK_CHOICES),
-      ('feedback', FEEDBACKS),
-      ('precision', PRECISIONS),
-      ('hq', ('', *HQ_MASKS)),
-    ):
-      if getattr(self, what) not in known:
-        raise ValueError(f'{what} is {getattr(self, what)!r}; known: {", ".join(known)}')
-
-  @property
-  def side(self) -> int:
-    """Of the frame, in pixels."""
-    return preprocess.SIDE if isinstance(self.encoder, str) else self.encoder.side
-
-  @property
-  def grid(self) -> int:
-    """Positions a side of the image embedding."""
-    return network.GRID if isinstance(self.encoder, str) else self.encoder.grid
-
-  @property
-  def early(self) -> int:
-    """Width of the early feature that a high-quality decoder reads."""
-    return tiny_vit.EARLY if isinstance(self.encoder, str) else self.encoder.width
-
-  @property
-  def suffix(self) -> str:
-    """What is not the default, as it is appended to a model's name."""
-    picked = {
-      self.mask_choice: network.MASK_CHOICES[0],
-      self.feedback: FEEDBACKS[0],
-      self.precision: PRECISIONS[0],
-      self.hq or HQ_MASKS[0]: HQ_MASKS[0],
-    }
-    return ''.join(f'_{value}' for value, default in picked.items() if value != default)
 
 
 class Features(NamedTuple):
@@ -368,8 +296,14 @@ def mobile_sam(
     ValueError: an unknown choice.
   """
   return _segmenter(
-    'mobile_sam', Kind(TINY_VIT, mask_choice, feedback, precision), params, sha256
+    'mobile_sam', Kind(ENCODERS['vit_tiny'], mask_choice, feedback, precision), params, sha256
   )
+
+
+def _encoder(size: str) -> str | vit.Config:
+  if size not in ENCODERS:
+    raise ValueError(f'size is {size!r}; known: {", ".join(ENCODERS)}')
+  return ENCODERS[size]
 
 
 def sam(
@@ -381,20 +315,17 @@ def sam(
   mask_choice: str = network.MASK_CHOICES[0],
   feedback: str = FEEDBACKS[0],
   precision: str = PRECISIONS[0],
-  hq: str = '',
 ) -> Segmenter:
-  """SAM (arXiv 2304.02643), or SAM-HQ (arXiv 2306.01567), as click models.
+  """SAM (arXiv 2304.02643) as a click model.
 
   Args:
     params: flat tree, see `ports.sam.weights`.
     sha256: of the file that it came from, by name.
     name: of the model.
-    size: key of `vit.CONFIGS`, or "vit_tiny" for TinyViT-5M.
-    mask_choice: one of `network.MASK_CHOICES`; like what follows, appended to the model's name
-      where it is not the first.
-    feedback: one of `FEEDBACKS`.
-    precision: one of `PRECISIONS`.
-    hq: one of `HQ_MASKS`, for SAM-HQ; '' for SAM.
+    size: key of `ENCODERS`.
+    mask_choice: see `mobile_sam`, as what follows.
+    feedback: see `mobile_sam`.
+    precision: see `mobile_sam`.
 
   Returns:
     The segmenter.
@@ -402,8 +333,40 @@ def sam(
   Raises:
     ValueError: an unknown size or choice.
   """
-  if size not in ENCODERS:
-    raise ValueError(f'size is {size!r}; known: {", ".join(ENCODERS)}')
-  return _segmenter(
-    name, Kind(ENCODERS[size], mask_choice, feedback, precision, hq), params, sha256
-  )
+  return _segmenter(name, Kind(_encoder(size), mask_choice, feedback, precision), params, sha256)
+
+
+def sam_hq(
+  params: Mapping[str, np.ndarray],
+  sha256: Mapping[str, str],
+  *,
+  name: str,
+  size: str,
+  mask_choice: str = network.MASK_CHOICES[0],
+  feedback: str = FEEDBACKS[0],
+  precision: str = PRECISIONS[0],
+  hq: str = HQ_MASKS[0],
+) -> Segmenter:
+  """SAM-HQ (arXiv 2306.01567) as a click model.
+
+  Args:
+    params: flat tree, see `ports.sam.weights`.
+    sha256: of the file that it came from, by name.
+    name: of the model.
+    size: key of `ENCODERS`.
+    mask_choice: see `mobile_sam`, as what follows; the mask to which the high-quality logits are
+      added, and whose predicted IoU and choice do not know of them.
+    feedback: see `mobile_sam`.
+    precision: see `mobile_sam`.
+    hq: one of `HQ_MASKS`.
+
+  Returns:
+    The segmenter.
+
+  Raises:
+    ValueError: an unknown size or choice.
+  """
+  if hq not in HQ_MASKS:
+    raise ValueError(f'hq is {hq!r}; known: {", ".join(HQ_MASKS)}')
+  kind = Kind(_encoder(size), mask_choice, feedback, precision, hq)
+  return _segmenter(name, kind, params, sha256)

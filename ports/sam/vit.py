@@ -27,7 +27,7 @@ _OUTPUT = 256
 _PATCH = 16
 # Scores of this many queries with all tokens are formed at once in a global block: of all 4096 at
 # once they would take 1 GiB for ViT-H, and no cache holds them.
-_QUERIES = 512
+_QUERIES = 128
 
 
 @dataclasses.dataclass(frozen=True)

@@ -216,7 +216,7 @@ def decoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
       same state dict is passed over.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   renamed = {
     re.sub(r'^PromtEncoder\.', 'prompt_encoder.', re.sub(r'^MaskDecoder\.', 'mask_decoder.', n)): a
@@ -232,7 +232,7 @@ def onnx_encoder_tree(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     state: what `ports.weights.checkpoints.read` returns for the ONNX encoder.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   return convert(state, _onnx_moves(), tiny_vit.shapes())
 
@@ -247,7 +247,7 @@ def mobile_sam_tree(
     hq: whether it is SAM-HQ's model of that size (sam_hq_vit_tiny.pth).
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   early = tiny_vit.EARLY if hq else 0
   shapes = tiny_vit.shapes() | decoder_shapes(early)

