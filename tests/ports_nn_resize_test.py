@@ -7,7 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ports.nn.resize import aligned, crop, cubic, linear, resize
+from ports.nn.resize import (
+  aligned,
+  antialiased,
+  crop,
+  cubic,
+  linear,
+  resize,
+  triangles,
+  unaligned,
+)
 
 SIZES = [(112, 448), (512, 448), (14, 112), (7, 112), (28, 42), (5, 17), (17, 5), (1, 4), (4, 1)]
 GOLDEN = pathlib.Path(__file__).parent / 'golden' / 'ritm_resize.npz'
@@ -111,3 +120,30 @@ def test_sizes_as_data_give_the_matrix_of_fixed_sizes(size, count):
   found = jax.jit(aligned, static_argnums=(0, 1))(count + 2, size + 1, count, size)
   np.testing.assert_allclose(found[:count, :size], linear(count, size, True), atol=1e-6 * size)
   assert np.all(found[count:] == 0) and np.all(found[:, size:] == 0)
+
+
+@pytest.mark.parametrize(('size', 'count'), SIZES)
+def test_lengths_as_data_give_what_fixed_ones_do(size, count):
+  length, source = jnp.float32(count), jnp.float32(size)
+  found = np.asarray(jax.jit(unaligned, static_argnums=(0, 2))(count + 3, length, size + 2, source))
+  np.testing.assert_allclose(found[:count, :size], linear(count, size, False), atol=1e-5)
+  assert np.isfinite(found).all() and not found[:count, size:].any()
+
+
+def test_antialiasing_averages_where_it_shrinks_and_interpolates_where_it_enlarges():
+  halved = np.asarray(antialiased(4, 9, jnp.int32(8)))
+  np.testing.assert_allclose(halved[1], np.array([0, 1, 3, 3, 1, 0, 0, 0, 0]) / 8, atol=1e-7)
+  np.testing.assert_allclose(halved[0], np.array([3, 3, 1, 0, 0, 0, 0, 0, 0]) / 7, atol=1e-7)
+  enlarged = np.asarray(antialiased(12, 5, jnp.int32(5)))
+  np.testing.assert_allclose(enlarged, linear(12, 5, False), atol=1e-6)
+  for size in (1, 7, 300):
+    matrix = np.asarray(antialiased(32, 300, jnp.int32(size)))
+    np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
+    assert not matrix[:, size:].any()
+
+
+def test_triangles_are_whole_numbers_of_the_samples_that_are_there():
+  found = triangles(5, 7, jnp.int32(3), jnp.int32(6))
+  assert found.dtype == jnp.int32
+  np.testing.assert_array_equal(found[1], [0, 3, 9, 9, 3, 0, 0])
+  assert not found[3:].any() and not found[:, 6:].any()

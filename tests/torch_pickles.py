@@ -113,6 +113,15 @@ def write_published(path: pathlib.Path, state: Mapping[str, np.ndarray]) -> path
   return write_zip(path, members | {'archive/data.pkl': whole(whole_file)})
 
 
+def write_nested(
+  path: pathlib.Path, name: str, state: Mapping[str, np.ndarray]
+) -> pathlib.Path:
+  """A state dict under a name of its own, as SAM 2's {'model': tensors}."""
+  members = state_members(state)
+  inner = members['archive/data.pkl'].removeprefix(b'\x80\x02').removesuffix(b'.')
+  return write_zip(path, members | {'archive/data.pkl': whole(b'}' + text(name) + inner + b's')})
+
+
 def save_published(
   path: pathlib.Path, state: Mapping[str, np.ndarray], config: Mapping[str, Any], as_zip: bool
 ) -> pathlib.Path:
