@@ -164,6 +164,12 @@ def test_a_file_that_is_gone_has_its_like_named(tmp_path):
   assert isinstance(found, data.Rejected)
 
 
+@pytest.mark.parametrize('name', ['A.png', 'a.png ', 'a .PNG', 'img/A.JPEG'])
+def test_a_picture_that_differs_in_case_or_spaces_is_asked_about(tmp_path, name):
+  (found,) = opened(tmp_path, document([annotation()], images=[image(file_name=name)]))
+  assert found.reason.endswith('did you mean val2017/a.png?')
+
+
 @pytest.mark.parametrize('key', ['height', 'width'])
 @pytest.mark.parametrize('side', [None, 0, '', 'right', 'float'])
 def test_a_size_that_is_not_stated_is_the_pictures(tmp_path, key, side):

@@ -175,3 +175,55 @@ def test_a_row_warns_of_polygons_that_reach_far_beyond_the_picture(tmp_path):
   )
   near = row(tmp_path / 'near', segmentation=[[-1, 4, 8, 4, 8, 21, -1, 21]])
   assert near.mask.sum() == 16 * 8 and not near.warnings
+
+
+def turned(polygon):
+  return [value for pair in zip(polygon[1::2], polygon[::2], strict=True) for value in pair]
+
+
+def runs(mask, *, by_rows=False):
+  flat = (mask if by_rows else mask.T).ravel().astype(int)
+  starts = [0, *(np.flatnonzero(np.diff(flat)) + 1), flat.size]
+  return {'size': list(SIZE), 'counts': [0] * int(flat[0]) + np.diff(starts).tolist()}
+
+
+LONG = [12.0, 2.0, 28.0, 2.0, 28.0, 6.0, 12.0, 6.0]
+LONG_BOX = [12, 2, 16, 4]
+LONG_INSIDE = np.zeros(SIZE, np.bool_)
+LONG_INSIDE[2:6, 12:28] = True
+
+
+@pytest.mark.parametrize(('drawn', 'bbox', 'how'), [
+  ([turned(LONG)], LONG_BOX, 'with x and y exchanged'),
+  ([[12 / 0.3, 2 / 0.2, 28 / 0.3, 2 / 0.2, 28 / 0.3, 6 / 0.2]], LONG_BOX, 'as per cent of the'),
+  (runs(LONG_INSIDE, by_rows=True), LONG_BOX, 'with run lengths along the rows'),
+  # Which of both is wrong nobody can tell.
+  ([LONG], [2, 12, 4, 16], 'with x and y exchanged'),
+])  # fmt: skip
+def test_a_row_warns_of_what_fits_its_bbox_in_another_reading_only(tmp_path, drawn, bbox, how):
+  found = row(tmp_path, segmentation=drawn, bbox=bbox)
+  # Per cent lie beyond so small a picture.
+  told = found.reason if isinstance(found, data.Rejected) else '; '.join(found.warnings)
+  assert told.count(f'its segmentation fits its "bbox" only {how}') == 1
+
+
+@pytest.mark.parametrize(('drawn', 'bbox'), [
+  ([LONG], LONG_BOX),
+  (runs(LONG_INSIDE), LONG_BOX),
+  ([LONG], [11.6, 1.5, 17, 5]),
+  # Placeholders, boxes of more than what is seen, of other tools, and none at all say nothing.
+  ([LONG], [0, 0, 1, 1]),
+  ([LONG], [0, 0, 30, 20]),
+  ([LONG], [0, 0, 0, 0]),
+  ([LONG], [20, 2, 4]),
+  ([LONG], ['12', '2', '16', '4']),
+  ([LONG], None),
+  ([LONG], {'x': 12}),
+  ([LONG], [float('nan')] * 4),
+  ([LONG], [12, 2, 28, 6]),
+  ([LONG, runs(LONG_INSIDE)], [2, 12, 4, 16]),
+])
+def test_a_row_without_such_a_reading_has_no_warning(tmp_path, drawn, bbox):
+  found = row(tmp_path, segmentation=drawn, bbox=bbox)
+  np.testing.assert_array_equal(found.mask, LONG_INSIDE)
+  assert found.warnings == ()

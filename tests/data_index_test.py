@@ -65,6 +65,28 @@ def test_a_question_is_asked_once_and_again_when_its_file_changed(tmp_path):
   assert asked == [1]
 
 
+def test_times_in_whole_seconds_tell_nothing_of_the_last_two(tmp_path, monkeypatch):
+  asked = []
+  (one,) = questions(tmp_path, asked, 1)
+  now = 1_700_000_001.5
+  monkeypatch.setattr(
+    index, 'time', types.SimpleNamespace(monotonic=lambda: 0.0, time_ns=lambda: int(now * 1e9))
+  )
+  size = (tmp_path / 'f0').stat().st_size
+  coarse = types.SimpleNamespace(
+    st_size=size, st_mtime_ns=1_700_000_000 * 10**9, st_ctime_ns=1_700_000_000 * 10**9
+  )
+  monkeypatch.setattr(index.os, 'stat', lambda file: coarse)
+  assert texts(opened(tmp_path), [one]) == ['<0>']
+  (tmp_path / 'f0').write_text('[0]')  # In the same second, and of the same size.
+  now += 1
+  assert texts(opened(tmp_path), [one]) == ['[0]']
+  assert texts(opened(tmp_path), [one]) == ['[0]'] and len(asked) == 2
+  # A clock that was set back: what is from the future is settled as well.
+  now -= 1000
+  assert texts(opened(tmp_path), [one]) == ['[0]'] and len(asked) == 2
+
+
 def test_other_options_roots_and_readers_have_answers_of_their_own(tmp_path, monkeypatch):
   asked = []
   all_of = questions(tmp_path, asked)

@@ -78,6 +78,14 @@ def test_a_split_is_read_as_editors_and_tools_write_it(tmp_path, written):
   )  # fmt: skip
 
 
+def test_names_with_spaces_are_read_with_their_folders(tmp_path):
+  save(tmp_path / 'img' / 'a b.jpg', picture())
+  save_mat(tmp_path / 'inst' / 'a b.mat', sbd_numbers())
+  for line in ('a b', 'a b.jpg', 'img/a b.jpg', 'inst\\a b.mat'):
+    (tmp_path / 'val.txt').write_text(line)
+    assert data.open_dataset('sbd', str(tmp_path)).names == ('a b#1', 'a b#3'), line
+
+
 def test_a_list_of_a_class_is_no_split(tmp_path):
   make_sbd(tmp_path)
   (tmp_path / 'val.txt').write_text('2008_000002 -1\n2008_000008  1\n')

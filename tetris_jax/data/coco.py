@@ -140,14 +140,16 @@ class _Reader:
       return Rejected(instance, 'failed', f'its segmentation is damaged: {error}', size)
     mask = coco_segmentation.fill(parts, size)
     far = coco_segmentation.reach(parts, size)
+    doubt = coco_segmentation.doubt(parts, size, bbox=about.get('bbox'))
     if not mask.any():
-      return Rejected(instance, 'skipped', _nothing_inside(parts, far), size)
+      reason = '; '.join(filter(None, (_nothing_inside(parts, far), doubt)))
+      return Rejected(instance, 'skipped', reason, size)
     count = int(mask.sum())
     if coco_entries.area_of(about) is None and count < self._min_area:
       reason = f'its mask has {count} pixels, fewer than min_area={self._min_area}'
       return Rejected(instance, 'skipped', reason, size)
-    warning = f'its polygons reach {far:.0%} of a side beyond the picture and are cut off there'
-    warnings = (warning,) if far > _FAR_OUT else ()
+    cut = f'its polygons reach {far:.0%} of a side beyond the picture and are cut off there'
+    warnings = tuple(filter(None, (cut if far > _FAR_OUT else '', doubt)))
     return Sample(instance, image, mask, np.zeros_like(mask), warnings)
 
 

@@ -182,8 +182,8 @@ class Files:
       return f'{here}/{last} is there, but {bearers} pictures of the file bear that name'
     if self._stems is None:
       names = sorted(self._listing(self._folder), reverse=True)
-      self._stems = {os.path.splitext(name)[0]: name for name in names}
-    other = self._stems.get(os.path.splitext(last)[0])
+      self._stems = {_stem(name): name for name in names}
+    other = self._stems.get(_stem(last))
     if other is not None:
       return f'did you mean {here}/{other}?'
     return f'it was looked for in {here} and in data_dir'
@@ -310,6 +310,11 @@ def _tail(url: str) -> str:
   except ValueError:  # Brackets that enclose no host.
     return ''
   return '/'.join([part for part in path.split('/') if part not in ('', '.', '..')][-2:])
+
+
+def _stem(name: str) -> str:
+  """What names share that differ in their suffixes, in case, or in spaces around."""
+  return os.path.splitext(name)[0].strip().casefold()
 
 
 def _form(name: str) -> str:

@@ -16,12 +16,15 @@ import numpy as np
 from tetris_jax.data.coco_document import number, shown, whole
 from tetris_jax.data.samples import fill_polygons
 
-__all__ = ['Outline', 'decode_segmentation', 'fill', 'outline', 'reach']
+__all__ = ['Outline', 'decode_segmentation', 'doubt', 'fill', 'outline', 'reach']
 
 # In pixels. Pictures are far smaller, and products of such coordinates still fit 64 bits.
 _FARTHEST = 1e6
 # A box and a "bbox" that was rounded to two digits are the same.
 _ROUNDING = 0.01
+# Overlap of a "bbox" and the box of what was drawn, as IoU of boxes. COCO's own are the same but for
+# rounding; of what was read otherwise than it was meant, those of another reading are.
+_APART, _TOGETHER = 0.5, 0.8
 # Of a compressed run length; no picture has 2**60 pixels.
 _MOST_BITS = 60
 
@@ -125,6 +128,64 @@ def reach(parts: Outline, size: tuple[int, int]) -> float:
   return far
 
 
+def doubt(parts: Outline, size: tuple[int, int], *, bbox: Any) -> str:
+  """Why a segmentation may be read otherwise than it was meant, as a clause; '' for no reason.
+
+  So it is where it lies elsewhere than the annotation's "bbox", and would not in the order that
+  scikit-image gives contours or NumPy flattens masks in, or as per cent. Which of both is wrong
+  nobody can tell.
+
+  Args:
+    parts: as `outline` gives them.
+    size: (height, width) of the picture.
+    bbox: the annotation's "bbox".
+  """
+  frame = _frame(bbox)
+  if frame is None or (parts.polygons and parts.mask is not None):
+    return ''
+  if parts.mask is None:
+    corners = np.concatenate(parts.polygons) if parts.polygons else np.zeros((1, 2))
+    found = np.concatenate([corners.min(0), corners.max(0)])
+    readings = {
+      'with x and y exchanged': found[[1, 0, 3, 2]],
+      'as per cent of the width and height': found * [*size[::-1], *size[::-1]] / 100,
+    }
+  else:
+    found = _box(parts.mask)
+    # The same runs along the rows.
+    readings = {'with run lengths along the rows': _box(parts.mask.T.reshape(size))}
+  if _overlap(found, frame) >= _APART:
+    return ''
+  better = (how for how, box in readings.items() if _overlap(box, frame) >= _TOGETHER)
+  how = next(better, None)
+  return f'its segmentation fits its "bbox" only {how}' if how else ''
+
+
+def _box(mask: np.ndarray) -> np.ndarray:
+  """x0, y0, x1, y1 of a mask, zeros for an empty one."""
+  rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+  if not rows.size:
+    return np.zeros(4)
+  return np.asarray([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], np.float64)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+  """IoU of two boxes x0, y0, x1, y1."""
+  both = np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0).prod()
+  union = (one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - both
+  return float(both / union) if union > 0 else 0.0
+
+
+def _frame(bbox: Any) -> np.ndarray | None:
+  """x0, y0, x1, y1 of a "bbox"; None where it is none."""
+  stated = [number(value) for value in bbox] if _is_list(bbox) else []
+  sides = [value for value in stated if value is not None]
+  if len(stated) != 4 or len(sides) != 4:
+    return None
+  x, y, width, height = sides
+  return np.asarray([x, y, x + width, y + height])
+
+
 def _is_list(value: Any) -> bool:
   return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
@@ -171,12 +232,9 @@ def _too_few(numbers: Sequence[float]) -> str:
 
 def _boxes(flat: Sequence[Sequence[float]], bbox: Any) -> list[np.ndarray]:
   """The corners of parts of four numbers that are boxes by the evidence of "bbox"; or none."""
-  stated = [number(value) for value in bbox] if _is_list(bbox) else []
-  sides = [value for value in stated if value is not None]
-  if not flat or len(stated) != 4 or len(sides) != 4:
+  frame = _frame(bbox)
+  if not flat or frame is None:
     return []
-  x, y, width, height = sides
-  frame = np.asarray([x, y, x + width, y + height])
   found = np.asarray([one for one in flat if len(one) == 4], np.float64).reshape(-1, 4)
   if len(found) < len(flat):
     ends = found + np.pad(found[:, :2], ((0, 0), (2, 0)))

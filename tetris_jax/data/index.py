@@ -33,6 +33,7 @@ __all__ = ['Index', 'Indexing', 'Question', 'stamp_of']
 _FIRST_WORD_AFTER = 1.0
 _SECONDS_BETWEEN_WORDS = 5.0
 _SECONDS_BETWEEN_WRITES = 2.0
+_SECOND = 10**9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,14 +69,18 @@ class Question:
 
 
 def stamp_of(*files: str | os.PathLike[str]) -> list[Any] | None:
-  """Sizes and times of files; None where one cannot be looked at.
+  """Sizes and times of files; None where one cannot be looked at, or its times do not tell yet.
 
   The time of the last change is there because archives and `rsync` set that of modification back,
-  and masks without compression are all of one size.
+  and masks without compression are all of one size. Where times are whole seconds, as on FAT and
+  some network shares, what is younger than two of them may change once more without a trace.
   """
   try:
     found = [os.stat(file) for file in files]
   except OSError:
+    return None
+  times = [value for one in found for value in (one.st_mtime_ns, one.st_ctime_ns)]
+  if any(value % _SECOND == 0 and abs(time.time_ns() - value) < 2 * _SECOND for value in times):
     return None
   return [value for one in found for value in (one.st_size, one.st_mtime_ns, one.st_ctime_ns)]
 

@@ -162,7 +162,12 @@ def _stem(line: str, known: Collection[str]) -> str:
   named = all(len(word.parts) > 1 or word.suffix.lower() in _SUFFIXES for word in words)
   if line in known or not named:
     return line
-  file = words[0]
+  # A name with spaces in it is the whole line's.
+  candidates = [_without_suffix(file) for file in (words[0], pathlib.PureWindowsPath(line))]
+  return next((stem for stem in candidates if stem in known), candidates[0])
+
+
+def _without_suffix(file: pathlib.PurePath) -> str:
   return file.stem if file.suffix.lower() in _SUFFIXES else file.name
 
 
