@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.io
 import scipy.sparse
-from layouts import make_sbd, sbd_numbers, thin
+from layouts import make_sbd, picture, save, save_mat, sbd_numbers, thin
 
 from tetris_jax import data
 from tetris_jax.data import images, sbd
@@ -79,6 +79,7 @@ def test_a_split_is_read_as_editors_and_tools_write_it(tmp_path, written):
 
 
 def test_names_with_spaces_are_read_with_their_folders(tmp_path):
+  make_sbd(tmp_path)
   save(tmp_path / 'img' / 'a b.jpg', picture())
   save_mat(tmp_path / 'inst' / 'a b.mat', sbd_numbers())
   for line in ('a b', 'a b.jpg', 'img/a b.jpg', 'inst\\a b.mat'):

@@ -22,8 +22,8 @@ __all__ = ['Outline', 'decode_segmentation', 'doubt', 'fill', 'outline', 'reach'
 _FARTHEST = 1e6
 # A box and a "bbox" that was rounded to two digits are the same.
 _ROUNDING = 0.01
-# Overlap of a "bbox" and the box of what was drawn, as IoU of boxes. COCO's own are the same but for
-# rounding; of what was read otherwise than it was meant, those of another reading are.
+# Overlap of a "bbox" and the box of what was drawn, as IoU of boxes. COCO's own are the same but
+# for rounding; of what was read otherwise than it was meant, those of another reading are.
 _APART, _TOGETHER = 0.5, 0.8
 # Of a compressed run length; no picture has 2**60 pixels.
 _MOST_BITS = 60
