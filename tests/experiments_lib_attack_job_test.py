@@ -63,7 +63,10 @@ def test_without_pictures_no_mask_leaves_the_device(dataset, tmp_path):
 
 
 def test_warnings_of_samples_end_in_rows(dataset, tmp_path):
-  warned = [dataclasses.replace(dataset[0], warnings=('inverted',)), dataset[2]]
+  samples = [dataclasses.replace(dataset[0], warnings=('inverted',)), dataset[2]]
+  warned = data.Dataset('toy', [
+    data.Entry(one.instance, lambda one=one: one, lambda one=one: one.size) for one in samples
+  ])
   made = job(warned, tmp_path, pictures=0)
   found = made.measure(made.prepare(data.Group((128, 128), (0, 1))).given, lambda line: None)
   assert [row['warnings'] for row in found.rows] == [['inverted'], []]

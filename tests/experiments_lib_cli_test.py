@@ -74,7 +74,8 @@ def test_a_program_shows_its_docstring_and_what_its_names_may_be(program, capsys
   said = capsys.readouterr().out
   module = importlib.import_module(f'experiments.{program}')
   assert said.startswith(module.__doc__) and f'python -m experiments.{program}' in said
-  words = set(re.findall(r'\w+', said[len(module.__doc__) :]))
+  # Names may have a dot within.
+  words = set(re.findall(r'\w+(?:\.\w+)*', said[len(module.__doc__) :]))
   own = module.Settings.__dataclass_fields__
   for flag, names in (('model', zoo.MODELS), ('preset', presets.PRESETS)):
     assert set(names) <= words or flag not in own

@@ -86,7 +86,9 @@ def check_whole(name, variant, within):
   coords = jnp.asarray(golden['in/coords'][0])
   for kind, kept in (('single', slice(0, 1)), ('multi', slice(1, 4))):
     (value, (masks, predicted)), slope = evaluate(params, coords, kept.start)
-    assert largest(predicted[kept], golden[f'{kind}/iou'][0]) < within
+    # One of the four alone may be next to 0.
+    every_score = np.concatenate([golden['single/iou'][0], golden['multi/iou'][0]])
+    assert largest(predicted, every_score) < within
     assert abs(value - golden[f'{kind}/scalar']) < within
     assert largest(slope, golden[f'{kind}/grad_coords'][0]) < 1e-4
     full = np.asarray(rows @ masks[kept] @ columns.T)

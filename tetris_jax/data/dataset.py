@@ -93,7 +93,7 @@ class Dataset:
     if size is not None and max(size) > LARGEST_SIDE:
       return _too_large(entry.instance, size)
     found = entry.read()
-    if isinstance(found, Rejected):
+    if not isinstance(found, Sample):
       return found
     if max(found.size) > LARGEST_SIDE:
       return _too_large(found.instance, found.size)

@@ -160,10 +160,13 @@ def _stem(line: str, known: Collection[str]) -> str:
   """
   words = [pathlib.PureWindowsPath(word) for word in line.split()]
   named = all(len(word.parts) > 1 or word.suffix.lower() in _SUFFIXES for word in words)
-  if line in known or not named:
+  if line in known:
     return line
   # A name with spaces in it is the whole line's.
-  candidates = [_without_suffix(file) for file in (words[0], pathlib.PureWindowsPath(line))]
+  whole = _without_suffix(pathlib.PureWindowsPath(line))
+  if not named:
+    return whole if whole in known else line
+  candidates = [_without_suffix(words[0]), whole]
   return next((stem for stem in candidates if stem in known), candidates[0])
 
 

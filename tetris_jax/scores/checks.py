@@ -65,13 +65,7 @@ def warnings(
         'the click is, or the search did not move it'
       )
   if size is not None:
-    for mode, beyond in enumerate(outside(np.asarray(found.clicks.yx)[row], size)):
-      if beyond.any():
-        said.append(
-          f"{beyond.sum()} of {MODES[mode].upper()}'s {beyond.size} clicks "
-          f'{"lies" if beyond.sum() == 1 else "lie"} outside of the picture, the first is click '
-          f'{np.argmax(beyond) + 1}'
-        )
+    said += _beyond(np.asarray(found.clicks.yx)[row], size)
   outlook, gradient = found.byproducts.outlook, found.byproducts.gradient
   if outlook is not None:
     answers = np.asarray(outlook.iou)[row][np.asarray(outlook.evaluated)[row]]
@@ -89,6 +83,19 @@ def warnings(
       said.append(
         "the gradient at the robot user's first click is zero; a search that follows it finds "
         'nothing'
+      )
+  return said
+
+
+def _beyond(yx: np.ndarray, size: tuple[int, int]) -> list[str]:
+  """How many clicks of each mode lie outside of the picture; yx is (modes, num_clicks, 2)."""
+  said = []
+  for mode, beyond in enumerate(outside(yx, size)):
+    if beyond.any():
+      said.append(
+        f"{beyond.sum()} of {MODES[mode].upper()}'s {beyond.size} clicks "
+        f'{"lies" if beyond.sum() == 1 else "lie"} outside of the picture, the first is click '
+        f'{np.argmax(beyond) + 1}'
       )
   return said
 
