@@ -129,6 +129,7 @@ def test_without_weights_the_error_says_where_they_are(data_dir, tmp_path):
   assert not (tmp_path / 'w').exists()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_size_is_refused(checkpoint, data_dir, tmp_path):
   asked = attack.Settings(
     model='ritm_h18_it_cl', weights=str(checkpoint), dataset='folder', data_dir=str(data_dir),

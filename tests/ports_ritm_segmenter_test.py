@@ -38,6 +38,7 @@ def protocol_of(golden):
   ('fixed', (110, 150)),
   pytest.param('zoom', (128, 160), marks=pytest.mark.slow),
 ])
+@pytest.mark.slow
 def test_a_session_of_the_released_predictor(name, canvas):
   golden = np.load(ritm_golden.FOLDER / f'ritm_session_{name}.npz')
   model = segmenter(

@@ -76,6 +76,7 @@ def check_modes(name, variant, within):
     )
 
 
+@pytest.mark.slow
 def test_every_mode_equals_the_goldens():
   check_modes('samhq_reduced_256', 'samhq_reduced', 1e-5)  # measured: 1.6e-6
 
@@ -120,6 +121,7 @@ def test_mixing_inside_the_last_convolution_is_mixing_behind_it(decoder):
     np.testing.assert_allclose(last.mixed(x, mixing), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_is_added_is_the_masks_own_logits(decoder):
   """"added" minus "hq_only" is the mask that SAM's own decoder answers with."""
   embedding, position = drawn('image', 64, 256), drawn('position', 64, 256)

@@ -128,6 +128,7 @@ def test_empty_slots_change_nothing(golden, params):
   assert np.all(np.asarray(slope)[3:] == 0) and np.all(np.asarray(slope)[:3] != 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('choice', network.MASK_CHOICES)
 def test_the_chosen_mask_is_formed_alone(golden, params, choice):
   """One of the four, by the choice: the goldens' and `predict`'s."""

@@ -10,6 +10,9 @@ from sam_golden import clicks_of, largest
 from ports.sam import network, preprocess, segmenter, tiny_vit, vit
 from tetris_jax.types import Clicks
 
+# Every model compiles for seconds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def params():

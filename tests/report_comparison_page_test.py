@@ -180,6 +180,7 @@ def test_pictures_are_spent_in_turns_within_the_limit(tmp_path, monkeypatch):
   assert [[name for name, _ in run['pictures']] for run in found['runs']] == [['p4', 'p3'], ['p4']]
 
 
+@pytest.mark.slow
 def test_a_hundred_instances_stay_below_ten_megabytes(tmp_path):
   rows = runs_lib.random_rows(100, 0, 0.5)
   shared = runs_lib.picture(tmp_path / 'a.png', (1300, 1000))
