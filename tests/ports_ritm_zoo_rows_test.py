@@ -45,7 +45,8 @@ def test_a_row_converts_its_own_size_alone():
 
 
 def test_choices_that_a_model_does_not_have_are_refused():
-  with pytest.raises(ValueError, match='mobile_sam has no option "zoom"; its options: none'):
+  message = 'mobile_sam has no option "zoom"; its options: mask_choice, feedback, precision'
+  with pytest.raises(ValueError, match=message):
     zoo.segmenter('mobile_sam', zoom='exact')
   with pytest.raises(ValueError, match="zoom is 'no'; known for ritm_h18s_it_cl: exact"):
     zoo.segmenter('ritm_h18s_it_cl', zoom='no')

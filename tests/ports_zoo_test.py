@@ -53,7 +53,7 @@ def toy(**changes):
 
 def test_every_family_has_its_rows_in_its_folder():
   families = sorted(p.parent.name for p in pathlib.Path(zoo.__file__).parent.glob('*/zoo_rows.py'))
-  assert families == ['ritm', 'sam', 'simpleclick']
+  assert families == ['ritm', 'sam', 'sam2', 'simpleclick']
   assert zoo.names() == tuple(sorted(zoo.MODELS))
   for name, model in zoo.MODELS.items():
     # in the family's own folder, as everything that is particular to it

@@ -51,6 +51,7 @@ def test_rows_name_the_modes_and_keep_every_float32():
 
 def test_warnings_of_samples_follow_those_of_the_evaluation():
   found = trajectories([[[0.5], [0.5], [0.5]], [[0.5], [0.4], [0.7]]])
+  found.clicks.yx[:] = 1
   first, second = rows.trajectory_rows(found, ['a', 'b'], SIZES, [('inverted', 'dark'), ()])
   assert first['warnings'][0].startswith('the range after click 1 is one point')
   assert first['warnings'][1:] == ['inverted', 'dark'] and second['warnings'] == []

@@ -130,6 +130,7 @@ def _sam(name: str, size: str, file: str, num_bytes: int, sha256: str | None, co
       else 'Kirillov et al., "Segment Anything" (arXiv 2304.02643)'
     ),
     parity=_PARITY[name],
+    published='clicks on these data sets: none that we know',
     reproduced='not measured: the weights could not be had',
     settings={'name': name, 'size': size},
     options=_OPTIONS | ({'hq': ('added', 'hq_only')} if hq else {}),
