@@ -45,7 +45,7 @@ def _sam2(version: str, size: str, num_bytes: int, sha256: str) -> Model:
   def convert(states: States) -> Params:
     from ports.sam2 import hiera, weights
 
-    return weights.tree(states[file], hiera.CONFIGS[size])
+    return weights.tree(states[file], hiera.CONFIGS[size], version=version)
 
   return Model(
     original=Download(
