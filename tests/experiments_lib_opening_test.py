@@ -67,8 +67,13 @@ def test_a_model_is_opened_with_its_choices(monkeypatch):
   assert opening.open_segmenter(attack.Settings(model='toy')).info.name == 'toy'
   with pytest.raises(UsageError, match='--model=none is unknown; known models: toy'):
     opening.open_segmenter(attack.Settings(model='none'))
-  with pytest.raises(UsageError, match='--zoom=exact with --model=toy: it has no such choice'):
-    opening.open_segmenter(attack.Settings(model='toy', zoom='exact'))
+  for option, value in (
+    ('zoom', 'exact'), ('disks', 'hard'), ('mask_choice', 'single'), ('feedback', 'always'),
+    ('precision', 'bfloat16'), ('hq', 'added'),
+  ):
+    message = f'--{option}={value} with --model=toy: it has no such choice'
+    with pytest.raises(UsageError, match=message):
+      opening.open_segmenter(attack.Settings(model='toy', **{option: value}))
 
   def refuse(name, weights=None):
     raise OSError('no file')

@@ -14,7 +14,8 @@ import pytest
 from experiments.lib import cli, settings
 from experiments.lib.settings import UsageError, setting
 
-MODEL = ['model', 'weights', 'zoom', 'disks']
+CHOICES = ['zoom', 'disks', 'mask_choice', 'feedback', 'precision', 'hq']
+MODEL = ['model', 'weights', *CHOICES]
 DATA = ['dataset', 'data_dir', 'data_options', 'objects', 'ignore_id', 'limit']
 SEARCH = ['depth', 'num_beams']
 RUN = ['workdir', 'shard_id', 'num_shards']
@@ -65,7 +66,7 @@ def test_a_program_has_exactly_the_flags_that_it_reads(program):
   own = set(inspect.get_annotations(of(program)))
   assert own <= here
   libraries = [ROOT / 'lib' / f'{name}.py' for name in ('launch', 'opening', 'settings')]
-  assert names - own - {'plugins', 'zoom', 'disks'} <= here.union(*map(reads, libraries))
+  assert names - own - {'plugins', *CHOICES} <= here.union(*map(reads, libraries))
 
 
 def test_no_name_default_or_help_stands_twice():

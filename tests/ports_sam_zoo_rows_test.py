@@ -1,15 +1,22 @@
 """Rows of the SAM family: their files, where they lie, and how they become the tree."""
 
+import json
 import re
 
 import jax
 import numpy as np
 import pytest
 import sam_golden
+import torch_pickles
+import toy
 
+from experiments import attack, replay
+from experiments.lib import opening
+from experiments.lib.settings import UsageError
 from ports.sam import kind, network, segmenter, tiny_vit, vit, weights, zoo_rows
 from ports.weights import loading
 from ports.weights.errors import CheckpointError, Misfit
+from tetris_jax.runs import workdirs
 
 MODEL = zoo_rows.MODELS['mobile_sam']
 
@@ -105,3 +112,47 @@ def test_the_published_checkpoint_and_the_packages_are_told_apart():
   with pytest.raises(Misfit) as error:
     MODEL.convert({'encoder.onnx': {}, 'Prompt_guided_Mask_Decoder.pt': decoder})
   assert 'missing: patch_embed.seq.0.c.weight' in error.value.faults
+
+
+def test_choices_of_the_family_are_refused_where_a_model_has_none():
+  for option, value in (
+    ('mask_choice', 'single'), ('feedback', 'always'), ('precision', 'float32'), ('hq', 'added')
+  ):
+    message = f'--{option}={value} with --model=ritm_h18s_it_cl: it has no such choice'
+    with pytest.raises(UsageError, match=message):
+      opening.open_segmenter(attack.Settings(model='ritm_h18s_it_cl', **{option: value}))
+  message = '--mask_choice=best with --model=sam_vit_h: known: best_of_three, single, advised'
+  with pytest.raises(UsageError, match=message):
+    opening.open_segmenter(attack.Settings(model='sam_vit_h', mask_choice='best'))
+  with pytest.raises(UsageError, match='--hq=added with --model=sam_vit_b: it has no such choice'):
+    opening.open_segmenter(attack.Settings(model='sam_vit_b', hq='added'))
+
+
+@pytest.mark.slow
+def test_a_choice_reaches_the_masks_of_an_attack(tmp_path, monkeypatch):
+  """From a flag to rows: with MobileSAM's made-up weights, and again by a replay."""
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  toy.write_folder(tmp_path / 'd', ((40, 56),))
+  file = torch_pickles.write_state(
+    tmp_path / 'mobile_sam.pt', sam_golden.state('mobilesam_vit_t')
+  )
+  found = {}
+  for choice in (None, 'single', 'advised'):
+    workdir = tmp_path / str(choice)
+    flags = {} if choice is None else {'mask_choice': choice}
+    settings = attack.Settings(
+      model='mobile_sam', weights=str(file), dataset='folder', data_dir=str(tmp_path / 'd'),
+      preset='baseline', num_clicks=2, batch_size=1, workdir=str(workdir), **flags,
+    )
+    assert attack.execute(settings) == 0
+    (row,) = workdirs.read_rows(workdir / 'rows.jsonl')
+    assert row['status'] == 'ok'
+    config = json.loads((workdir / 'config.json').read_text())
+    assert config['flags'].get('mask_choice') == choice
+    name = 'mobile_sam' if choice is None else f'mobile_sam_{choice}'
+    assert f'"{name}"' in json.dumps(config)
+    assert replay.execute(replay.Settings(workdir=str(workdir))) == 0
+    found[choice] = row['iou']['base']
+  # advised is the best of three at the first click, and from then on its own
+  assert found['advised'][0] == found[None][0] != found['single'][0]
+  assert found['advised'][1] != found[None][1]

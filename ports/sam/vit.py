@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -196,13 +197,14 @@ class Encoder(nnx.Module):
       Block(config, 0 if index in config.global_blocks else config.window, rngs)
       for index in range(config.depth)
     ])
-    self.neck = nnx.Dict({
+    neck: dict[str, Any] = {
       '0': nnx.Conv(width, _OUTPUT, (1, 1), use_bias=False, rngs=rngs),
       '1': layer_norm(_OUTPUT, 1e-6, rngs),
       # torch pads by 1 on every side, as "SAME" does at stride 1
       '2': nnx.Conv(_OUTPUT, _OUTPUT, (3, 3), use_bias=False, rngs=rngs),
       '3': layer_norm(_OUTPUT, 1e-6, rngs),
-    })
+    }
+    self.neck = nnx.Dict(neck)
 
   def embed(self, image: jax.Array) -> jax.Array:
     """(side, side, 3) -> (grid, grid, width), positions added."""
@@ -227,7 +229,8 @@ def shapes(config: Config) -> dict[str, tuple[int, ...]]:
 
 def bind(config: Config, params: Params) -> Encoder:
   """The encoder with these parameters; for use inside one trace, as `apply` does."""
-  return trees.bind(_definition(config), params)
+  definition = _definition(config)
+  return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
 
 def apply(config: Config, params: Params, image: Array) -> tuple[jax.Array, jax.Array]:

@@ -273,7 +273,7 @@ def sam_tree(
     hq: whether it is SAM-HQ's (such as sam_hq_vit_b.pth).
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   early = config.width if hq else 0
   shapes = vit.shapes(config) | decoder_shapes(early)

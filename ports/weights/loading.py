@@ -141,6 +141,19 @@ def _called(original: Download, found: str, file: str) -> str:
   return f'{original.file} (own weights)'
 
 
+def _read(model: Model, path: pathlib.Path, found: str) -> tuple[Params, str]:
+  """As `fitted`, from the file of this sum; nothing else of it is kept."""
+  state = checkpoints.read(path, found, finite=False)
+  try:
+    params, taken = fitted(model, state, path.name)
+  except Misfit as error:
+    networks = getattr(state, 'networks', ())
+    error.hints += [torch_files.whole_network(networks)] if networks else []
+    raise
+  _refuse_non_finite(params, path.name)
+  return params, taken
+
+
 def _from_file(
   name: str, model: Model, path: pathlib.Path, found: str, *, force: bool
 ) -> tuple[Params, dict[str, str]]:
@@ -154,14 +167,7 @@ def _from_file(
     params, taken = cached
   else:
     say(f'{name}: converting {path.name}')
-    state = checkpoints.read(path, found, finite=False)
-    try:
-      params, taken = fitted(model, state, path.name)
-    except Misfit as error:
-      networks = getattr(state, 'networks', ())
-      error.hints += [torch_files.whole_network(networks)] if networks else []
-      raise
-    _refuse_non_finite(params, path.name)
+    params, taken = _read(model, path, found)
     _keep(name, params, sources, folder.exists(), taken)
   if taken:
     say(f'{name}: {taken}')

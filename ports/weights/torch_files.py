@@ -11,6 +11,7 @@ import math
 import os
 import re
 import zipfile
+from collections import Counter
 from collections.abc import Sequence
 from typing import IO, Any
 
@@ -82,17 +83,23 @@ def widened(bits: np.ndarray) -> np.ndarray:
 
 
 def _fill(tensors: dict[str, Tensor], storages: dict[str, bytes]) -> State:
-  """Arrays for the descriptions; every one has to lie inside its storage."""
+  """Arrays for the descriptions; every one has to lie inside its storage.
+
+  A storage is taken out of `storages` once its last tensor is made, so that a checkpoint of
+  several gigabytes is not held twice.
+  """
+  left = Counter(tensor.storage.key for tensor in tensors.values())
   budget = 4 * sum(map(len, storages.values())) + 4096
   arrays = State()
   for name, tensor in tensors.items():
     storage, dtype = tensor.storage, STORAGES[tensor.storage.dtype]
-    if len(storages[storage.key]) % dtype.itemsize:
+    left[storage.key] -= 1
+    stored = storages[storage.key] if left[storage.key] else storages.pop(storage.key)
+    if len(stored) % dtype.itemsize:
       raise CheckpointError(
-        f'the storage of "{name}" has {len(storages[storage.key])} bytes, no multiple of '
-        f'{dtype.itemsize}'
+        f'the storage of "{name}" has {len(stored)} bytes, no multiple of {dtype.itemsize}'
       )
-    whole = np.frombuffer(storages[storage.key], dtype)
+    whole = np.frombuffer(stored, dtype)
     if storage.start + storage.numel > whole.size:
       raise CheckpointError(
         f'"{name}" declares a storage of {storage.numel} elements, the file holds {whole.size}'
