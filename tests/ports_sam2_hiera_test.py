@@ -1,23 +1,16 @@
 """Parity of SAM 2's image encoder with PyTorch's numbers, and what is arranged otherwise there."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sam2_golden
+import sam_golden
 from sam2_golden import TOY
+from sam_golden import largest
 
 from ports.nn.layers import Conv1x1
 from ports.sam2 import hiera, network
-
-CASES = [
-  ('sam2_hiera_tiny_256', 'sam2_hiera_tiny'),
-  ('sam2.1_hiera_tiny_256', 'sam2.1_hiera_tiny'),
-  ('sam2.1_hiera_base_plus_256', 'sam2.1_hiera_base_plus'),
-  ('sam2.1_hiera_tiny_1024', 'sam2.1_hiera_tiny'),
-]
 
 
 def taps(config, params, image):
@@ -37,24 +30,16 @@ def taps(config, params, image):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('case', 'variant'), CASES)
+@pytest.mark.parametrize(('case', 'variant'), sam2_golden.CASES)
 def test_every_stage_equals_the_goldens(case, variant):
-  golden = sam2_golden.golden(case)
+  golden = sam_golden.golden(case)
   config = hiera.CONFIGS[variant.split('_hiera_')[1]]
   evaluate = jax.jit(taps, static_argnums=0)
   found = evaluate(config, sam2_golden.params(variant), sam2_golden.picture(golden))
-  names = [key.removeprefix('tap/') for key in golden if key.startswith('tap/')]
-  assert set(names) == set(json.loads(str(golden['meta']))['taps'])
+  names = sam_golden.taps(golden)
+  assert len(names) == 9
   for name in names:
-    value = np.asarray(found[name])
-    steps = golden[f'tapstride/{name}'][1:]
-    sampled = value[tuple(slice(None, None, step) for step in steps)]
-    assert sam2_golden.largest(sampled, golden[f'tap/{name}'][0]) < 1e-5, name
-    mean, deviation, low, high = golden[f'tapstats/{name}']
-    told = value.mean(), value.std(ddof=1), value.min(), value.max()
-    np.testing.assert_allclose(
-      told, (mean, deviation, low, high), rtol=0, atol=1e-5 * max(-low, high), err_msg=name
-    )
+    sam_golden.check_tap(golden, name, found[name], 1e-5)
 
 
 def test_the_published_sizes():
@@ -105,7 +90,7 @@ def test_a_few_queries_at_a_time_change_nothing(monkeypatch):
   assert [x.shape for x in whole] == [(32, 24, 8), (16, 12, 16), (8, 6, 32), (4, 3, 64)]
   monkeypatch.setattr(hiera, '_QUERIES', 12)
   for found, wanted in zip(run(), whole, strict=True):
-    assert sam2_golden.largest(found, np.asarray(wanted)) < 1e-6
+    assert largest(found, np.asarray(wanted)) < 1e-6
 
 
 def test_two_projections_are_one():
@@ -115,7 +100,7 @@ def test_two_projections_are_one():
   assert isinstance(then, Conv1x1)
   stages = [jnp.zeros(1), jnp.asarray(np.random.default_rng(2).random((4, 5, 16), np.float32))]
   wanted = np.asarray(then(neck.convs[2](stages[1])))
-  assert sam2_golden.largest(neck.fine(stages, 1, then), wanted) < 1e-5
+  assert largest(neck.fine(stages, 1, then), wanted) < 1e-5
 
 
 def test_the_pyramid_adds_the_coarsest_level_to_one_level_alone():
@@ -128,3 +113,10 @@ def test_the_pyramid_adds_the_coarsest_level_to_one_level_alone():
   for i in range(2):
     for j in range(2):
       np.testing.assert_allclose(found[i::2, j::2], below, atol=1e-5)
+
+
+def test_sizes_that_do_not_fit_are_refused():
+  with pytest.raises(ValueError, match='windows even but for the last'):
+    hiera.Config(8, 1, (1, 1, 2, 1), (3,), 3, (4, 2, 3, 2))
+  with pytest.raises(ValueError, match='multiple of heads'):
+    hiera.Config(9, 2, (1, 1, 2, 1), (3,), 3)

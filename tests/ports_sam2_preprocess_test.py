@@ -3,7 +3,8 @@
 import jax
 import numpy as np
 import pytest
-import sam2_golden
+import sam_golden
+from sam_golden import largest
 
 from ports.sam2 import preprocess
 
@@ -15,7 +16,7 @@ RUN = jax.jit(preprocess.preprocess, static_argnames='side')
 @pytest.mark.parametrize('index', range(4))
 @pytest.mark.parametrize('room', [(0, 0), (3, 50)])
 def test_resized_as_released_whatever_the_canvas_holds(index, room):
-  golden = sam2_golden.golden('sam2.1_hiera_tiny_session_256')
+  golden = sam_golden.golden('sam2.1_hiera_tiny_session_256')
   height, width = map(int, golden[f'resize/{index}/size'])
   rng = np.random.default_rng(index)
   image = rng.integers(0, 256, (height, width, 3)).astype(np.float32) / 255
@@ -24,7 +25,7 @@ def test_resized_as_released_whatever_the_canvas_holds(index, room):
   found = RUN(canvas, np.array([height, width], np.int32), side=256)
   assert found.shape == (256, 256, 3) and found.dtype == np.float32
   wanted = golden[f'resize/{index}/every7']
-  assert sam2_golden.largest(np.asarray(found)[::7, ::7], wanted) < 1e-6
+  assert largest(np.asarray(found)[::7, ::7], wanted) < 1e-6
 
 
 def test_a_picture_of_the_input_s_size_is_kept():

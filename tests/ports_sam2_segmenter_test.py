@@ -5,12 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import sam2_golden
-from sam2_golden import TOY, largest
+import sam_golden
+from sam2_golden import TOY
+from sam_golden import clicks_of, largest
 
 import tetris_jax
 from ports.sam2 import hiera, segmenter, weights
 from tetris_jax import presets
-from tetris_jax.types import Batch, Clicks
+from tetris_jax.types import Batch
 
 
 @pytest.fixture
@@ -19,13 +21,6 @@ def toy(monkeypatch):
   monkeypatch.setitem(hiera.CONFIGS, 'toy', TOY)
   given = dict(name='sam2_toy', size='toy', side=64)
   return lambda **chosen: segmenter.sam2(sam2_golden.toy_params(), {}, **given, **chosen)
-
-
-def clicks_of(rows, slots):
-  yx, label = np.zeros((slots, 2), np.float32), np.full(slots, -1, np.int32)
-  for i, (y, x, kind) in enumerate(rows):
-    yx[i], label[i] = (y, x), kind
-  return Clicks(jnp.asarray(yx), jnp.asarray(label))
 
 
 def features_of(model, image, canvas=None):
@@ -61,7 +56,7 @@ CASES = [
 @pytest.mark.slow
 @pytest.mark.parametrize(('case', 'factor', 'choice'), CASES)
 def test_three_clicks_equal_those_of_the_released_predictor(case, factor, choice):
-  golden = sam2_golden.golden('sam2.1_hiera_tiny_session_256')
+  golden = sam_golden.golden('sam2.1_hiera_tiny_session_256')
   state = dict(sam2_golden.state('sam2.1_hiera_tiny'))
   for part in ('weight', 'bias'):
     name = f'sam_mask_decoder.output_hypernetworks_mlps.0.layers.2.{part}'

@@ -1,5 +1,6 @@
 """Tests of the name mapping of SAM 2's checkpoints, on made-up weights in both layouts."""
 
+import golden_weights
 import numpy as np
 import pytest
 import sam2_golden
@@ -7,7 +8,7 @@ import torch_pickles
 
 from ports.sam2 import hiera, network, weights
 from ports.weights import checkpoints
-from ports.weights.errors import CheckpointError
+from ports.weights.errors import CheckpointError, Misfit
 
 VARIANTS = [f'{version}_hiera_{size}' for version in ('sam2', 'sam2.1') for size in hiera.CONFIGS]
 
@@ -59,7 +60,7 @@ def test_the_published_file_is_read_without_torch(tmp_path):
 
 def test_the_layout_of_transformers():
   state = {
-    name: sam2_golden.golden_weights.golden_array(name, shape)
+    name: golden_weights.golden_array(name, shape)
     for name, shape, _ in sam2_golden.listings()['sam2.1_hiera_tiny_transformers']
   }
   tree = weights.tree(state, hiera.CONFIGS['tiny'])
@@ -105,10 +106,10 @@ def test_missing_unknown_and_misshapen_entries_are_listed_together():
   broken['image_encoder.trunk.pos_embed'] = np.zeros((96, 7, 7), np.float32)
   broken['image_encoder.neck.convs.0.conv.weight'] = np.zeros((256, 768, 3, 3), np.float32)
   broken['image_encoder.trunk.blocks.12.norm1.weight'] = np.zeros(768, np.float32)
-  with pytest.raises(CheckpointError) as error:
+  with pytest.raises(Misfit) as error:
     weights.tree(broken, hiera.CONFIGS['tiny'])
-  text = str(error.value)
-  assert '4 faults' in text
+  text = '\n'.join(error.value.faults)
+  assert len(error.value.faults) == 4
   for part in (
     'missing: sam_mask_decoder.obj_score_token.weight',
     'unknown: image_encoder.trunk.blocks.12.norm1.weight',
@@ -118,6 +119,22 @@ def test_missing_unknown_and_misshapen_entries_are_listed_together():
     assert part in text
 
 
+@pytest.mark.parametrize('layout', ['', '_transformers'])
+def test_the_versions_are_told_apart_by_what_only_videos_need(layout):
+  state, config = empty_state(f'sam2.1_hiera_tiny{layout}'), hiera.CONFIGS['tiny']
+  weights.tree(state, config, version='sam2.1')
+  with pytest.raises(CheckpointError, match=r'holds weights of sam2\.1 .* give it for the sam2\.1'):
+    weights.tree(state, config, version='sam2')
+  only = 'no_obj_embed_spatial', 'occlusion_spatial_embedding_parameter'
+  older = {name: a for name, a in state.items() if name not in only}
+  weights.tree(older, config, version='sam2')
+  with pytest.raises(CheckpointError, match='holds weights of sam2 '):
+    weights.tree(older, config, version='sam2.1')
+  image = {name: a for name, a in state.items() if not name.startswith('memory_')}
+  for version in ('sam2', 'sam2.1'):
+    weights.tree(image, config, version=version)
+
+
 def test_a_checkpoint_of_another_size_is_refused():
-  with pytest.raises(CheckpointError, match='does not fit the network'):
+  with pytest.raises(Misfit, match='does not fit the network'):
     weights.tree(empty_state('sam2_hiera_small'), hiera.CONFIGS['tiny'])

@@ -46,7 +46,8 @@ class Config:
     stages: blocks of each stage.
     everywhere: blocks, counted from 0, that attend to the whole grid.
     background: tokens along a side of the position table that is stretched over the grid.
-    windows: tokens along a side of a window, by stage.
+    windows: tokens along a side of a window, by stage; even where another stage follows, whose
+      first block pools the queries of a window two by two.
   """
 
   width: int
@@ -55,6 +56,13 @@ class Config:
   everywhere: tuple[int, ...]
   background: int
   windows: tuple[int, int, int, int] = (8, 4, 14, 7)
+
+  def __post_init__(self) -> None:
+    """Raises ValueError for sizes that do not fit."""
+    if self.width % self.heads or any(window % 2 for window in self.windows[:3]):
+      raise ValueError(
+        f'{self}: width must be a multiple of heads, and windows even but for the last'
+      )
 
   @property
   def ends(self) -> tuple[int, ...]:

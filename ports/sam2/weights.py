@@ -28,7 +28,9 @@ import numpy as np
 
 from ports.sam2 import network
 from ports.sam2.hiera import Config
+from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, as_is, convert, moves
+from ports.weights.errors import CheckpointError
 
 __all__ = ['HUB_UNUSED', 'UNUSED', 'tree']
 
@@ -46,6 +48,12 @@ HUB_UNUSED = (
   r'(mask_downsample|object_pointer_proj|temporal_positional_encoding_projection_layer)\..*',
 )
 """The same in the layout of the hub."""
+
+# In whose presence a checkpoint with videos' parameters is of SAM 2.1, by layout.
+_ONLY_21 = 'no_obj_embed_spatial', 'occlusion_spatial_embedding_parameter'
+
+# Part of the names in the layout of the hub alone, whatever a training has put around them.
+_HUB_TRUNK = 'vision_encoder.backbone.'
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -131,28 +139,46 @@ def _hub_plan(shapes: Shapes, gaussian: str) -> list[Move]:
   return plan + moves(rest, lambda path: _renamed(path, _HUB))
 
 
-def tree(state: Mapping[str, np.ndarray], config: Config) -> dict[str, np.ndarray]:
+def _check_version(state: Mapping[str, np.ndarray], version: str) -> None:
+  """Raises CheckpointError for a file of the other version, of the same names but for videos'."""
+  if not any(name.startswith('memory_encoder.') for name in state):
+    return
+  found = 'sam2.1' if any(name in state for name in _ONLY_21) else 'sam2'
+  if found != version:
+    raise CheckpointError(
+      f'the file holds weights of {found} (by {" or ".join(_ONLY_21)}, which only sam2.1 has), and '
+      f'the model is one of {version}, of the same sizes: give it for the {found} model'
+    )
+
+
+def tree(
+  state: Mapping[str, np.ndarray], config: Config, *, version: str = ''
+) -> dict[str, np.ndarray]:
   """The image model's parameters from a published checkpoint of SAM 2 or SAM 2.1, float32.
 
   Args:
     state: what `ports.weights.checkpoints.read` returns for a checkpoint with torch's names under
       "model.", as released, or without that prefix; or for one with transformers' names.
     config: sizes.
+    version: "sam2" or "sam2.1", to refuse a file of the other, which the parameters of a single
+      image do not tell: a file without those for videos is taken for either. '' for any.
 
   Raises:
-    CheckpointError: listing every entry that is missing, unknown or misshapen.
+    Misfit: entries are missing, unknown or misshapen; it holds all of them.
+    CheckpointError: a file of the other version.
   """
-  prefix = 'model.'
-  if any(name.startswith(prefix) for name in state):
-    # what lies beside the state dict is no parameter of it, and is refused by its name
-    state = {name.removeprefix(prefix): array for name, array in state.items()}
+  state = layouts.entry(state, 'model')
   shapes = network.shapes(config)
-  if not any(name.startswith('vision_encoder.') for name in state):
-    return convert(state, _released_plan(shapes), shapes, UNUSED)
-  # One matrix under two names, of which a file may keep one.
-  names = 'shared_image_embedding', 'prompt_encoder.shared_embedding'
-  kept, other = (f'{name}.positional_embedding' for name in names)
-  if kept not in state:
-    kept, other = other, kept
-  skip = (*HUB_UNUSED, re.escape(other))
-  return convert(state, _hub_plan(shapes, kept), shapes, skip)
+  if any(_HUB_TRUNK in name for name in state):
+    # One matrix under two names, of which a file may keep one.
+    names = 'shared_image_embedding', 'prompt_encoder.shared_embedding'
+    kept, other = (f'{name}.positional_embedding' for name in names)
+    if not any(name.endswith(kept) for name in state):
+      kept, other = other, kept
+    skip = (*HUB_UNUSED, re.escape(other))
+    found = convert(state, _hub_plan(shapes, kept), shapes, skip)
+  else:
+    found = convert(state, _released_plan(shapes), shapes, UNUSED)
+  if version:
+    _check_version(state, version)
+  return found
