@@ -99,6 +99,7 @@ def test_a_finished_run_is_not_done_again(data_dir, tmp_path, monkeypatch, capsy
   assert 'resuming' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_damaged_shard_is_reported_and_its_batch_alone_redone(
   data_dir, tmp_path, monkeypatch, capsys
 ):

@@ -130,6 +130,7 @@ def test_lengths_as_data_give_what_fixed_ones_do(size, count):
   assert np.isfinite(found).all() and not found[:count, size:].any()
 
 
+@pytest.mark.slow
 def test_antialiasing_averages_where_it_shrinks_and_interpolates_where_it_enlarges():
   halved = np.asarray(antialiased(4, 9, jnp.int32(8)))
   np.testing.assert_allclose(halved[1], np.array([0, 1, 3, 3, 1, 0, 0, 0, 0]) / 8, atol=1e-7)

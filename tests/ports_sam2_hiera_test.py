@@ -42,6 +42,7 @@ def test_every_stage_equals_the_goldens(case, variant):
     sam_golden.check_tap(golden, name, found[name], 1e-5)
 
 
+@pytest.mark.slow
 def test_the_published_sizes():
   # Blocks, heads and windows of a stage: its first block still has the windows of the one before.
   encoder = jax.eval_shape(lambda: hiera.bind(hiera.CONFIGS['large'], {

@@ -22,6 +22,7 @@ def empty_state(variant):
 
 
 @pytest.mark.parametrize('variant', VARIANTS)
+@pytest.mark.slow
 def test_every_entry_of_every_variant_is_used_once_or_known_to_be_unused(variant):
   config = hiera.CONFIGS[variant.split('_hiera_')[1]]
   state = empty_state(variant)

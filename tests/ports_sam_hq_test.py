@@ -86,6 +86,7 @@ def test_every_mode_of_the_published_size_equals_the_goldens():
   check_modes('samhq_vit_b_1024', 'samhq_vit_b', 2e-5)
 
 
+@pytest.mark.slow
 def test_inner_tensors_equal_the_goldens():
   golden = sam_golden.golden('samhq_reduced_256')
   image, _ = sam_golden.picture(golden, 256)

@@ -73,6 +73,7 @@ def test_equals_pillow_for_any_size_in_one_program(height, width, seed):
 
 
 @pytest.mark.parametrize('size', [(37, 61), (180, 190), (400, 90)])
+@pytest.mark.slow
 def test_equals_pillow_in_a_frame_of_another_side(size):
   rng = np.random.default_rng(1)
   picture = rng.integers(0, 256, (*size, 3), np.uint8)

@@ -36,6 +36,7 @@ def check(name, variant):
   assert sam_golden.largest(early, found[f'blocks.{config.global_blocks[0]}']) < 1e-5
 
 
+@pytest.mark.slow
 def test_every_block_equals_the_goldens():
   check('sam_reduced_256', 'sam_reduced')  # measured: 1.1e-6
 
@@ -79,6 +80,7 @@ def test_attention_is_its_formula_however_many_queries_are_taken_at_once(monkeyp
 
 
 @pytest.mark.parametrize('window', [5, 14, 16])
+@pytest.mark.slow
 def test_windows_are_padded_behind_the_norm(window):
   """Where windows do not fill the grid, what pads them takes part with the biases alone."""
   config = dataclasses.replace(REDUCED, depth=1, global_blocks=(), window=window)
@@ -105,6 +107,7 @@ def test_windows_are_padded_behind_the_norm(window):
   assert sam_golden.largest(found, wanted) < 1e-5
 
 
+@pytest.mark.slow
 def test_is_mapped_over_batches():
   params = sam_golden.params('sam_reduced')
   image, _ = sam_golden.picture(sam_golden.golden('sam_reduced_256'), REDUCED.side)

@@ -106,6 +106,7 @@ COUNTS = {
 
 
 @pytest.mark.parametrize('variant', COUNTS)
+@pytest.mark.slow
 def test_every_entry_of_a_published_size_has_its_leaf(variant):
   """Each key of the reference used once, each leaf written, shapes equal; no numbers are made."""
   listing, config = sam_golden.listing(variant), sam_golden.config(variant)

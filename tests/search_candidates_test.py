@@ -7,6 +7,7 @@ import pytest
 from tetris_jax.search import candidates
 
 
+@pytest.mark.slow
 def test_candidates_are_all_legal_pixels_where_these_are_few():
   legal = np.zeros((20, 30), bool)
   legal[3:9, 5:20] = True

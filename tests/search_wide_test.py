@@ -28,6 +28,7 @@ def test_it_finds_a_needle_that_a_local_search_misses(found):
   np.testing.assert_allclose(local.iou[0, :, 0], [0.5, 0.5, 0.5])
 
 
+@pytest.mark.slow
 def test_counts_are_exact_and_within_the_budget(found):
   # First round: 37, and 3 that are kept; second: 2 x 18 and 3.
   assert found.forward.tolist() == [40 + 39] and found.backward.tolist() == [0]

@@ -79,6 +79,7 @@ def test_given_positions_score_as_on_the_lattice():
   np.testing.assert_array_equal(some.iou[:, 1], some.iou[:, 2])
 
 
+@pytest.mark.slow
 def test_a_model_that_expects_an_iou_is_quoted_by_position():
   def decode(params, context, clicks):
     logits, _ = needle().decode(params, context, clicks)

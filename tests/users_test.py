@@ -51,6 +51,7 @@ def test_slices_by_hand():
   assert np.asarray(sampled_user.mass_slice(alike, jnp.float32(0.0), jnp.float32(0.1))).all()
 
 
+@pytest.mark.slow
 def test_draws_follow_the_weights():
   weight = np.array([[0, 1, 0], [3, 0, 4]], np.float32)
   uniform = np.random.default_rng(0).random((8000, 2)).astype(np.float32)
@@ -142,11 +143,13 @@ def test_a_draw_depends_on_neither_batch_canvas_nor_other_users(samples):
   assert (run(samples, users, seed=1).clicks.yx != whole.clicks.yx).any()
 
 
+@pytest.mark.slow
 def test_a_narrow_gaussian_is_the_robot_user(samples):
   found = run(samples, [BASE, User('gaussian_0.0001')])
   np.testing.assert_array_equal(found.clicks.yx[:, 0], found.clicks.yx[:, 1])
 
 
+@pytest.mark.slow
 def test_a_user_without_a_pixel_left_clicks_as_the_robot(samples):
   sample = samples[0]
   one = np.zeros_like(sample.mask)

@@ -146,6 +146,7 @@ def test_no_part_of_a_round_holds_64_bits():
   assert not wide(parts, *of_parts())
 
 
+@pytest.mark.slow
 def test_parts_take_wide_numbers():
   clicks = types.Clicks(np.float64([[3.2, 4.7]]), np.int64([1]))
   with jax.enable_x64(True):
