@@ -154,7 +154,8 @@ def test_finer_features_are_added_where_they_lie():
     return decoder.predict_finer(context, position, sparse, use, fine)[0]
 
   half, quarter = np.zeros((8, 8, 64), np.float32), np.zeros((16, 16, 32), np.float32)
-  before = run(params, half, quarter)
+  # copies: on a CPU a program may still be reading what it was given
+  before = run(params, half.copy(), quarter.copy())
   quarter[5, 9] = 1
   half[6, 2, :32] = 3
   moved = np.argwhere(np.abs(run(params, half, quarter) - before).max(axis=0) > 1e-6)

@@ -194,17 +194,17 @@ class Block(nnx.Module):
     return x + self.mlp(norm(x, self.norm2))
 
 
-def _blocks(config: Config, rngs: nnx.Rngs) -> Iterator[Block]:
-  inputs, heads = config.width, config.heads
+def _layout(config: Config) -> Iterator[tuple[int, int, int, int]]:
+  """Inputs, outputs, heads and window of every block."""
+  inputs, heads, index = config.width, config.heads, 0
   for stage, depth in enumerate(config.stages):
     for i in range(depth):
       opens = stage > 0 and i == 0
       outputs, heads = (2 * inputs, 2 * heads) if opens else (inputs, heads)
-      index = config.ends[stage] - depth + 1 + i
       # The window lags a block behind: the queries that are pooled come from the stage before.
       window = 0 if index in config.everywhere else config.windows[stage - opens]
-      yield Block(inputs, outputs, heads, window, rngs)
-      inputs = outputs
+      yield inputs, outputs, heads, window
+      inputs, index = outputs, index + 1
 
 
 class PatchEmbed(nnx.Module):
@@ -227,7 +227,7 @@ class Trunk(nnx.Module):
     self.pos_embed = nnx.Param(jnp.zeros((side, side, config.width)))
     self.pos_embed_window = nnx.Param(jnp.zeros((window, window, config.width)))
     self.patch_embed = PatchEmbed(config.width, rngs)
-    self.blocks = nnx.List(list(_blocks(config, rngs)))
+    self.blocks = nnx.List([Block(*sizes, rngs) for sizes in _layout(config)])
     self.ends = config.ends
 
   def positions(self, height: int, width: int) -> jax.Array:
