@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import os
 import pathlib
 import re
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tetris_jax import documents
-from tetris_jax.runs import configs, files, schema
+from tetris_jax.runs import configs, files, schema, shards
 from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.typed import shown, told
 from tetris_jax.runs.workdirs import WorkdirError
@@ -254,23 +253,14 @@ def check_shards(piece: Piece) -> None:
       )
 
 
-def _kept(file: pathlib.Path, piece: Piece) -> list[Mapping[str, Any]]:
+def _kept(file: pathlib.Path, piece: Piece) -> list[dict[str, Any]]:
   """The rows of a shard."""
-  data = files.read_regular(file, most_bytes=2**28, inside=piece.folder)
-  # Git may have converted the ends of lines.
-  lines = data.replace(b'\r\n', b'\n').splitlines(keepends=True)
   try:
-    end = documents.parse(lines[-1]) if lines else None
-    if end != {'sha256': hashlib.sha256(b''.join(lines[:-1])).hexdigest()}:
-      raise ValueError('truncated or altered, its checksum does not match')
-    rows = [documents.parse(line) for line in lines[1:-1]]
-    for row in rows:
-      schema.check_row(row, piece.program)
-  except ValueError as error:
+    return shards.read(file, piece.program, inside=piece.folder)[1]
+  except shards.DamagedShardError as error:
     raise WorkdirError(
-      f"{file} is damaged ({error}); give the run's command again, which does its batch again"
+      f"{error}; give the run's command again, which does its batch again"
     ) from error
-  return rows
 
 
 def _first_difference(one: Any, other: Any, path: str = '') -> str:
@@ -282,5 +272,3 @@ def _first_difference(one: Any, other: Any, path: str = '') -> str:
   else:
     return path or 'the row'
   return next(_first_difference(a, b, place) for place, a, b in inner if a != b)
-
-
