@@ -130,7 +130,8 @@ def execute(settings: Settings) -> int:
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   described['program'] = 'heatmap'
   folder = settings.folder
-  if not (folder / 'config.json').exists() and any((folder / 'maps').glob('*.npz')):
+  known = (folder / 'config.json').exists() or any((folder / 'results').glob('*.jsonl'))
+  if not known and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
     programs, maps = Programs(segmenter, seed), workdir.path / 'maps'

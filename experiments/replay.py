@@ -2,15 +2,15 @@
 
   python -m experiments.replay --workdir=runs/mine
 
-Data set, model, batches and plugins are those of the run's config.json. Nothing is written. Ends
-with 0 when no number differs by more than --tolerance, 3 when some do (they are listed), 2 when the
-run cannot be read or has no number to compare.
+Data set, model and batches are those of the run's config.json; plugins that it was made with have
+to be named here too, for a folder that came from elsewhere imports no code. Nothing is written.
+Ends with 0 when no number differs by more than --tolerance, 3 when some do (they are listed), 2
+when the run cannot be read or has no number to compare, and with 130 when interrupted.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,12 +21,18 @@ import numpy as np
 
 import tetris_jax
 from experiments import attack
-from experiments.lib import launch, opening, plugins, progress
+from experiments.lib import flags, launch, opening, progress, redraw
 from experiments.lib import settings as lib
 from tetris_jax import data, types
+from tetris_jax.report import style
+from tetris_jax.runs import configs, pieces
 from tetris_jax.runs import workdirs as results
+from tetris_jax.runs.typed import shown
 
 __all__ = ['Difference', 'Settings', 'compare', 'execute', 'main']
+
+
+_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -71,14 +77,6 @@ class Difference(NamedTuple):
   replayed: float
 
 
-def _clicks(
-  rows: Sequence[Mapping[str, Any]], modes: Sequence[str], batch_size: int
-) -> types.Clicks:
-  found = np.array([[row['clicks'][mode] for mode in modes] for row in rows])
-  found = np.concatenate([found, np.repeat(found[-1:], batch_size - len(rows), axis=0)])
-  return types.Clicks(found[..., :2].astype(np.float32), found[..., 2].astype(np.int32))
-
-
 def compare(
   segmenter: types.Segmenter,
   dataset: data.Dataset,
@@ -118,7 +116,7 @@ def compare(
     if left & set(names):
       break
     modes = [mode for mode in types.MODES if ok[names[0]]['iou'][mode] is not None]
-    clicks = _clicks([ok[name] for name in names], modes, batch_size)
+    clicks = redraw.clicks_of([ok[name] for name in names], batch_size)
     batch = data.stack(samples, group.canvas, batch_size)[0]
     found = jax.device_get(replay(params, batch, clicks))
     for slot, name in enumerate(names):
@@ -130,17 +128,41 @@ def compare(
             pair = float(reported[click]), float(values[slot, m, click])
             different.append(Difference(name, what, mode, int(click) + 1, *pair))
   if left:
-    raise results.WorkdirError(f'cannot be read any more: {", ".join(sorted(left))}')
+    names = ', '.join(map(style.short, sorted(left)[:_SHOWN]))
+    more = f' and {len(left) - _SHOWN} more' if len(left) > _SHOWN else ''
+    raise results.WorkdirError(f'cannot be read any more: {names}{more}')
   return compared, different
 
 
-def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
+def _load(
+  folder: pathlib.Path, imported: Sequence[str] = ()
+) -> tuple[attack.Settings, list[dict[str, Any]]]:
+  """The settings and the rows of a run.
+
+  Raises:
+    UsageError: it was made with plugins that are not `imported`.
+    results.WorkdirError: it is none, or rows do not belong together.
+  """
+  config = pieces.read_config(folder)
   try:
-    config = json.loads((folder / 'config.json').read_text())
-    results.check_layout(folder, config)
-    return attack.Settings(**config['flags']), results.read_rows(folder / 'rows.jsonl')
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise results.WorkdirError(f'{folder} is not a finished run: {error}') from error
+    asked = flags.of_document(attack.Settings, config['flags'])
+  except (ValueError, lib.UsageError) as error:
+    raise results.WorkdirError(
+      f'{folder} is no finished run of this version: config.json: {error}'
+    ) from error
+  if not asked.batch_size:
+    raise results.WorkdirError(f'{folder}: config.json: flags.batch_size says no number')
+  if missing := [name for name in asked.plugins if name not in imported]:
+    raise lib.UsageError(
+      f'{folder} was made with plugins, which are code; where you trust them, give '
+      f'--plugins={",".join(map(style.short, missing))} here too'
+    )
+  rows = results.read_rows(folder / 'rows.jsonl')
+  ok = [row for row in rows if row['status'] == 'ok']
+  for row in ok:
+    for complaint in configs.unlike(row, ok[0], config, 'attack'):
+      raise results.WorkdirError(f'{folder}: instance {shown(row["instance"])}: {complaint}')
+  return asked, rows
 
 
 def execute(settings: Settings) -> int:
@@ -155,8 +177,7 @@ def execute(settings: Settings) -> int:
   """
   if not settings.workdir:
     raise lib.UsageError('--workdir is missing: the folder of a finished run')
-  asked, rows = _load(pathlib.Path(settings.workdir))
-  plugins.load(asked.plugins)
+  asked, rows = _load(pathlib.Path(settings.workdir), settings.plugins)
   segmenter, dataset = opening.open_segmenter(asked), opening.open_dataset(asked)
   with progress.ticking(f'evaluating {len(rows):,} rows again'):
     compared, different = compare(segmenter, dataset, rows, asked.batch_size)
@@ -165,7 +186,7 @@ def execute(settings: Settings) -> int:
   sizes = [abs(d.reported - d.replayed) for d in different]
   far = [d for d, size in zip(different, sizes, strict=True) if not size <= settings.tolerance]
   for d in far:
-    print(f'{d.instance}: {d.what} of {d.mode.upper()} after click {d.click} is '
+    print(f'{style.one_line(d.instance)}: {d.what} of {d.mode.upper()} after click {d.click} is '
           f'{d.replayed:.6f}, reported {d.reported:.6f}')
   largest = f', by at most {max(sizes):.2g}' if different else ''
   print(f'{compared} numbers compared, {len(different)} differ{largest}')

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import describe, launch, loop, missed, opening, users_job
+from experiments.lib import describe, interrupts, launch, loop, missed, opening, users_job
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -249,6 +249,7 @@ def execute(settings: Settings) -> int:
     results.WorkdirError: a work folder cannot be used.
   """
   if settings.compare:
+    interrupts.keeps(lambda: interrupts.AGAIN)
     out = settings.workdir or _COMPARED_IN
     merged = compare(settings.compare, settings.workdirs, out)
     return launch.merged_status(merged, pathlib.Path(out) / 'comparison.md')

@@ -142,7 +142,8 @@ def test_a_damaged_map_is_done_again(made, again, capsys):
     assert heatmap.execute(settings(made / 'data', again)) == 0
     said = capsys.readouterr().err
     assert f'{path} is {"missing" if damaged is None else "damaged"}' in said
-    assert 'its batch is done again' in said
+    assert '0 of 1 instances are done; again: 1 whose map or picture is missing or damaged' in said
+    assert 'it is made again' in said
     assert rows_of(again) == rows_of(made / 'work')
     np.testing.assert_equal(load(path), load(made / 'work' / 'maps' / '00000_p0.npz'))
 

@@ -30,9 +30,10 @@ def test_what_cannot_be_read_takes_no_slot(dataset, tmp_path):
   prepared = made.prepare(data.Group((128, 128), (0, 1, 2)))
   (bad,) = prepared.rows
   assert (bad['instance'], bad['status']) == ('p1', 'failed')
-  assert [index for index, _ in prepared.given.samples] == [0, 2]
+  assert [index for index, _ in prepared.given.fresh.samples] == [0, 2]
+  assert prepared.given.lost is None
   # Three instances on two devices.
-  assert prepared.given.batch.mask.shape == (4, 128, 128)
+  assert prepared.given.fresh.batch.mask.shape == (4, 128, 128)
   assert made.prepare(data.Group((128, 128), (1,))).given is None
 
 
@@ -45,19 +46,44 @@ def test_rows_and_pictures_of_a_batch(dataset, tmp_path):
   assert found.evaluations == sum(row['forward'] for row in found.rows) > 0
   for row in found.rows:
     schema.check_row(row, 'attack')
-  assert made.finish(found, print) is found.rows
+  assert made.finish(found, print) == found.rows
   # Of the first two instances of the data set.
   assert [file.name for file in tmp_path.iterdir()] == ['00000_p0.png']
-  assert made.damage(prepared.group, found.rows) == ''
+  assert made.damage(prepared.group, found.rows) == {}
   made.forget(0)
   made.forget(2)
   assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
+def test_a_lost_picture_is_drawn_again_without_a_search(dataset, tmp_path, monkeypatch):
+  folder = tmp_path / 'figures'
+  folder.mkdir()
+  group, say = data.Group((128, 128), (0, 2)), lambda line: None
+  made = job(dataset, folder, preset='tetris')
+  rows = made.finish(made.measure(made.prepare(group).given, say), say)
+  whole = {file: file.read_bytes() for file in folder.iterdir()}
+  lost, cut = sorted(whole)
+  lost.unlink()
+  cut.write_bytes(whole[cut][:-20])
+  again = job(dataset, folder, preset='tetris')
+  monkeypatch.setattr(again, 'attack', None)
+  found = again.damage(group, rows)
+  assert found[0] == f'{lost} is missing' and found[2] == f'{cut} is damaged (it ends early)'
+  redone = again.measure(again.prepare(group).given, say)
+  assert 0 < redone.evaluations < sum(row['forward'] for row in rows) / 2
+  assert again.finish(redone, say) == rows
+  assert {file: file.read_bytes() for file in folder.iterdir()} == whole
+  assert job(dataset, folder, preset='tetris').damage(group, rows) == {}
+  # Nobody asks for these.
+  lost.unlink()
+  assert job(dataset, folder, pictures=0).damage(group, rows) == {}
+
+
 def test_without_pictures_no_mask_leaves_the_device(dataset, tmp_path):
   made = job(dataset, tmp_path, pictures=0)
   found = made.measure(made.prepare(data.Group((128, 128), (0,))).given, lambda line: None)
-  assert found.left[1].mask is None
+  assert found.left[0][1].mask is None
   made.finish(found, print)
   assert list(tmp_path.iterdir()) == []
 

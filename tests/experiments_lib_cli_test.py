@@ -103,8 +103,11 @@ def test_runs_lie_where_the_caller_is(folder, monkeypatch, capsys):
     'cli_plugin'
   ]
   assert sys.modules.pop('cli_plugin').LOADED
-  # A replay imports the plugins of its run.
-  assert command('replay', '--workdir=runs/a') == 0
+  # A folder may come from anybody, so a replay imports the plugins that it is told to.
+  assert command('replay', '--workdir=runs/a') == 2
+  assert 'where you trust them, give --plugins=cli_plugin here too' in capsys.readouterr().err
+  assert 'cli_plugin' not in sys.modules
+  assert command('replay', '--workdir=runs/a', '--plugins=cli_plugin') == 0
   # Two instances, IoU and boundary IoU, three modes, one click.
   assert '12 numbers compared, 0 differ' in capsys.readouterr().out
   assert sys.modules.pop('cli_plugin').LOADED

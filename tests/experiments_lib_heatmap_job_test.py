@@ -1,6 +1,7 @@
 """Heat maps as a job: what a batch holds, what is kept of it on disk, and when it is not whole."""
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -86,11 +87,11 @@ def test_what_has_no_numbers_needs_no_device(dataset, tmp_path):
 
 
 def test_a_whole_batch_has_no_damage(dataset, made, again):
-  assert job(dataset, again).damage(GROUP, made[1]) == ''
+  assert job(dataset, again).damage(GROUP, made[1]) == {}
   # A failed instance has nothing on disk.
   failed = schema.empty_row('heatmap', 'p0', 'failed', 'why', None)
   (again / '00000_p0.npz').unlink()
-  assert job(dataset, again).damage(GROUP, [failed, made[1][1]]) == ''
+  assert job(dataset, again).damage(GROUP, [failed, made[1][1]]) == {}
 
 
 def test_files_are_named_by_the_position_of_now(dataset, made, again):
@@ -111,7 +112,8 @@ def test_only_what_is_not_whole_is_measured_again(dataset, made, again, monkeypa
   for damaged, said in ((None, 'p1.npz is missing'), (b'PK', 'p1.npz is damaged')):
     path.unlink() if damaged is None else path.write_bytes(damaged)
     one = job(dataset, again)
-    assert said in one.damage(GROUP, made[1])
+    found = one.damage(GROUP, made[1])
+    assert list(found) == [1] and said in found[1]
     prepared = one.prepare(GROUP)
     assert list(prepared.given.kept) == [0]
     np.testing.assert_array_equal(prepared.given.batch.size[0], [48, 48])
@@ -125,7 +127,7 @@ def test_warnings_of_samples_end_in_rows_and_are_said(dataset, made, again):
   entry = data.Entry('p0', lambda: warned, lambda: warned.size)
   group = data.Group((128, 128), (0,))
   one = job(data.Dataset('folder', [entry]), again)
-  assert one.damage(group, made[1][:1]) == ''
+  assert one.damage(group, made[1][:1]) == {}
   found = one.measure(one.prepare(group).given, said.append)
   assert one.finish(found, said.append) == [made[1][0] | {'warnings': ['inverted']}]
   assert "warning: 'p0': inverted" in said
@@ -134,7 +136,8 @@ def test_warnings_of_samples_end_in_rows_and_are_said(dataset, made, again):
 def test_a_missing_picture_needs_no_device(dataset, made, again, monkeypatch):
   (again / '00000_p0.png').unlink()
   one = job(dataset, again)
-  assert one.damage(GROUP, made[1]).endswith('00000_p0.png is missing')
+  found = one.damage(GROUP, made[1])
+  assert list(found) == [0] and found[0].endswith('00000_p0.png is missing')
   prepared = one.prepare(GROUP)
   assert prepared.given.batch is None
   found = one.measure(prepared.given, lambda line: None)
@@ -146,9 +149,19 @@ def test_a_missing_picture_needs_no_device(dataset, made, again, monkeypatch):
 def test_a_map_of_another_mask_or_of_nothing_is_damage(dataset, made, again):
   arrays = maps.read_map(again / '00000_p0.npz', ['strong_v1_16'])
   maps.write_map(again / '00000_p0.npz', arrays | {'legal': ~arrays['legal']})
-  assert 'is of another mask' in job(dataset, again).damage(GROUP, made[1])
+  assert 'is of another mask' in job(dataset, again).damage(GROUP, made[1])[0]
   gone = dataset.select([2, 1])
-  assert "can no longer be read" in job(gone, again).damage(GROUP, made[1])
+  assert 'can no longer be read' in job(gone, again).damage(GROUP, made[1])[1]
+
+
+def test_a_map_or_picture_that_is_a_link_or_a_pipe_is_made_again(dataset, made, again, tmp_path):
+  mine = tmp_path / 'mine'
+  for name in ('00000_p0.npz', '00001_p1.png'):
+    mine.write_bytes((again / name).read_bytes())
+    (again / name).unlink()
+    (again / name).symlink_to(mine) if name.endswith('png') else os.mkfifo(again / name)
+  found = job(dataset, again).damage(GROUP, made[1])
+  assert 'a named pipe' in found[0] and 'a link' in found[1]
 
 
 def test_few_positions_are_said_and_few_pixels_are_enough():

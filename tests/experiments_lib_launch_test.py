@@ -119,6 +119,17 @@ def test_ten_reasons_are_told_and_the_others_counted(capsys):
   assert capsys.readouterr().err == '3 skipped, such as s0: its mask is empty\n'
 
 
+def test_names_cannot_write_lines_of_their_own(capsys):
+  made = [
+    {'instance': 'a\nerror: \x1b[31m', 'status': status, 'reason': 'it\ris'}
+    for status in ('failed', 'skipped')
+  ]
+  launch.tell_failed(made, 'w/rows.jsonl')
+  assert capsys.readouterr().err == (
+    'a error: ?[31m: failed, it is\n1 skipped, such as a error: ?[31m: it is\n'
+  )
+
+
 def test_joining_names_the_coordinator(monkeypatch):
   asked = []
   monkeypatch.setattr(launch.jax.distributed, 'initialize', lambda *args: asked.append(args))

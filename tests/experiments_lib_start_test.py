@@ -23,9 +23,22 @@ ROOT = pathlib.Path(start.__file__).parents[2]
   ([''], ['python'], ''),
   ([], [], ''),
 ])
-def test_a_module_that_is_run_is_announced(argv, original, said, capsys):
+def test_a_module_that_is_run_is_announced(argv, original, said, capsys, monkeypatch):
+  installed = []
+  monkeypatch.setattr(start.interrupts, 'install', lambda: installed.append(argv))
   start.announce(argv, original)
   assert capsys.readouterr() == ('', said)
+  # Whoever imports the package for something else keeps its signals.
+  ours = argv[:1] == ['-m'] and 'experiments.' in ' '.join(original)
+  assert bool(installed) == ours
+
+
+def test_the_console_command_ends_in_one_line_from_its_start(monkeypatch):
+  installed = []
+  monkeypatch.setattr(start.interrupts, 'install', lambda: installed.append(1))
+  for path in ('/usr/bin/tetris-jax', 'tetris-jax', '/usr/bin/pytest'):
+    start.announce([path, 'attack'], ['python', path, 'attack'])
+  assert len(installed) == 2
 
 
 PROBE = """

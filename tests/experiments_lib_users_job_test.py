@@ -71,7 +71,7 @@ def test_a_batch_holds_the_clicks_of_a_file_before_those_of_priors(dataset):
   for row in found.rows:
     schema.check_row(row, 'users')
   assert asked.finish(found, print) == found.rows
-  assert asked.damage(prepared.group, found.rows) == ''
+  assert asked.damage(prepared.group, found.rows) == {}
   # A row depends on its own clicks.
   other = job('uniform', dataset=dataset, clicks={'p0': [click._replace(y=21.0)]})
   assert asked.content(0) != other.content(0) != '' == asked.content(1)

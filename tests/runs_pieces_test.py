@@ -159,7 +159,7 @@ def test_a_damaged_shard_is_refused(folder, damage):
   shard = folder / 'results' / '00000.jsonl'
   shard.write_bytes(damage(shard.read_bytes()))
   said = refused(folder)
-  assert said.startswith('W/results/00000.jsonl is damaged (')
+  assert said.startswith('W/results/00000.jsonl: truncated or altered')
   assert said.endswith("give the run's command again, which does its batch again")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 
-from experiments.lib import loop, programs
+from experiments.lib import loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, types
 from tetris_jax.report.attack import overlay
@@ -20,10 +21,23 @@ __all__ = ['AttackJob']
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-  """Instances of one batch, (position in the data set, sample), and the batch."""
+  """Instances, (position in the data set, sample), and their batch."""
 
   samples: list[tuple[int, data.Sample]]
   batch: types.Batch
+
+
+@dataclasses.dataclass(frozen=True)
+class _Given:
+  """What a batch has to do.
+
+  Attributes:
+    fresh: instances to be attacked; None without any.
+    lost: instances that have rows and only lack their pictures; likewise.
+  """
+
+  fresh: _Asked | None
+  lost: _Asked | None
 
 
 class AttackJob(loop.Job):
@@ -59,6 +73,8 @@ class AttackJob(loop.Job):
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
     self._names = dataset.names
     self._pictures, self._figures = pictures, figures
+    # Rows of instances whose pictures `damage` has found lost.
+    self._lost: dict[int, loop.Row] = {}
 
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads the instances and stacks those that can be read."""
@@ -69,31 +85,63 @@ class AttackJob(loop.Job):
         made.append(loop.rejected_row(self.kind, entry))
       else:
         samples.append((index, entry))
+    lost = [one for one in samples if one[0] in self._lost]
+    fresh = [one for one in samples if one[0] not in self._lost]
+    asked = [self._stacked(some, group.canvas) for some in (fresh, lost)]
+    return loop.Prepared(group, made, _Given(*asked) if samples else None)
+
+  def _stacked(
+    self, samples: list[tuple[int, data.Sample]], canvas: tuple[int, int]
+  ) -> _Asked | None:
     if not samples:
-      return loop.Prepared(group, made, None)
-    batch, _ = data.stack([sample for _, sample in samples], group.canvas, self._slots)
-    return loop.Prepared(group, made, _Asked(samples, batch))
+      return None
+    return _Asked(samples, data.stack([one for _, one in samples], canvas, self._slots)[0])
 
   def attack(self, batch: types.Batch, say: Say) -> types.Trajectories:
     """Trajectories of a batch, with the masks that pictures need after some of the clicks."""
     rounds = overlay.rounds(self._config.num_clicks) if self._pictures else ()
     return self.programs.call(say, programs.attack, batch, config=self._config, rounds=rounds)
 
-  def measure(self, given: _Asked, say: Say) -> loop.Found:
-    """Attacks a batch."""
-    found = self.attack(given.batch, say)
-    samples = [sample for _, sample in given.samples]
+  def measure(self, given: _Given, say: Say) -> loop.Found:
+    """Attacks what is fresh, and evaluates the clicks of lost pictures again."""
+    made: list[loop.Row] = []
+    left = []
+    if given.fresh is not None:
+      found, samples = self.attack(given.fresh.batch, say), given.fresh.samples
+      left.append((samples, found))
+      made += self._rows([sample for _, sample in samples], found)
+    evaluations = sum(row['forward'] or 0 for row in made)
+    if given.lost is not None:
+      old = [self._lost[index] for index, _ in given.lost.samples]
+      again = self._replay(given.lost.batch, old, say)
+      left.append((given.lost.samples, again))
+      made += old
+      evaluations += int(sum(again.forward[: len(old)]))
+    return loop.Found(made, evaluations, left)
+
+  def _rows(
+    self, samples: Sequence[data.Sample], found: types.Trajectories
+  ) -> list[dict[str, Any]]:
     names, sizes = [sample.instance for sample in samples], [sample.size for sample in samples]
-    made = rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
-    evaluations = int(sum(found.forward[: len(names)]))
-    return loop.Found(made, evaluations, (given.samples, found))
+    return rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
+
+  def _replay(
+    self, batch: types.Batch, old: Sequence[loop.Row], say: Say
+  ) -> types.Trajectories:
+    clicks, rounds = redraw.clicks_of(old, self._slots), overlay.rounds(self._config.num_clicks)
+    found: types.Trajectories = self.programs.call(
+      say, redraw.replayed, batch, clicks, rounds=rounds
+    )
+    return found
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
     """Draws the pictures of a batch."""
-    samples, trajectories = found.left
-    if trajectories.mask is not None:
+    ok = {row['instance'] for row in found.rows if row['status'] == 'ok'}
+    for samples, trajectories in found.left:
+      if trajectories.mask is None:
+        continue
       for slot, (index, sample) in enumerate(samples):
-        if found.rows[slot]['status'] == 'ok' and index < self._pictures:
+        if sample.instance in ok and index < self._pictures:
           one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], trajectories)
           self._draw(index, sample, one, say)
     return found.rows
@@ -113,3 +161,12 @@ class AttackJob(loop.Job):
   def forget(self, index: int) -> None:
     """Removes the picture of an instance."""
     self._picture(index).unlink(missing_ok=True)
+
+  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> Mapping[int, str]:
+    """Whose picture is not there or not whole, of those that are asked for."""
+    found = {}
+    for index, row in zip(group.indices, rows, strict=True):
+      drawn = row['status'] == 'ok' and index < self._pictures
+      if drawn and (why := redraw.trouble(self._picture(index))):
+        found[index], self._lost[index] = why, row
+    return found

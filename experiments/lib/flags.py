@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from absl import flags
 
 from experiments.lib.settings import Group
+from tetris_jax.runs import typed
 
-__all__ = ['define', 'read', 'usage']
+__all__ = ['define', 'of_document', 'read', 'usage']
 
 _S = TypeVar('_S', bound=Group)
 
@@ -66,6 +67,27 @@ def read(kind: type[_S], values: flags.FlagValues) -> _S:
   """
   asked = {field.name: values[field.name].value for field in dataclasses.fields(kind)}
   made = {key: tuple(value) if isinstance(value, list) else value for key, value in asked.items()}
+  return kind(**made)
+
+
+def of_document(kind: type[_S], held: Mapping[str, Any]) -> _S:
+  """The settings that the "flags" of a `config.json` ask for, which may come from anybody.
+
+  Raises:
+    ValueError: one is unknown, or of another type.
+    UsageError: a value that its field does not allow.
+  """
+  annotations = typing.get_type_hints(kind)
+  known = {field.name for field in dataclasses.fields(kind)}
+  made = {}
+  for name, value in held.items():
+    if name not in known:
+      raise ValueError(f'flags.{typed.told(name)} is unknown')
+    listed = typing.get_origin(annotations[name]) is tuple
+    expected = list[str] if listed else annotations[name]
+    for complaint in typed.mismatches(value, expected, f'flags.{name}'):
+      raise ValueError(complaint)
+    made[name] = tuple(value) if listed else value
   return kind(**made)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import loop, programs
+from experiments.lib import loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, truth, types
 from tetris_jax.geometry import region
@@ -224,14 +224,14 @@ class HeatmapJob(loop.Job):
     for path in (self._picture(index), self._picture(index).with_suffix('.npz')):
       path.unlink(missing_ok=True)
 
-  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> str:
+  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> Mapping[int, str]:
     """Whose map or picture is not what the shard's rows were made of."""
-    found = [
-      self._damage(index, row)
+    ok = [
+      (index, row)
       for index, row in zip(group.indices, rows, strict=True)
       if row['status'] == 'ok'
     ]
-    return ', '.join(filter(None, found))
+    return {index: why for index, row in ok if (why := self._damage(index, row))}
 
   def _damage(self, index: int, row: loop.Row) -> str:
     path, sample = self._picture(index), self._dataset[index]
@@ -239,12 +239,10 @@ class HeatmapJob(loop.Job):
       return f'{sample.instance!r} can no longer be read'
     try:
       self._kept(index, sample)
-    except maps.DamagedMapError as error:
+    except (maps.DamagedMapError, results.WorkdirError) as error:
       return str(error)
     self._whole.add(index)
-    if row['picture'] and path.is_file():
-      return ''
-    return f'{path} is missing'
+    return redraw.trouble(path)
 
 
 def _sparse(made: _Arrays) -> str | None:

@@ -2,7 +2,7 @@
 
 0: done. 1: an error that nobody foresaw, with its traceback. 2: the command, the data, the weights,
 the device or a folder cannot be used, or nothing was measured because all was skipped. 3: done, but
-rows failed or numbers differ. 130: interrupted.
+rows failed or numbers differ. 130: interrupted, or 143 by SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import jax
 from absl import flags as absl_flags
 from absl import logging
 
-from experiments.lib import devices, flags, plugins
+from experiments.lib import devices, flags, interrupts, plugins
 from experiments.lib.settings import Group, Plugins, Processes, UsageError
+from tetris_jax.report import style
 from tetris_jax.runs import workdirs as results
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 DONE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 130
 
 _MOST_TOLD = 10
+_RESUMED = 'what earlier calls finished is kept; the same command resumes the run'
 
 _S = TypeVar('_S', bound=Group)
 
@@ -47,13 +49,13 @@ def tell_failed(rows: Sequence[Mapping[str, Any]], written: object) -> None:
   """
   failed = [row for row in rows if row['status'] == 'failed']
   for row in failed[:_MOST_TOLD]:
-    print(f'{row["instance"]}: failed, {row["reason"]}', file=sys.stderr)
+    print(style.one_line(f'{row["instance"]}: failed, {row["reason"]}'), file=sys.stderr)
   if len(failed) > _MOST_TOLD:
     print(f'and {len(failed) - _MOST_TOLD} more, see {written}', file=sys.stderr)
   if skipped := [row for row in rows if row['status'] == 'skipped']:
     one = skipped[0]
     told = f'{len(skipped)} skipped, such as {one["instance"]}: {one["reason"]}'
-    print(told, file=sys.stderr)
+    print(style.one_line(told), file=sys.stderr)
 
 
 def exit_status(
@@ -107,6 +109,7 @@ def join(processes: Processes) -> None:
     jax.distributed.initialize(address, processes.num_processes, processes.process_id)
   except (RuntimeError, ValueError) as error:
     raise UsageError(f'--coordinator={where}: {error}') from error
+  interrupts.renew()  # JAX takes SIGTERM to tell its processes of each other's end.
 
 
 def _asked(text: str, kind: type[_S], argv: Sequence[str]) -> _S | None:
@@ -148,6 +151,9 @@ def run(
   Returns:
     The exit code; see above.
   """
+  if argv is None:
+    interrupts.install()
+  interrupts.keeps(lambda: _RESUMED if resumes else interrupts.AGAIN)
   absl_flags.FLAGS.mark_as_parsed()  # Libraries may read absl's own; here they keep defaults.
   logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.
   try:
@@ -160,11 +166,12 @@ def run(
       join(asked)
     if asked.uses_device:
       devices.check()
-    return execute(asked)
+    status = execute(asked)
+    interrupts.keeps(lambda: 'all is done and written')
+    return status
   except (UsageError, results.WorkdirError) as error:
     print(f'error: {error}', file=sys.stderr)
     return UNUSABLE
   except KeyboardInterrupt:
-    ending = '; the same command resumes the run' if resumes else ''
-    print(f'\ninterrupted{ending}', file=sys.stderr)
+    print(f'\n{interrupts.told()}', file=sys.stderr)
     return INTERRUPTED

@@ -17,8 +17,8 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from experiments.lib import interrupts, resume
 from experiments.lib import progress as progress_lib
-from experiments.lib import resume
 from experiments.lib.programs import Programs, Say
 from experiments.lib.resume import Row
 from tetris_jax import data
@@ -109,15 +109,15 @@ class Job(Protocol):
     del index
     return row
 
-  def damage(self, group: data.Group, rows: Sequence[Row]) -> str:
-    """Why what lies beside rows is not whole, so that they are made again; '' where it is.
+  def damage(self, group: data.Group, rows: Sequence[Row]) -> Mapping[int, str]:
+    """Why what lies beside rows is not whole, by position; these are made again.
 
     Args:
       group: their instances, which have numbers.
       rows: of these, as `placed` has left them.
     """
     del group, rows
-    return ''
+    return {}
 
   def forget(self, index: int) -> None:
     """Removes what lies beside a row that no longer holds."""
@@ -203,8 +203,15 @@ class _Run:
     mine = [index for group in self.groups.values() for index in group.indices]
     new = sum(self.names[index] not in then for index in mine)
     gone = len(then.keys() - set(self.names))
-    for note in self.done.notes(self.workdir.path, wanted, beside, new, gone):
+    notes = self.done.notes(self.workdir.path, wanted, beside, new, gone)
+    for note in filter(None, [*notes[:1], self.workdir.restored, *notes[1:]]):
       progress.say(note)
+    interrupts.keeps(
+      lambda: (
+        f'{beside + len(self.done.rows):,} of {wanted:,} instances are kept in '
+        f'{self.workdir.path}; the same command resumes the run'
+      )
+    )
     return progress
 
   def read(self, number: int) -> Prepared:

@@ -24,6 +24,7 @@ __all__ = ['Done', 'Row', 'Sources', 'look', 'nothing']
 
 _SHOWN = 3
 _MENDED = 'whose files changed'
+_LOST = 'whose map or picture is missing or damaged'
 
 Row = Mapping[str, Any]
 """Of an instance, as `tetris_jax.runs.schema` has it."""
@@ -105,7 +106,8 @@ class Done:
 
   Attributes:
     rows: of all instances that need not be done.
-    damaged: what was found of files that are not whole.
+    damaged: what was found of shards that are not whole.
+    lost: likewise, of what lies beside rows.
     again: how many instances are done again, by reason.
     mended: names of their files that have changed.
   """
@@ -117,6 +119,7 @@ class Done:
     self._origins: dict[int, dict[int, schema.Origin]] = collections.defaultdict(dict)
     self.rows: dict[int, Row] = {}
     self.damaged: list[str] = []
+    self.lost: list[str] = []
     self.again: collections.Counter[str] = collections.Counter()
     self.mended: dict[str, None] = {}
 
@@ -147,12 +150,18 @@ class Done:
     self.rows[index] = row
     self._origins[number][index] = origin
 
-  def drop(self, indices: Sequence[int]) -> None:
-    """Takes rows back, for what lies beside them is not whole."""
-    for index in indices:
+  def lose(self, lost: Mapping[int, str]) -> None:
+    """Takes rows back, for what lies beside them is not whole.
+
+    Args:
+      lost: what is wrong, by position.
+    """
+    for index, why in lost.items():
       del self.rows[index]
       for origins in self._origins.values():
         origins.pop(index, None)
+      self.lost.append(f'{why}; it is made again')
+    self.again[_LOST] += len(lost)
 
   def write(
     self, number: int, made: Mapping[int, tuple[Row, schema.Origin]], facts: schema.Facts
@@ -202,13 +211,15 @@ class Done:
     line = f'resuming {path}: {len(self.rows):,} of {wanted:,} instances are done'
     files = [*self.mended][:_SHOWN] + ['...'] * (len(self.mended) > _SHOWN)
     told = []
-    again = self.again + collections.Counter({'failed': beside})
+    again = +self.again + collections.Counter({'failed': beside})
     for why, count in sorted(again.items(), key=lambda one: (one[0] in schema.STATUSES, one[0])):
       told.append(f'{count:,} {why}' + (f' ({", ".join(files)})' if why == _MENDED else ''))
     line += f'; again: {", ".join(told)}' if told else ''
     line += f'; new: {new:,}' if new else ''
     line += f'; gone: {gone:,}' if gone else ''
-    return [line, *self.damaged]
+    more = len(self.lost) - _SHOWN
+    rest = [f'and {more:,} more'] if more > 0 else []
+    return [line, *self.damaged, *self.lost[:_SHOWN], *rest]
 
 
 def look(
@@ -242,12 +253,10 @@ def look(
     if not kept:
       continue
     try:
-      damage = job.damage(group._replace(indices=kept), [done.rows[index] for index in kept])
+      lost = job.damage(group._replace(indices=kept), [done.rows[index] for index in kept])
     except Exception as error:  # What lies beside a shard cannot be told whole.
-      damage = f'batch {number}: {type(error).__name__}: {error}'
-    if damage:
-      done.damaged.append(f'{damage}; its batch is done again')
-      done.drop(kept)
+      lost = dict.fromkeys(kept, f'batch {number}: {type(error).__name__}: {error}')
+    done.lose(lost)
   return done
 
 

@@ -1,14 +1,21 @@
-"""A program's first line, said before JAX is imported, which may take long."""
+"""A program's first moments: its first line, and how it ends when it is interrupted.
+
+Both are in place before JAX is imported, which may take long.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
+
+from experiments.lib import interrupts
 
 __all__ = ['announce', 'say']
 
 _ASKING = ('--help', '-h', 'help')
 _PACKAGE = 'experiments.'
+_COMMANDS = ('tetris-jax', 'tetris-jax.exe')
 
 
 def say(program: str, given: Sequence[str]) -> None:
@@ -25,14 +32,21 @@ def say(program: str, given: Sequence[str]) -> None:
 def announce(argv: Sequence[str], original: Sequence[str]) -> None:
   """Says that `python -m experiments.PROGRAM` starts; to be called while Python looks for it.
 
+  From here on, and likewise where the console command has started, an interruption is one line.
+
   Args:
     argv: `sys.argv`, whose first entry is "-m" until the module is found.
     original: `sys.orig_argv`, which has the module's name too.
   """
+  if os.path.basename(argv[0] if argv else '') in _COMMANDS:
+    interrupts.install()
   if argv[:1] != ['-m']:
     return
   given = argv[1:]
   module = original[len(original) - len(given) - 1].removeprefix('-m')
   program = module.removeprefix(_PACKAGE)
-  if module.startswith(_PACKAGE) and '.' not in program:
+  if not module.startswith(_PACKAGE):
+    return
+  interrupts.install()
+  if '.' not in program:
     say(program, given)

@@ -17,7 +17,16 @@ from typing import Any, NamedTuple
 from tetris_jax.report import style
 from tetris_jax.runs import files
 
-__all__ = ['MOST_BYTES', 'MOST_PIXELS', 'MOST_SIDE', 'Picture', 'PictureError', 'Reader', 'decode']
+__all__ = [
+  'MOST_BYTES',
+  'MOST_PIXELS',
+  'MOST_SIDE',
+  'Picture',
+  'PictureError',
+  'Reader',
+  'damage',
+  'decode',
+]
 
 MOST_BYTES, MOST_SIDE, MOST_PIXELS = 2**26, 20_000, 30_000_000
 """Of a picture; ours have up to 2 MB, and 8,000 x 1,000 pixels with a score of heat maps."""
@@ -63,6 +72,15 @@ def decode(data: bytes, name: object) -> Picture:
   except Exception as error:  # Decoders raise anything from struct.error to SyntaxError.
     raise PictureError(f'{name} is no picture of ours: {error or type(error).__name__}') from error
   return Picture(data, image)
+
+
+def damage(data: bytes) -> str:
+  """Why a file is no whole PNG, by its parts and their checksums alone; '' where it is."""
+  try:
+    _pixels(data)
+  except ValueError as error:
+    return str(error)
+  return ''
 
 
 def _pixels(data: bytes) -> bytes:

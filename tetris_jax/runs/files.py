@@ -19,6 +19,8 @@ __all__ = [
   'MissingFileError',
   'check_folder',
   'distinct_names',
+  'make_folder',
+  'open_own',
   'read_lines',
   'read_regular',
   'safe_name',
@@ -33,7 +35,7 @@ _KINDS = (
   (stat.S_ISCHR, 'a device'),
 )
 # Where the system has them: no link, no waiting for a pipe's other end, no conversion of lines.
-_FLAGS = os.O_RDONLY | sum(
+_SAFE = sum(
   getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_CLOEXEC', 'O_BINARY', 'O_NOCTTY')
 )
 
@@ -118,6 +120,35 @@ def check_folder(folder: pathlib.Path) -> bool:
   return True
 
 
+def make_folder(folder: pathlib.Path) -> None:
+  """Makes a folder inside a work folder where it is missing.
+
+  Raises:
+    FileError: a link or something else has its name.
+    OSError: it cannot be made.
+  """
+  if not check_folder(folder):
+    folder.mkdir()
+
+
+def open_own(path: pathlib.Path) -> int:
+  """Opens a file of one's own, to be read and written; makes it where it is missing.
+
+  Raises:
+    FileError: a link or something else has its name.
+    OSError: it cannot be opened.
+  """
+  if os.path.lexists(path):
+    _check_regular(path, os.lstat(path))  # Opening some devices does something already.
+  descriptor = os.open(path, os.O_RDWR | os.O_CREAT | _SAFE, 0o644)
+  try:
+    _check_regular(path, os.fstat(descriptor))
+  except FileError:
+    os.close(descriptor)
+    raise
+  return descriptor
+
+
 def safe_name(text: str) -> str:
   """One component of a path that says what a text says: the text itself where that is one.
 
@@ -194,7 +225,7 @@ def _opened(
   with _spoken(path):
     # Opening some devices does something already.
     _check_regular(path, os.lstat(path))
-    descriptor = os.open(path, _FLAGS)
+    descriptor = os.open(path, os.O_RDONLY | _SAFE)
   with os.fdopen(descriptor, 'rb') as file:
     about = os.fstat(file.fileno())
     _check_regular(path, about)

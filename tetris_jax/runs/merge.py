@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tetris_jax.runs import configs, files, schema
+from tetris_jax.runs import configs, files, identity, schema
 from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.pieces import Piece, dataset_name, find_workdirs, read_piece
 from tetris_jax.runs.typed import shown, told
@@ -32,8 +32,7 @@ MAY_DIFFER = ('shard.id', 'flags.data_dir', 'flags.weights')
 """Where a data set or a checkpoint lies differs between machines; fingerprint and sha256 are
 compared as well and tell whether it is the same."""
 
-_SHOWN = 5
-_LONGEST_LINE, _MOST_LINES = 300, 20
+_SHOWN, _MOST_SHARDS = 5, 20
 # As a run names them; other files in its figures/ are none of its own.
 _PICTURE = re.compile(r'([0-9]{5,9})_[A-Za-z0-9._-]*\.png')
 
@@ -113,15 +112,8 @@ def _check_presets(pieces: Sequence[Piece]) -> None:
     if lines:
       raise WorkdirError(
         f'{other.folder} and {piece.folder} mean different attacks by {shown(preset["name"])}; run '
-        f'one of them again ("there" is the former, "now" the latter):{_below(lines)}'
+        f'one of them again ("there" is the former, "now" the latter):{identity.below(lines)}'
       )
-
-
-def _below(lines: Sequence[str]) -> str:
-  """Lines of a message, no more and no longer than a person reads."""
-  kept = [line if len(line) <= _LONGEST_LINE else f'{line[:_LONGEST_LINE]}...' for line in lines]
-  more = [f'and {len(lines) - _MOST_LINES} more'] if len(lines) > _MOST_LINES else []
-  return ''.join(f'\n  {line}' for line in (*kept[:_MOST_LINES], *more))
 
 
 def merge(pieces: Sequence[Piece]) -> Run:
@@ -140,7 +132,7 @@ def merge(pieces: Sequence[Piece]) -> Run:
         hint = ': the data set was mended in between; run the commands of both again'
       raise WorkdirError(
         f'{first.folder} and {piece.folder} are of different configurations and do not merge{hint} '
-        f'("there" is the former, "now" the latter):{_below(lines)}'
+        f'("there" is the former, "now" the latter):{identity.below(lines)}'
       )
   by_shard: dict[int, Piece] = {}
   for piece in pieces:
@@ -154,7 +146,7 @@ def merge(pieces: Sequence[Piece]) -> Run:
     absent = (str(number) for number in range(count) if number not in by_shard)
     raise WorkdirError(
       f'{told("-".join(first.name))}: shard{"s" if missing > 1 else ""} '
-      f'{_some(absent, missing, _MOST_LINES)} of {count} missing; found '
+      f'{_some(absent, missing, _MOST_SHARDS)} of {count} missing; found '
       + ', '.join(str(by_shard[number].folder) for number in sorted(by_shard))
     )
   ordered = [by_shard[number] for number in range(count)]

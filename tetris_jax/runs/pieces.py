@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import glob
-import hashlib
 import os
 import pathlib
 import re
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tetris_jax import documents
-from tetris_jax.runs import configs, files, schema
+from tetris_jax.runs import configs, files, schema, shards
 from tetris_jax.runs import workdirs as results
 from tetris_jax.runs.typed import shown, told
 from tetris_jax.runs.workdirs import WorkdirError
@@ -24,6 +23,7 @@ __all__ = [
   'dataset_name',
   'expanded',
   'find_workdirs',
+  'read_config',
   'read_piece',
 ]
 
@@ -164,6 +164,42 @@ def _is_size(value: Any) -> bool:
   return isinstance(value, list) and len(value) == 2 and all(type(side) is int for side in value)
 
 
+def read_config(folder: pathlib.Path, program: schema.Kind = 'attack') -> Mapping[str, Any]:
+  """The configuration of a work folder.
+
+  Args:
+    folder: where it lies.
+    program: of experiments, that has to have made it.
+
+  Raises:
+    WorkdirError: it is of another program or of another version, or its `config.json` is damaged,
+      is none, or lies elsewhere behind a link.
+  """
+  try:
+    config = _document(folder, 'config.json')
+    results.check_layout(folder, config)
+    found = config.get('program', 'attack')
+    if found != program:
+      raise WorkdirError(
+        f'{folder} is a work folder of experiments.{told(str(found))}; expected '
+        f'experiments.{program}'
+      )
+    configs.check_config(config, program)
+  except files.FileError as error:
+    raise WorkdirError(str(error)) from error
+  except configs.ConfigError as error:
+    raise _no_folder(folder, program, f'config.json: {error}') from error
+  except ValueError as error:
+    raise _no_folder(folder, program, error) from error
+  return config
+
+
+def _no_folder(folder: pathlib.Path, program: schema.Kind, why: object) -> WorkdirError:
+  return WorkdirError(
+    f'{folder} is no work folder of experiments.{program}, or is damaged: {why}'
+  )
+
+
 def read_piece(folder: pathlib.Path, program: schema.Kind = 'attack') -> Piece:
   """Reads a work folder.
 
@@ -175,19 +211,8 @@ def read_piece(folder: pathlib.Path, program: schema.Kind = 'attack') -> Piece:
     WorkdirError: it is of another program or of another version, has not finished, or a file of it
       is damaged, is none, or lies elsewhere behind a link.
   """
+  config = read_config(folder, program)
   try:
-    config = _document(folder, 'config.json')
-    results.check_layout(folder, config)
-    found = config.get('program', 'attack')
-    if found != program:
-      raise WorkdirError(
-        f'{folder} is a work folder of experiments.{told(str(found))}; expected '
-        f'experiments.{program}'
-      )
-    try:
-      configs.check_config(config, program)
-    except configs.ConfigError as error:
-      raise ValueError(f'config.json: {error}') from error
     if not os.path.lexists(folder / 'summary.json'):
       raise WorkdirError(f'{folder} has not finished; give its command again, then merge')
     speed = _speed(folder, 'summary.json')
@@ -197,9 +222,7 @@ def read_piece(folder: pathlib.Path, program: schema.Kind = 'attack') -> Piece:
   except files.FileError as error:
     raise WorkdirError(str(error)) from error
   except ValueError as error:
-    raise WorkdirError(
-      f'{folder} is no work folder of experiments.{program}, or is damaged: {error}'
-    ) from error
+    raise _no_folder(folder, program, error) from error
   if results.fingerprint(instances) != config['instances']:
     raise WorkdirError(f'{folder}: instances.json is not that of its config.json')
   rows = results.read_rows(folder / 'rows.jsonl', program)
@@ -254,23 +277,14 @@ def check_shards(piece: Piece) -> None:
       )
 
 
-def _kept(file: pathlib.Path, piece: Piece) -> list[Mapping[str, Any]]:
+def _kept(file: pathlib.Path, piece: Piece) -> list[dict[str, Any]]:
   """The rows of a shard."""
-  data = files.read_regular(file, most_bytes=2**28, inside=piece.folder)
-  # Git may have converted the ends of lines.
-  lines = data.replace(b'\r\n', b'\n').splitlines(keepends=True)
   try:
-    end = documents.parse(lines[-1]) if lines else None
-    if end != {'sha256': hashlib.sha256(b''.join(lines[:-1])).hexdigest()}:
-      raise ValueError('truncated or altered, its checksum does not match')
-    rows = [documents.parse(line) for line in lines[1:-1]]
-    for row in rows:
-      schema.check_row(row, piece.program)
-  except ValueError as error:
+    return shards.read(file, piece.program, inside=piece.folder)[1]
+  except shards.DamagedShardError as error:
     raise WorkdirError(
-      f"{file} is damaged ({error}); give the run's command again, which does its batch again"
+      f"{error}; give the run's command again, which does its batch again"
     ) from error
-  return rows
 
 
 def _first_difference(one: Any, other: Any, path: str = '') -> str:
@@ -282,5 +296,3 @@ def _first_difference(one: Any, other: Any, path: str = '') -> str:
   else:
     return path or 'the row'
   return next(_first_difference(a, b, place) for place, a, b in inner if a != b)
-
-

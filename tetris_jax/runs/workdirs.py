@@ -5,31 +5,39 @@ A work folder holds
 - `config.json`: its layout, what was asked and by which versions; written first, and again only
   where the data set has other instances than before;
 - `instances.json`: names and sizes of all instances, in order;
-- `results/00012.jsonl`: one shard a finished batch: a header line, its rows, a checksum line;
+- `results/00012.jsonl`: one shard a finished batch, see `tetris_jax.runs.shards`;
 - `rows.jsonl`: all rows in data set order; `summary.json` and whatever a report adds, which say
   that the run has finished.
 
 The batch is the unit of completion: a killed run redoes the batches that have no whole shard, and
 since batches are cut from the full plan, its rows equal those of an undisturbed run byte for byte.
 A shard that is written again, because something of its batch was mended, keeps its other rows.
+
+The folder may be a link and come from anybody; no link in it is followed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
-import socket
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from tetris_jax import documents
-from tetris_jax.runs import files, numbered, schema, typed
+from tetris_jax.runs import files, locks, numbered, schema, shards
+from tetris_jax.runs.identity import (
+  OF_INSTANCES,
+  below,
+  check_layout,
+  difference,
+  digest,
+  fingerprint,
+)
+from tetris_jax.runs.shards import DamagedShardError, Shard
 from tetris_jax.runs.writing import (
   WorkdirError,
   as_document,
@@ -51,29 +59,13 @@ __all__ = [
   'write_atomically',
 ]
 
-_NOT_COMPARED = ('versions.python', 'versions.numpy', 'devices.count')
-# What follows from the instances, which may be mended between two calls.
-_OF_INSTANCES = ('instances', 'users.clicks.left_out', 'users.clicks.repeated')
 _RESULTS = 'results'
 _LEAST_FREE_BYTES = 16 * 2**20
 # Of rows.jsonl, some ten kilobytes an instance, and of one row.
 _MOST_BYTES, _LONGEST_LINE = 2**33, 2**26
-
-
-class DamagedShardError(Exception):
-  """A shard is truncated or altered; its batch has to be redone."""
-
-
-class Shard(NamedTuple):
-  """What one batch left on disk.
-
-  Attributes:
-    rows: one dict an instance, in batch order.
-    facts: what the run wants to remember of the batch and no row may hold, such as seconds.
-  """
-
-  rows: Sequence[Mapping[str, Any]]
-  facts: schema.Facts
+# Of a document: instances.json of two million instances.
+_MOST_OF_A_DOCUMENT = 2**28
+_LEFT_BY_A_KILL = re.compile(r'\..+\.[0-9]+\.tmp', re.DOTALL)
 
 
 def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[dict[str, Any]]:
@@ -103,68 +95,14 @@ def read_rows(path: pathlib.Path | str, kind: schema.Kind = 'attack') -> list[di
   return rows
 
 
-def check_layout(folder: pathlib.Path | str, config: Any) -> None:
-  """Refuses the work folder of another version of this package.
-
-  Args:
-    folder: whose it is.
-    config: what its `config.json` holds.
+def _document(path: pathlib.Path) -> Any:
+  """A JSON document of a work folder.
 
   Raises:
-    WorkdirError: it is of another layout; the message says what to do.
+    documents.DocumentError: it is none.
+    files.FileError: it is not there, or no file.
   """
-  found = config.get('schema', 1) if isinstance(config, Mapping) else None
-  if found == schema.SCHEMA:
-    return
-  if type(found) is not int:
-    raise WorkdirError(f'{folder}: config.json tells no layout; use another workdir')
-  age = 'an earlier' if found < schema.SCHEMA else 'a later'
-  raise WorkdirError(
-    f'{folder} was written by {age} version (layout {found}, this is {schema.SCHEMA}); run its '
-    'command again in another workdir'
-  )
-
-
-def _flat(config: Any, prefix: str = '') -> dict[str, Any]:
-  if not isinstance(config, Mapping):
-    return {prefix: config}
-  out: dict[str, Any] = {}
-  for key, value in config.items():
-    out.update(_flat(value, f'{prefix}.{key}' if prefix else str(key)))
-  return out
-
-
-def fingerprint(instances: Sequence[Any]) -> dict[str, Any]:
-  """How many instances a run has, and the sha256 of their names and sizes.
-
-  Args:
-    instances: [name, [height, width] or None] of each, in order.
-  """
-  digest = hashlib.sha256()
-  for name, size in instances:
-    digest.update(f'{name!r} {size}\n'.encode('utf-8', 'surrogateescape'))
-  return {'count': len(instances), 'sha256': digest.hexdigest()}
-
-
-def difference(
-  there: Mapping[str, Any], now: Mapping[str, Any], also_ignored: Sequence[str] = ()
-) -> list[str]:
-  """What differs between two configurations in anything that may change a row, one line each.
-
-  Entries of "flags" are named without that word; Python's and NumPy's versions and the number of
-  devices are recorded but not compared, and neither are the dotted keys of `also_ignored` and what
-  stands below them.
-  """
-  old, new = _flat(json.loads(json.dumps(there))), _flat(json.loads(json.dumps(now)))
-  ignored = (*_NOT_COMPARED, *also_ignored)
-  below = tuple(f'{one}.' for one in ignored)
-  lines = []
-  for key in sorted(old.keys() | new.keys()):
-    if key in ignored or key.startswith(below) or old.get(key) == new.get(key):
-      continue
-    name = key.removeprefix('flags.')
-    lines.append(f'{name}: {old.get(key)!r} there, {new.get(key)!r} now')
-  return lines
+  return documents.parse(files.read_regular(path, most_bytes=_MOST_OF_A_DOCUMENT))
 
 
 class Workdir:
@@ -172,6 +110,7 @@ class Workdir:
 
   Attributes:
     path: the folder.
+    restored: what was done because `config.json` was lost, a sentence; '' where it was not.
   """
 
   def __init__(
@@ -179,6 +118,7 @@ class Workdir:
     path: pathlib.Path,
     config: Mapping[str, Any] | None = None,
     folders: Sequence[str] = (),
+    restored: str = '',
   ):
     """Takes what `open_workdir` was given; a folder that nothing is resumed in needs its path only.
 
@@ -186,9 +126,11 @@ class Workdir:
       path: the folder.
       config: of its run.
       folders: in it.
+      restored: see above.
     """
-    self.path = path
+    self.path, self.restored = path, restored
     self._config = config or {}
+    self._run = digest(config) if config else None
     self._beside = [path / name for name in folders if name != _RESULTS]
 
   def hold(self, instances: Sequence[Any]) -> list[Any]:
@@ -205,10 +147,11 @@ class Workdir:
     """
     names = [name for name, _ in instances]
     try:
-      there = json.loads((self.path / 'config.json').read_text())
+      there = _document(self.path / 'config.json')
       held = before = self._held()
       if before is None:
-        before = [*instances] if there.get('instances') == fingerprint(instances) else []
+        same = not self.restored and there.get('instances') == fingerprint(instances)
+        before = [*instances] if same else []
       if held != json.loads(json.dumps(instances)):
         self.reopen()
         for folder in self._beside:
@@ -218,16 +161,18 @@ class Workdir:
         self.write_json('config.json', self._config)
       for folder in self._beside:
         numbered.attach(folder, names)
-    except OSError as error:
+    except (OSError, documents.DocumentError) as error:
       raise explained('use workdir', self.path, error) from error
+    except files.FileError as error:
+      raise WorkdirError(str(error)) from error
     return before
 
   def _held(self) -> list[Any] | None:
     """What `instances.json` says; None where it is damaged or not there."""
     try:
-      found = json.loads((self.path / 'instances.json').read_text())['instances']
-      return [[name, size] for name, size in found]
-    except (OSError, ValueError, KeyError, TypeError):
+      found = _document(self.path / 'instances.json')['instances']
+      return [[str(name), size] for name, size in found]
+    except (files.FileError, ValueError, KeyError, TypeError):
       return None
 
   def reopen(self) -> None:
@@ -248,10 +193,7 @@ class Workdir:
 
   def write_shard(self, batch: int, shard: Shard) -> None:
     """Marks a batch as finished. Raises WorkdirError when it cannot be written."""
-    body = as_line({'batch': batch, 'rows': len(shard.rows), 'facts': shard.facts})
-    body += b''.join(as_line(row) for row in shard.rows)
-    body += as_line({'sha256': hashlib.sha256(body).hexdigest()})
-    write_atomically(self.shard_path(batch), body)
+    write_atomically(self.shard_path(batch), shards.as_bytes(shard, batch, self._run))
 
   def read_shard(self, batch: int, kind: schema.Kind = 'attack') -> Shard | None:
     """The rows of a finished batch, or None when it has not been finished.
@@ -261,32 +203,22 @@ class Workdir:
       kind: the program that wrote it.
 
     Raises:
-      DamagedShardError: it is truncated or altered, or holds what is no row; redo the batch.
+      DamagedShardError: it is truncated or altered, holds what is no row, or is of another batch or
+        another run; redo the batch.
       WorkdirError: it cannot be read.
     """
     path = self.shard_path(batch)
     try:
-      data = path.read_bytes()
-    except FileNotFoundError:
+      header, rows = shards.read(path, kind, inside=self.path)
+    except files.MissingFileError:
       return None
-    except OSError as error:
-      raise explained('read', path, error) from error
-    lines = data.splitlines(keepends=True)
-    body, end = b''.join(lines[:-1]), lines[-1] if lines else b''
-    if end != as_line({'sha256': hashlib.sha256(body).hexdigest()}):
-      raise DamagedShardError(f'{path}: truncated or altered, its checksum does not match')
-    try:
-      header, *rows = (json.loads(line) for line in lines[:-1])
-      if header['batch'] != batch or header['rows'] != len(rows):
-        raise DamagedShardError(f'{path} was written for batch {header["batch"]}')
-      for row in rows:
-        schema.check_row(row, kind)
-      facts = header['facts']
-      for complaint in typed.mismatches(facts, schema.Facts, 'facts'):
-        raise ValueError(complaint)
-    except (ValueError, KeyError, TypeError) as error:
-      raise DamagedShardError(f'{path} is no shard: {error}') from error
-    return Shard(rows, facts)
+    except files.FileError as error:
+      raise WorkdirError(f'{error}, or remove it, and its batch is done again') from error
+    if header.batch != batch:
+      raise DamagedShardError(f'{path} was written for batch {header.batch}')
+    if header.run is not None and self._run is not None and header.run != self._run:
+      raise DamagedShardError(f'{path} is of a run with another configuration')
+    return Shard(rows, header.facts)
 
   def write_rows(self, order: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> list[Any]:
     """Merges rows into `rows.jsonl` in data set order and returns them so.
@@ -314,51 +246,69 @@ class Workdir:
     write_atomically(self.path / name, as_document(value))
 
 
-def _lock(path: pathlib.Path) -> int:
-  """An open file whose lock dies with this process, so that a killed run blocks nobody."""
-  import fcntl  # POSIX only, and only a run that writes needs it.
-
-  file = os.open(path / '.lock', os.O_RDWR | os.O_CREAT, 0o644)
-  try:
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    holder = os.read(file, 200).decode(errors='replace').strip() or 'another process'
-    os.close(file)
-    raise WorkdirError(
-      f'{path} is in use by {holder}; wait for it to end or use another workdir'
-    ) from None
-  except OSError as error:
-    if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-      raise
-    warnings.warn(f'{path}: this file system has no locks; run one process at a time', stacklevel=4)
-  os.ftruncate(file, 0)
-  os.write(file, f'process {os.getpid()} on {socket.gethostname()}\n'.encode())
-  return file
+def _clear(folder: pathlib.Path) -> None:
+  """Removes the half-written files that a killed run left, and nothing else."""
+  for name in os.listdir(folder):
+    place = folder / name
+    if _LEFT_BY_A_KILL.fullmatch(name) and (place.is_symlink() or not place.is_dir()):
+      place.unlink()
 
 
-def _start(path: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str]) -> None:
-  """Checks the configuration of an earlier run, or begins a new one; clears what a kill left."""
-  for folder in (path, *(path / name for name in folders)):
-    for leftover in folder.glob('.*.tmp'):
-      leftover.unlink()
+def _start(path: pathlib.Path, config: Mapping[str, Any]) -> str:
+  """Checks the configuration of an earlier run, or begins a new one; returns what was restored."""
   file = path / 'config.json'
-  if file.exists():
-    try:
-      there = json.loads(file.read_text())
-    except ValueError as error:
-      raise WorkdirError(f'{file} is not JSON ({error}); use another workdir') from error
+  try:
+    there = _document(file)
+  except files.MissingFileError:
+    lost = ''
+  except documents.DocumentError as error:
+    lost = str(error)
+  else:
     check_layout(path, there)
-    lines = difference(there, config, _OF_INSTANCES)
+    lines = difference(there, config, OF_INSTANCES)
     if lines:
-      listed = '\n  '.join(lines)
       raise WorkdirError(
         f'{path} holds a run with another configuration; give the same settings to resume it, '
-        f'or use another workdir:\n  {listed}'
+        f'or use another workdir:{below(lines)}'
       )
-    return
-  if any((path / _RESULTS).glob('*.jsonl')):
-    raise WorkdirError(f'{path} has results but no config.json; use another workdir')
+    return ''
+  told = _restored(Workdir(path), digest(config), lost)
   write_atomically(file, as_document(config))
+  return told
+
+
+def _restored(workdir: Workdir, run: str, lost: str) -> str:
+  """What is said where shards know what `config.json` no longer says; '' where a run begins.
+
+  Args:
+    workdir: the folder.
+    run: the digest that its shards must have.
+    lost: what is wrong with `config.json`; '' where there is none.
+
+  Raises:
+    WorkdirError: it cannot be known that all there is belongs to this run.
+  """
+  path, numbers = workdir.path, workdir.shards()
+  if not numbers and not lost:
+    return ''
+  why = f'{path / "config.json"} is not JSON ({lost})' if lost else f'{path} has no config.json'
+  found: list[str | None] = []
+  for number in numbers:
+    with contextlib.suppress(DamagedShardError):  # The batch is done again, and that is said.
+      found.append(shards.read_header(workdir.shard_path(number), inside=path).run)
+  if not found or None in found:
+    raise WorkdirError(
+      f'{why}, and nothing in results/ says of which run it is; use another workdir'
+    )
+  if set(found) != {run}:
+    raise WorkdirError(
+      f'{why}, and what results/ holds is of a run with another configuration; give the settings '
+      'that it was made with, or use another workdir'
+    )
+  return (
+    f'{why}: it is written again, for {len(found)} finished batch{"es" * (len(found) > 1)} in '
+    'results/ say that they are of this run'
+  )
 
 
 @contextlib.contextmanager
@@ -382,25 +332,23 @@ def open_workdir(
   path = pathlib.Path(path)
   if path.exists() and not path.is_dir():
     raise WorkdirError(f'workdir {path} is a file; name a folder')
-  lock = None
-  try:
+  whole = {'schema': schema.SCHEMA, **config}
+  with contextlib.ExitStack() as held:
     try:
+      path.mkdir(parents=True, exist_ok=True)
       for folder in folders:
-        (path / folder).mkdir(parents=True, exist_ok=True)
-      lock = _lock(path)
+        files.make_folder(path / folder)
+      held.enter_context(locks.locked(path))
       free = shutil.disk_usage(path).free
+      if free < _LEAST_FREE_BYTES:
+        raise WorkdirError(
+          f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
+        )
+      for folder in ('.', *folders):
+        _clear(path / folder)
+      restored = _start(path, whole)
+    except files.FileError as error:
+      raise WorkdirError(f'workdir {path} cannot be used: {error}') from error
     except OSError as error:
       raise explained('use workdir', path, error) from error
-    if free < _LEAST_FREE_BYTES:
-      raise WorkdirError(
-        f'{path}: {free / 2**20:.1f} MiB free, at least {_LEAST_FREE_BYTES // 2**20} needed'
-      )
-    whole = {'schema': schema.SCHEMA, **config}
-    try:
-      _start(path, whole, folders)
-    except OSError as error:
-      raise explained('use workdir', path, error) from error
-    yield Workdir(path, whole, folders)
-  finally:
-    if lock is not None:
-      os.close(lock)
+    yield Workdir(path, whole, folders, restored)

@@ -53,8 +53,10 @@ def write_atomically(path: pathlib.Path, data: bytes) -> None:
   """
   temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
   try:
+    with contextlib.suppress(FileNotFoundError):
+      temporary.unlink()  # It may be a link to somewhere else.
     try:
-      with open(temporary, 'wb') as file:
+      with open(temporary, 'xb') as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
