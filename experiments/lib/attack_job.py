@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Sequence
 
 import jax
 
-from experiments.lib import loop, programs
+from experiments.lib import guard, loop, programs
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, types
 from tetris_jax.report.attack import overlay
@@ -24,6 +25,11 @@ class _Asked:
 
   samples: list[tuple[int, data.Sample]]
   batch: types.Batch
+
+
+def _row(found: types.Trajectories, slot: int, sample: data.Sample) -> loop.Row:
+  one = jax.tree.map(lambda leaf: leaf[slot : slot + 1], found)
+  return rows.trajectory_rows(one, [sample.instance], [sample.size], [sample.warnings])[0]
 
 
 class AttackJob(loop.Job):
@@ -82,10 +88,11 @@ class AttackJob(loop.Job):
   def measure(self, given: _Asked, say: Say) -> loop.Found:
     """Attacks a batch."""
     found = self.attack(given.batch, say)
-    samples = [sample for _, sample in given.samples]
-    names, sizes = [sample.instance for sample in samples], [sample.size for sample in samples]
-    made = rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
-    evaluations = int(sum(found.forward[: len(names)]))
+    made = [
+      guard.row(self.kind, sample, functools.partial(_row, found, slot, sample), say)
+      for slot, (_, sample) in enumerate(given.samples)
+    ]
+    evaluations = int(sum(found.forward[: len(made)]))
     return loop.Found(made, evaluations, (given.samples, found))
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
