@@ -24,7 +24,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import attack_job, describe, launch, loop, opening
+from experiments.lib import attack_job, describe, guard, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from tetris_jax import presets
@@ -98,7 +98,8 @@ def execute(settings: Settings) -> int:
     job = attack_job.AttackJob(
       programs, dataset, config, settings.batch_size, pictures, figures
     )
-    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
+    guarded = guard.Guarded(job, dataset)
+    rows, totals = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
     drawn = {
       name: pathlib.Path('figures') / loop.picture_name(index, name)
       for index, name in enumerate(dataset.names)

@@ -28,7 +28,7 @@ from typing import Any
 
 import jax
 
-from experiments.lib import describe, heatmap_job, launch, loop, opening
+from experiments.lib import describe, guard, heatmap_job, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -136,7 +136,8 @@ def execute(settings: Settings) -> int:
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
     programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
     job = heatmap_job.HeatmapJob(programs, dataset, configs, settings.stride, size, maps)
-    rows, _ = loop.run(job, dataset, workdir, size, settings.shard)
+    guarded = guard.Guarded(job, dataset)
+    rows, _ = loop.run(guarded, dataset, workdir, size, settings.shard)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'

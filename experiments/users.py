@@ -27,7 +27,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import describe, interrupts, launch, loop, missed, opening, users_job
+from experiments.lib import (
+  describe,
+  guard,
+  interrupts,
+  launch,
+  loop,
+  missed,
+  opening,
+  users_job,
+)
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -273,7 +282,8 @@ def execute(settings: Settings) -> int:
   with results.open_workdir(settings.folder, described) as workdir:
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
-    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
+    guarded = guard.Guarded(job, dataset)
+    rows, totals = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
     cause = missed.told(settings.clicks, rows, clicks or {}, dataset)
     made = user_report.write_run(workdir, rows, described, totals, scores, cause=cause)
   page = settings.folder / 'report.md'

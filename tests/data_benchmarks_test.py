@@ -81,10 +81,24 @@ def test_what_is_wrong_is_a_row_with_a_reason(tmp_path):
   )
   assert 'boundary_GT/grave.bmp has 24 x 37' in found['grave'].reason
   assert (found['sheep'].status, found['sheep'].reason) == (
-    'skipped', 'boundary_GT/sheep.bmp has no object',
+    'skipped', 'boundary_GT/sheep.bmp has no object: here that is where blue is above 128, and '
+    'none is so bright (masks of 0 and 1, or of a colour without blue, are read with '
+    'dataset=folder)',
   )  # fmt: skip
   assert found['tennis'].reason == 'boundary_GT/tennis.bmp ignores every pixel'
   assert len(found) == 5
+
+
+@pytest.mark.parametrize('name', ['grabcut', 'berkeley'])
+@pytest.mark.parametrize('value', [1, (255, 0, 0), (0, 90, 100)])
+def test_a_mask_in_another_colour_has_the_rule_named(tmp_path, name, value):
+  folders = {'grabcut': ('data_GT', 'boundary_GT'), 'berkeley': ('images', 'masks')}[name]
+  mask = np.zeros((*SIZE, 3) if isinstance(value, tuple) else SIZE, np.uint8)
+  mask[6:14, 8:18] = value
+  save(tmp_path / folders[0] / 'a.png', picture())
+  save(tmp_path / folders[1] / 'a.png', mask)
+  (found,) = data.open_dataset(name, str(tmp_path))
+  assert found.status == 'skipped' and 'where blue is above 128' in found.reason
 
 
 def test_tetris_ids_have_24_bits(tmp_path):

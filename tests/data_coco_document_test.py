@@ -29,8 +29,9 @@ def test_categories_may_be_anything(tmp_path, categories):
 @pytest.mark.parametrize(
   ('content', 'message'),
   [
-    (b'', 'no JSON, or not all of it'),
-    (json.dumps(HELD).encode()[:50], 'no JSON, or not all of it'),
+    (b'', 'it is empty'),
+    (json.dumps(HELD).encode()[:50], 'it ends early, as if it were cut off'),
+    (b'{"images": [], annotations: []}', 'it is no JSON: .* in line 1, column 16'),
     (b'null', 'it holds null'),
     (b'"text"', "it holds 'text'"),
     (b'2.5', r'it holds 2\.5'),
@@ -40,15 +41,30 @@ def test_categories_may_be_anything(tmp_path, categories):
     (b'{"images": null, "annotations": []}', 'its "images" is null, expected a list'),
     (b'{"images": [], "annotations": {"1": {}}}', 'its "annotations" is an object'),
     (b'{"images": [], "annotations": 5}', 'its "annotations" is 5'),
-    (b'{"images": [], "annotations": [1], "annotations": [2]}', '"annotations" stands 2 times'),
-    (b'[' * 100_000, 'nested too deeply'),
+    (b'{"images": [], "annotations": [1], "annotations": [2]}', "'annotations' stands twice"),
+    ('{"images": [1], "annotations": [], "images": []}'.encode('utf-16'), "'images' stands twice"),
+    (b'[' * 100_000, 'nested more than 100 deep'),
+    (b'{"images": [], "annotations": [' + b'[' * 500 + b']' * 500 + b']}', 'more than 100 deep'),
     ('{"images": [], "annotations": [], "note": "é"}'.encode('latin-1'), 'not in UTF-8'),
-    (b'{"images": [], "annotations": [' + b'9' * 5000 + b']}', 'ValueError'),
   ],
 )
 def test_a_file_that_is_none_is_refused_in_words(tmp_path, content, message):
   (tmp_path / 'a.json').write_bytes(content)
-  with pytest.raises(data.DataError, match=f'is no COCO annotation file: .*{message}'):
+  with pytest.raises(data.DataError, match=f'is no COCO annotation file: .*{message}') as error:
+    coco_document.read_document(tmp_path / 'a.json')
+  assert 'Error:' not in str(error.value)
+
+
+def test_numbers_that_are_none_are_left_to_their_readers(tmp_path):
+  (tmp_path / 'a.json').write_bytes(
+    b'{"images": [NaN], "annotations": [' + b'9' * 5000 + b', -Infinity], "info": 1, "info": 2}'
+  )
+  images, annotations, _ = coco_document.read_document(tmp_path / 'a.json')
+  assert math.isnan(images[0]) and annotations == [math.inf, -math.inf]
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+  with pytest.raises(data.DataError, match=r'a\.json cannot be read: No such file'):
     coco_document.read_document(tmp_path / 'a.json')
 
 

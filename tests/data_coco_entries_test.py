@@ -9,8 +9,8 @@ from tetris_jax import data
 from tetris_jax.data import coco_entries
 
 
-def item(short, long):
-  return coco_entries.Item(short, long, coco_entries.rejected(f'of {long}'))
+def item(short, long, place=''):
+  return coco_entries.Item(short, long, place, coco_entries.rejected(f'of {long}'))
 
 
 def test_names_that_clash_give_way_to_longer_ones():
@@ -30,8 +30,9 @@ def test_names_that_clash_again_are_refused_by_number():
 @pytest.mark.parametrize(
   ('area', 'expected'),
   [
-    (25, 25), ('25.5', 25.5), ([25], 25), (0, 0), (None, None), ([], None), ([1, 2], None),
-    (-1, None), ({}, None), ('x', None), (math.nan, None), (math.inf, None), (True, None),
+    (25, 25), ('25.5', 25.5), ([25], 25), (0, None), (0.0, None), (None, None), ([], None),
+    ([1, 2], None), (-1, None), ({}, None), ('x', None), (math.nan, None), (math.inf, None),
+    (True, None),
   ],
 )  # fmt: skip
 def test_areas(area, expected):

@@ -111,6 +111,14 @@ def test_segments_without_an_area_are_measured(tmp_path):
   assert isinstance(large, data.Sample)
 
 
+def test_a_number_of_several_segments_is_rows_beside_the_others(tmp_path):
+  dataset = panoptic(tmp_path, [about(segment(), segment(id=300), segment())])
+  assert dataset.names == (
+    'a#300', 'a#annotations[0].segments_info[0]', 'a#annotations[0].segments_info[2]'
+  )  # fmt: skip
+  assert isinstance(dataset[0], data.Sample) and '2 annotations of one' in dataset[1].reason
+
+
 def test_numbers_of_several_segments_are_refused(tmp_path):
   with pytest.raises(data.DataError, match=r'stand more than once .*: 1, such as a\.png#5'):
     panoptic(tmp_path, [about(segment(), segment())])

@@ -207,6 +207,19 @@ def test_a_row_warns_of_what_fits_its_bbox_in_another_reading_only(tmp_path, dra
   assert told.count(f'its segmentation fits its "bbox" only {how}') == 1
 
 
+@pytest.mark.parametrize('side', [80, 110, 125])
+def test_per_cent_are_told_from_pixels_also_where_they_overlap(side):
+  # Around the middle of a picture of about 100 pixels a side, both lie nearly in one place.
+  near, far = round(0.08 * side), round(0.94 * side)
+  corners = np.array([near, near, far, near, far, far, near, far], float)
+  bbox, size = [near, near, far - near, far - near], (side, side)
+  told = lambda drawn: coco.doubt(
+    coco.outline([drawn.tolist()], size, bbox=bbox), size, bbox=bbox
+  )
+  assert told(corners * 100 / side).startswith('its segmentation fits its "bbox" only as per cent')
+  assert told(corners) == ''
+
+
 @pytest.mark.parametrize(('drawn', 'bbox'), [
   ([LONG], LONG_BOX),
   (runs(LONG_INSIDE), LONG_BOX),

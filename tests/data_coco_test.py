@@ -106,7 +106,7 @@ def test_files_that_are_missing_or_of_another_kind_are_named(tmp_path):
   with pytest.raises(data.DataError, match='lacks 99 or names no picture'):
     data.open_dataset('coco', str(tmp_path))
   (tmp_path / 'annotations' / 'instances_val2017.json').write_text('[]')
-  with pytest.raises(data.DataError, match='is no COCO annotation file: TypeError'):
+  with pytest.raises(data.DataError, match='is no COCO annotation file: it holds a bare list'):
     data.open_dataset('coco', str(tmp_path))
 
 
@@ -149,7 +149,25 @@ def test_an_odd_annotation_is_a_row_beside_the_others(tmp_path, odd, name, reaso
   assert found[name].status == 'failed' and found[name].reason.startswith(reason)
 
 
-def test_annotations_of_one_id_in_one_picture_are_refused(tmp_path):
+def test_annotations_of_one_id_in_one_picture_are_rows_beside_the_others(tmp_path):
+  annotations = [annotation(id=0), annotation(id=7), annotation(id=0), annotation(id=0, iscrowd=1)]
+  dataset = opened(tmp_path, document(annotations))
+  assert dataset.names == ('a#7', 'a#annotations[0]', 'a#annotations[2]')
+  assert isinstance(dataset[0], data.Sample)
+  assert {dataset[k].reason for k in (1, 2)} == {
+    'a.png#0 are 2 annotations of one picture: give each an "id" of its own, which results are '
+    'kept by'
+  }
+
+
+def test_an_area_of_zero_is_measured(tmp_path):
+  dataset = opened(tmp_path, document([annotation(area=0)]), min_area=9)
+  assert isinstance(dataset[0], data.Sample)
+  small = opened(tmp_path, document([annotation(area=0)]), min_area=26)
+  assert small[0].status == 'skipped' and '25 pixels, fewer than min_area=26' in small[0].reason
+
+
+def test_annotations_of_one_id_only_are_refused(tmp_path):
   with pytest.raises(data.DataError, match=r'annotation ids .*: 1, such as a\.png#0 \(2 times\)'):
     opened(tmp_path, document([annotation(id=0), annotation(id=0)]))
 

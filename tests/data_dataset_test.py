@@ -89,3 +89,20 @@ def test_an_instance_says_which_files_and_what_else_it_depends_on():
   dataset = Dataset('test', [entry]).select([0])
   assert dataset.files(0) == (picture,) and dataset.content(0) == 'polygon 1'
   assert dataset_of(sample('b')).files(0) == () and dataset_of(sample('b')).content(0) == ''
+
+
+def test_what_a_reader_raises_costs_its_own_instance():
+  def odd():
+    raise KeyError('area\nand more')
+
+  entries = [
+    Entry('a', lambda: sample('a'), lambda: (3, 4)),
+    Entry('b', odd, lambda: (3, 4)),
+    Entry('c', odd, odd),
+  ]
+  first, second, third = Dataset('toy', entries)
+  assert isinstance(first, Sample)
+  assert (second.instance, second.status, second.size) == ('b', 'failed', (3, 4))
+  reason = "it could not be read: KeyError: 'area\\nand more' (data_dataset_test.py, line"
+  assert second.reason.startswith(reason)
+  assert third.size is None and Dataset('toy', entries).size(2) is None

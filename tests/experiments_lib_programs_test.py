@@ -1,12 +1,14 @@
 """Programs: compiled once per shape, counted, and the same on all devices as on one."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
 import toy
 
 import tetris_jax
-from experiments.lib import programs
+from experiments.lib import memory, programs
 from tetris_jax import data, presets
 
 
@@ -36,14 +38,15 @@ def test_a_program_is_compiled_once_per_shape_and_setting():
     np.testing.assert_array_equal(twice, 2 * area)
     np.testing.assert_array_equal(radius, [15.0, 15.0])
     assert isinstance(twice, np.ndarray)
-  assert made.count == 1 and said == ['compiling for pictures up to 64 x 64']
+  assert made.count == 1 and said[0] == 'compiling for pictures up to 64 x 64'
+  assert re.fullmatch(r'memory: \d+ [MG]B for a batch of 2, [\d.]+ [MG]B are free', said[1])
   np.testing.assert_array_equal(made.call(said.append, doubled, batch_of(2), factor=3)[0], 3 * area)
   made.call(said.append, doubled, batch_of(2, (128, 64)))
   made.call(said.append, doubled, batch_of(4))
   found = made.call(said.append, doubled, batch_of(2), np.arange(2))
   np.testing.assert_array_equal(found[2], [0, 1])
-  assert made.count == len(said) == 5
-  assert said[2] == 'compiling for pictures up to 128 x 64'
+  assert 2 * made.count == len(said) == 10
+  assert said[4] == 'compiling for pictures up to 128 x 64'
   assert made.compile_seconds > 0 and made.seconds > 0
 
 
@@ -69,3 +72,56 @@ def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for(monkeypatch
   assert both[1].mask is None
   every = jax.jit(lambda batch: tetris_jax.attack(toy.segmenter(), batch, config))(batch)
   np.testing.assert_array_equal(both[0].mask, np.asarray(every.mask)[:, :, [0, 2]])
+
+
+def raising(error):
+  def program(key, segmenter, batch):
+    raise error
+
+  return program
+
+
+def test_a_program_that_cannot_be_compiled_is_tried_once():
+  made, said, broken = programs.Programs(toy.segmenter(), 0), [], raising(ZeroDivisionError('why'))
+  for _ in range(2):
+    with pytest.raises(ZeroDivisionError, match='why'):
+      made.call(said.append, broken, batch_of(2))
+  assert said == ['compiling for pictures up to 64 x 64'] and made.count == 0
+
+
+def test_what_a_run_needs_is_told_first(capsys):
+  programs.Programs(toy.segmenter(), 0)
+  (line,) = capsys.readouterr().err.splitlines()
+  assert re.match(r'memory: [\d.]+ GB of .* are free; the model has 0 MB, what a batch needs', line)
+
+
+def test_too_little_memory_is_told_before_a_program_runs(monkeypatch):
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  room = lambda free, most: lambda device: memory.Room(free, most, 'this machine')
+  monkeypatch.setattr(programs.memory, 'device_room', room(10, 10**12))
+  monkeypatch.setattr(programs.memory, 'need_of', lambda *args: 1_000_000_000)
+  made.call(said.append, doubled, batch_of(2))
+  assert said[1] == (
+    'warning: the system may end this process: memory: 1.0 GB for a batch of 2, 0 MB are free'
+  )
+  monkeypatch.setattr(programs.memory, 'device_room', room(600_000_000, 999_999_999))
+  message = (
+    'the program for pictures up to 64 x 64, a batch of 4, needs 1.0 GB and there is 600 MB of '
+    'this machine; try --batch_size=2'
+  )
+  for _ in range(2):
+    with pytest.raises(memory.OutOfMemoryError, match=f'^{message}$'):
+      made.call(said.append, doubled, batch_of(4))
+
+
+def test_memory_that_runs_out_is_told_with_a_batch_size_that_fits(monkeypatch):
+  made = programs.Programs(toy.segmenter(), 0)
+  made.call(print, doubled, batch_of(2))
+
+  def exhausted(*args):
+    raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
+
+  (name,) = made._compiled
+  made._compiled[name] = made._compiled[name]._replace(call=exhausted)
+  with pytest.raises(memory.OutOfMemoryError, match=r'a batch of 2, needs .* no smaller batch'):
+    made.call(print, doubled, batch_of(2))

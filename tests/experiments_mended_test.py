@@ -1,6 +1,5 @@
 """Pictures and masks that are mended between two calls: every program ends as a fresh run does."""
 
-import dataclasses
 import json
 import shutil
 
@@ -11,7 +10,6 @@ from PIL import Image
 
 from experiments import attack, heatmap, report, users
 from experiments.lib import attack_job, heatmap_job, opening, users_job
-from tetris_jax import data
 from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
@@ -30,26 +28,13 @@ def toy_zoo(monkeypatch, tmp_path_factory):
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path):
   """Five good pictures, the second of which is damaged and the fourth without object."""
   path = tmp_path / 'd'
   toy.write_folder(path, SIZES)
   shutil.copytree(path, tmp_path / 'good')
   (path / 'images' / 'p1.png').write_bytes(b'no picture')
   Image.new('L', (60, 40)).save(path / 'masks' / 'p3.png')
-  whole = opening.data.open_dataset
-
-  def with_files(*args, **options):
-    found = whole(*args, **options)
-    if found.files(0):
-      return found
-    entries = []
-    for entry in found._entries:
-      files = [path / where / f'{entry.instance}.png' for where in ('images', 'masks')]
-      entries.append(dataclasses.replace(entry, files=tuple(files)))
-    return data.Dataset(found.name, entries)
-
-  monkeypatch.setattr(opening.data, 'open_dataset', with_files)
   return path
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import jax
 
-from experiments.lib import loop, programs, redraw
+from experiments.lib import guard, loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, types
 from tetris_jax.report.attack import overlay
@@ -38,6 +38,11 @@ class _Given:
 
   fresh: _Asked | None
   lost: _Asked | None
+
+
+def _row(found: types.Trajectories, slot: int, sample: data.Sample) -> loop.Row:
+  one = jax.tree.map(lambda leaf: leaf[slot : slot + 1], found)
+  return rows.trajectory_rows(one, [sample.instance], [sample.size], [sample.warnings])[0]
 
 
 class AttackJob(loop.Job):
@@ -109,7 +114,10 @@ class AttackJob(loop.Job):
     if given.fresh is not None:
       found, samples = self.attack(given.fresh.batch, say), given.fresh.samples
       left.append((samples, found))
-      made += self._rows([sample for _, sample in samples], found)
+      made += [
+        guard.row(self.kind, sample, functools.partial(_row, found, slot, sample), say)
+        for slot, (_, sample) in enumerate(samples)
+      ]
     evaluations = sum(row['forward'] or 0 for row in made)
     if given.lost is not None:
       old = [self._lost[index] for index, _ in given.lost.samples]
@@ -118,12 +126,6 @@ class AttackJob(loop.Job):
       made += old
       evaluations += int(sum(again.forward[: len(old)]))
     return loop.Found(made, evaluations, left)
-
-  def _rows(
-    self, samples: Sequence[data.Sample], found: types.Trajectories
-  ) -> list[dict[str, Any]]:
-    names, sizes = [sample.instance for sample in samples], [sample.size for sample in samples]
-    return rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
 
   def _replay(
     self, batch: types.Batch, old: Sequence[loop.Row], say: Say

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import loop, programs, redraw
+from experiments.lib import guard, loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, truth, types
 from tetris_jax.geometry import region
@@ -176,18 +177,31 @@ class HeatmapJob(loop.Job):
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
     """Writes the maps, draws them, and sums each up as a row."""
     given, new = found.left
-    out = []
-    for index, sample in given.samples:
-      path = self._picture(index)
-      if index in new:
-        maps.write_map(path.with_suffix('.npz'), new[index])
-      arrays = new[index] if index in new else given.kept[index]
-      row = self._row(sample, arrays, path.with_suffix('.npz').name)
-      if row['status'] == 'ok':
-        row['picture'] = self._draw(sample, arrays, row, path, say)
-        _tell(row, say)
-      out.append(row)
-    return out
+    return [
+      guard.row(
+        self.kind, sample, functools.partial(self._written, index, sample, given, new, say), say
+      )
+      for index, sample in given.samples
+    ]
+
+  def _written(
+    self,
+    index: int,
+    sample: data.Sample,
+    given: _Asked,
+    new: Mapping[int, _Arrays],
+    say: Say,
+  ) -> loop.Row:
+    """The row of an instance, whose map and picture lie in the folder from then on."""
+    path = self._picture(index)
+    if index in new:
+      maps.write_map(path.with_suffix('.npz'), new[index])
+    arrays = new[index] if index in new else given.kept[index]
+    row = self._row(sample, arrays, path.with_suffix('.npz').name)
+    if row['status'] == 'ok':
+      row['picture'] = self._draw(sample, arrays, row, path, say)
+      _tell(row, say)
+    return row
 
   def _row(self, sample: data.Sample, made: _Arrays, file: str) -> dict[str, Any]:
     # The depth that a search keeps to, where it can keep to one.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 import tetris_jax
-from experiments.lib.progress import Say, ticking
+from experiments.lib import memory
+from experiments.lib.progress import STDERR, Say, ticking
 from tetris_jax import mesh, presets, types
 
 __all__ = ['Programs', 'Say', 'attack']
@@ -41,6 +42,18 @@ def attack(
   return found._replace(mask=kept)
 
 
+class _Program(NamedTuple):
+  """A compiled program.
+
+  Attributes:
+    call: the program.
+    need: bytes that a call takes beside what is there; None where unknown.
+  """
+
+  call: Callable[..., Any]
+  need: int | None
+
+
 class Programs:
   """What a run calls on its devices.
 
@@ -61,10 +74,27 @@ class Programs:
     self._segmenter = segmenter
     self._params = mesh.replicate(dict(segmenter.params), self._devices)
     self._key = jax.random.key(seed)
-    self._compiled: dict[Any, Callable[..., Any]] = {}
+    self._resident = sum(leaf.nbytes for leaf in jax.tree.leaves(dict(segmenter.params)))
+    self._compiled: dict[Any, _Program | Exception] = {}
     self.seconds = 0.0
     self.compile_seconds = 0.0
     self.count = 0
+    STDERR.say(self._stated())
+
+  def _stated(self) -> str:
+    """What is known of the memory that a run needs before anything is compiled."""
+    room = memory.device_room(self._devices[0])
+    free = f'{memory.shown(room.free)} of {room.of} are free' if room else 'what is free is unknown'
+    said = (
+      f'memory: {free}; the model has {memory.shown(self._resident)}, what a batch needs beside it '
+      'is said as soon as its program is compiled'
+    )
+    if room and room.of == memory.ADDRESSES and room.free < memory.TIGHT:
+      said += (
+        f'\nwarning: with less than {memory.shown(memory.TIGHT)} of address space JAX may abort '
+        'while it compiles; raise it (ulimit -v), or limit memory by a control group'
+      )
+    return said
 
   def slots(self, batch_size: int) -> int:
     """The smallest batch that holds `batch_size` instances and divides over the devices."""
@@ -91,16 +121,54 @@ class Programs:
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
     name = function, tuple(sorted(static.items())), structure, shapes
     if name not in self._compiled:
-      height, width = batch.mask.shape[1:]
-      start = time.perf_counter()
-      with ticking(f'compiling for pictures up to {height} x {width}', say):
-        self._compiled[name] = self._lowered(function, static, given).compile()
-      self.compile_seconds += time.perf_counter() - start
-      self.count += 1
+      try:
+        self._compiled[name] = self._compile(say, function, given, static)
+      except Exception as error:  # It is as broken for the next batch, and may take minutes.
+        self._compiled[name] = error
+    program = self._compiled[name]
+    if isinstance(program, Exception):
+      raise program
     start = time.perf_counter()
-    found = jax.device_get(self._compiled[name](self._params, given, self._key))
+    try:
+      found = jax.device_get(program.call(self._params, given, self._key))
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+      if not memory.ran_out(error):
+        raise
+      raise self._too_little(batch, program.need) from error
     self.seconds += time.perf_counter() - start
     return found
+
+  def _compile(
+    self, say: Say, function: Callable[..., Any], given: Any, static: dict[str, Any]
+  ) -> _Program:
+    """Compiles a program and says what it needs; raises OutOfMemoryError where that cannot be."""
+    batch = given[0]
+    height, width = batch.mask.shape[1:]
+    start = time.perf_counter()
+    try:
+      with ticking(f'compiling for pictures up to {height} x {width}', say):
+        compiled = self._lowered(function, static, given).compile()
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+      raise memory.explained(error, len(batch.size)) from error
+    self.compile_seconds += time.perf_counter() - start
+    self.count += 1
+    device = self._devices[0]
+    sharing = len(self._devices) if device.platform == 'cpu' else 1
+    need, room = memory.need_of(compiled, self._resident, sharing), memory.device_room(device)
+    if need is not None and room is not None:
+      if need > room.most:
+        raise self._too_little(batch, need)
+      small = '' if need <= room.free else 'warning: the system may end this process: '
+      count = len(batch.size)
+      said = f'{memory.shown(need)} for a batch of {count}, {memory.shown(room.free)} are free'
+      say(f'{small}memory: {said}')
+    return _Program(compiled, need)
+
+  def _too_little(self, batch: types.Batch, need: int | None) -> memory.OutOfMemoryError:
+    height, width = batch.mask.shape[1:]
+    room, count = memory.device_room(self._devices[0]), len(self._devices)
+    what = f'the program for pictures up to {height} x {width}'
+    return memory.too_little(what, need, room, len(batch.size), count)
 
   def _lowered(self, function: Callable[..., Any], static: dict[str, Any], given: Any) -> Any:
     def program(params: types.Params, given: Any, key: jax.Array) -> Any:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import loop, programs
+from experiments.lib import guard, loop, programs
 from experiments.lib.programs import Say
 from tetris_jax import data, truth, types, users
 from tetris_jax.geometry import region, robot
@@ -243,23 +243,27 @@ class UsersJob(loop.Job):
     """Evaluates the clicks of a batch."""
     first = self.first(given.batch, [one.yx for one in given.clicked], say)
     walked = self.walk(given.batch, say)
-    made = []
-    for slot, one in enumerate(given.clicked):
-      scores = first.yx[slot], first.iou[slot], first.biou[slot]
-      walks = {}
-      if walked is not None:
-        (yx, label), iou, biou = walked
-        walks = {
-          name: (yx[slot, lane], label[slot, lane], iou[slot, lane], biou[slot, lane])
-          for lane, name in enumerate(self._plan.walks)
-        }
-      sample = one.sample
-      made.append(
-        rows.users_row(
-          sample.instance, sample.mask, one.sources, scores, walks, sample.warnings
-        )
-      )
+    made = [
+      guard.row(self.kind, one.sample, functools.partial(self._row, one, slot, first, walked), say)
+      for slot, one in enumerate(given.clicked)
+    ]
     return loop.Found(made, sum(row['forward'] or 0 for row in made))
+
+  def _row(
+    self, one: _Clicked, slot: int, first: truth.Grid, walked: users.Walked | None
+  ) -> loop.Row:
+    scores = first.yx[slot], first.iou[slot], first.biou[slot]
+    walks = {}
+    if walked is not None:
+      (yx, label), iou, biou = walked
+      walks = {
+        name: (yx[slot, lane], label[slot, lane], iou[slot, lane], biou[slot, lane])
+        for lane, name in enumerate(self._plan.walks)
+      }
+    sample = one.sample
+    return rows.users_row(
+      sample.instance, sample.mask, one.sources, scores, walks, sample.warnings
+    )
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
     """The rows; nothing lies beside them."""

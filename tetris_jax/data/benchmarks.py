@@ -44,6 +44,7 @@ class Benchmark:
     extra: files that it needs beside its folders.
     original: folders of another release of the same pictures.
     arrange: how that is brought into this layout, as a clause.
+    rule: which colours are an object, as a clause.
   """
 
   title: str
@@ -56,6 +57,7 @@ class Benchmark:
   extra: tuple[str, ...] = ()
   original: tuple[str, ...] = ()
   arrange: str = ''
+  rule: str = ''
 
   @property
   def layout(self) -> str:
@@ -78,15 +80,21 @@ def _numbers(path: pathlib.Path) -> np.ndarray:
 
 _RITM = 'https://github.com/SamsungLabs/ritm_interactive_segmentation#datasets'
 
+_BLUE = (
+  'here that is where blue is above 128, and none is so bright (masks of 0 and 1, or of a colour '
+  'without blue, are read with dataset=folder)'
+)
+
 BENCHMARKS = {
   'grabcut': Benchmark(
     'GrabCut', ('data_GT', 'boundary_GT'), (50,), 50, _RITM,
     'C. Rother, V. Kolmogorov, A. Blake: GrabCut, SIGGRAPH 2004', masks.trimap,
+    rule=_BLUE,
   ),
   'berkeley': Benchmark(
     'Berkeley', ('images', 'masks'), (96, 100), 100, _RITM,
     'K. McGuinness, N. O\'Connor: A comparative evaluation of interactive segmentation '
-    'algorithms, Pattern Recognition 43, 2010', masks.trimap,
+    'algorithms, Pattern Recognition 43, 2010', masks.trimap, rule=_BLUE,
   ),
   'davis': Benchmark(
     'DAVIS', ('img', 'gt'), (345,), 345, _RITM,
@@ -189,7 +197,7 @@ def _entries(
       listed=_numbers,
     )
     return labels.every_object(found, reader, others=others, index=index)
-  reader = labels.Reader(about.read_labels)
+  reader = labels.Reader(about.read_labels, rule=about.rule)
   return [*others, *(labels.one_object(*one, reader) for one in found)]
 
 

@@ -109,7 +109,7 @@ class _Reader:
       make = coco_entries.rejected(reason, files=files, content=content)
     else:
       make = functools.partial(self._entry, about, picture, content)
-    return Item(f'{stem}#{after}', f'{path}#{after}', make)
+    return Item(f'{stem}#{after}', f'{path}#{after}', f'{stem}#{where}', make)
 
   def _entry(
     self, about: Mapping[str, Any], picture: Picture, content: str, instance: str

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import pathlib
 import reprlib
 from typing import Any, NamedTuple
 
+from tetris_jax import documents
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['Document', 'flag', 'is_id', 'number', 'read_document', 'shown', 'whole']
@@ -39,53 +39,41 @@ class Document(NamedTuple):
 def read_document(path: pathlib.Path) -> Document:
   """Reads an annotation file in UTF-8, -16 or -32, with or without a byte-order mark.
 
+  Numbers that are none, such as NaN, are read; whoever reads a field guards it.
+
   Raises:
-    DataError: it cannot be read, is no JSON, or lacks one of its lists.
+    DataError: it cannot be read, is no JSON, is nested too deeply, or lacks one of its lists.
   """
   try:
     content = path.read_bytes()
-    # Of a name that stands twice, JSON's reader keeps the last: half of a file, without a word.
-    twice = any(content.count(f'"{name}"'.encode()) > 1 for name in Document._fields)
-    document = json.loads(content, object_pairs_hook=_unrepeated if twice else None)
-    if not isinstance(document, dict):
-      found = 'a bare list' if isinstance(document, list) else shown(document)
-      raise TypeError(f'it holds {found}, no object with "images" and "annotations"')
-    categories = document.get('categories')
-    return Document(
-      _list(document, 'images'),
-      _list(document, 'annotations'),
-      categories if isinstance(categories, list) else [],
-    )
-  except RecursionError as error:
-    found = 'its lists are nested too deeply to be read'
-    raise DataError(f'{path} is no COCO annotation file: {found}') from error
-  except UnicodeDecodeError as error:
-    raise DataError(f'{path} is no COCO annotation file: it is not in UTF-8 ({error})') from error
-  except json.JSONDecodeError as error:
-    found = f'it is no JSON, or not all of it ({error})'
-    raise DataError(f'{path} is no COCO annotation file: {found}') from error
-  except (OSError, ValueError, TypeError) as error:
-    found = f'{type(error).__name__}: {error}'
-    raise DataError(f'{path} is no COCO annotation file: {found}') from error
+    # Keys are compared only where some may stand twice, for that takes as long as reading.
+    other = b'\0' in content[:4]
+    twice = other or any(content.count(f'"{name}"'.encode()) > 1 for name in Document._fields)
+    once = Document._fields if twice else ()
+    document = documents.parse(content, finite=False, once=once)
+  except OSError as error:
+    raise DataError(f'{path} cannot be read: {error.strerror or error}') from error
+  except documents.DocumentError as error:
+    raise _none(path, str(error)) from error
+  if not isinstance(document, dict):
+    found = 'a bare list' if isinstance(document, list) else shown(document)
+    raise _none(path, f'it holds {found}, no object with "images" and "annotations"')
+  for name in ('images', 'annotations'):
+    if name not in document:
+      held = ', '.join(sorted(document)[:8]) or 'nothing'
+      raise _none(path, f'it has no "{name}" (it holds {held[:200]})')
+    if not isinstance(document[name], list):
+      raise _none(path, f'its "{name}" is {shown(document[name])}, expected a list')
+  categories = document.get('categories')
+  return Document(
+    document['images'],
+    document['annotations'],
+    categories if isinstance(categories, list) else [],
+  )
 
 
-def _list(document: dict[str, Any], name: str) -> list[Any]:
-  if name not in document:
-    held = ', '.join(sorted(document)[:8]) or 'nothing'
-    raise TypeError(f'it has no "{name}" (it holds {held[:200]})')
-  if not isinstance(document[name], list):
-    raise TypeError(f'its "{name}" is {shown(document[name])}, expected a list')
-  return document[name]
-
-
-def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-  found = dict(pairs)
-  if len(found) < len(pairs):
-    names = [name for name, _ in pairs]
-    for name in Document._fields:
-      if names.count(name) > 1:
-        raise ValueError(f'"{name}" stands {names.count(name)} times in one object; join them')
-  return found
+def _none(path: pathlib.Path, found: str) -> DataError:
+  return DataError(f'{path} is no COCO annotation file: {found}')
 
 
 def number(value: Any) -> float | None:

@@ -42,11 +42,13 @@ class Item:
   Attributes:
     short: the name that it gets where no other has that.
     long: the one that it gets otherwise.
+    place: the one that it gets where both name several, by its place in the file.
     make: name -> its entry.
   """
 
   short: str
   long: str
+  place: str
   make: Callable[[str], Entry]
 
 
@@ -141,12 +143,15 @@ def _annotation_files(root: pathlib.Path, folders: Sequence[str]) -> list[str]:
 
 
 def area_of(about: Mapping[str, Any]) -> float | None:
-  """The "area" of an annotation or segment in pixels; None where it has none or it is no area."""
+  """The "area" of an annotation or segment in pixels; None where it has none that can be one.
+
+  Tools that do not compute it write 0.
+  """
   area = about.get('area')
   if isinstance(area, list) and len(area) == 1:
     area = area[0]
   found = number(area)
-  return found if found is not None and found >= 0 else None
+  return found if found is not None and found > 0 else None
 
 
 def problem_of(where: str, annotation: Any, picture: Picture | None) -> str:
@@ -214,22 +219,29 @@ def rejected(
 def named(items: Sequence[Item], file: str) -> list[Entry]:
   """The entries of `items` in the order of their names.
 
+  Those that share an id in one picture are rejected, for nothing says which results are whose.
+
   Args:
     items: instances of one file.
     file: name of the annotation file.
 
   Raises:
-    DataError: several instances are called the same, for ids that are not unique.
+    DataError: no instance is left that is called like no other.
   """
   counts = collections.Counter(item.short for item in items)
   names = [item.short if counts[item.short] == 1 else item.long for item in items]
   twice = {name: count for name, count in collections.Counter(names).items() if count > 1}
-  if twice:
+  if twice and len(twice) == len(set(names)):
     first = ', '.join(f'{name} ({count} times)' for name, count in list(twice.items())[:_SHOWN])
     raise DataError(
       f'{file}: annotation ids that stand more than once in a picture: {len(twice)}, such as '
       f'{first}; give every annotation its own "id", which results are kept by'
     )
-  return sorted(
-    (item.make(name) for item, name in zip(items, names, strict=True)), key=pairs.order
-  )
+  entries = []
+  for item, name in zip(items, names, strict=True):
+    if name in twice:
+      shared = f'{name} are {twice[name]} annotations of one picture: give each an "id" of its own'
+      entries.append(rejected(f'{shared}, which results are kept by')(item.place))
+    else:
+      entries.append(item.make(name))
+  return sorted(entries, key=pairs.order)

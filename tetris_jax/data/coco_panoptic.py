@@ -116,14 +116,15 @@ class _Reader:
     if reason or picture is None or mask is None or not isinstance(segments, list):
       self.total += 1
       short = picture.stem if picture else pathlib.PurePosixPath(name).stem or where
-      yield Item(short, where, coco_entries.rejected(reason))
+      yield Item(short, where, where, coco_entries.rejected(reason))
       return
     hints = [one for one in (picture.hint, hint) if one]
     for index, segment in enumerate(segments):
       self.total += 1
       judged = self._judged(f'segments_info[{index}]', segment)
       if judged is not None:
-        yield self._item(f'segments_info[{index}]', segment, picture, mask, judged, hints)
+        place = f'{picture.stem}#{where}.segments_info[{index}]'
+        yield self._item(place, segment, picture, mask, judged, hints)
 
   def _judged(self, where: str, segment: Any) -> str | None:
     """'' for an object, None for what is left out, or why it cannot be read."""
@@ -151,7 +152,7 @@ class _Reader:
 
   def _item(
     self,
-    where: str,
+    place: str,
     segment: Any,
     picture: Picture,
     mask: pathlib.Path,
@@ -162,8 +163,8 @@ class _Reader:
     number = whole(segment.get('id')) if isinstance(segment, Mapping) else None
     if reason or number is None:
       make = coco_entries.rejected(reason, files=(path, mask))
-      after = number if number and 0 < number <= _LARGEST else where
-      return Item(f'{picture.stem}#{after}', f'{picture.written}#{after}', make)
+      after = number if number and 0 < number <= _LARGEST else place.rpartition('.')[-1]
+      return Item(f'{picture.stem}#{after}', f'{picture.written}#{after}', place, make)
     least = self._min_area if coco_entries.area_of(segment) is None else 0
 
     def make_entry(instance: str) -> Entry:
@@ -171,7 +172,7 @@ class _Reader:
       read = functools.partial(_read, entry, least, hints)
       return dataclasses.replace(entry, read=read, files=(path, mask))
 
-    return Item(f'{picture.stem}#{number}', f'{picture.written}#{number}', make_entry)
+    return Item(f'{picture.stem}#{number}', f'{picture.written}#{number}', place, make_entry)
 
 
 def _read(entry: Entry, least: int, hints: Sequence[str]) -> Sample | Rejected:

@@ -24,7 +24,7 @@ _FARTHEST = 1e6
 _ROUNDING = 0.01
 # Overlap of a "bbox" and the box of what was drawn, as IoU of boxes. COCO's own are the same but
 # for rounding; of what was read otherwise than it was meant, those of another reading are.
-_APART, _TOGETHER = 0.5, 0.8
+_APART, _TOGETHER = 0.8, 0.9
 # Of a compressed run length; no picture has 2**60 pixels.
 _MOST_BITS = 60
 

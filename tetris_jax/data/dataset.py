@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import pathlib
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 
 from tetris_jax.data import doubts
@@ -12,6 +13,9 @@ from tetris_jax.data.sample import Rejected, Sample
 from tetris_jax.types import LARGEST_SIDE
 
 __all__ = ['DataError', 'Dataset', 'Entry']
+
+
+_LONGEST_SAID = 200
 
 
 class DataError(ValueError):
@@ -46,9 +50,19 @@ def _too_large(instance: str, size: tuple[int, int]) -> Rejected:
   return Rejected(instance, 'failed', reason, size)
 
 
+def _raised(entry: Entry, error: Exception, size: tuple[int, int] | None) -> Rejected:
+  """An instance whose reader has raised what it should have told; the last line is named."""
+  first = (str(error).strip().splitlines() or ['no message'])[0][:_LONGEST_SAID]
+  where = traceback.extract_tb(error.__traceback__)[-1]
+  place = f'{pathlib.PurePath(where.filename).name}, line {where.lineno}'
+  reason = f'it could not be read: {type(error).__name__}: {first} ({place})'
+  return Rejected(entry.instance, 'failed', reason, size)
+
+
 class Dataset:
   """Instances in a fixed order; iterating yields a `Sample` or a `Rejected` for each.
 
+  What its reader raises for an instance makes that one a `Rejected`, and costs no other.
   Nothing is kept after it was handed out, so memory does not grow with the number of instances.
   A picture that is too large by its header is not decoded. What makes a sample look as if its files
   had been read wrongly (see `tetris_jax.data.doubts`) is added to its warnings.
@@ -88,16 +102,18 @@ class Dataset:
     return len(self._entries)
 
   def __getitem__(self, index: int) -> Sample | Rejected:
-    entry = self._entries[index]
-    size = entry.size()
+    entry, size = self._entries[index], self.size(index)
     if size is not None and max(size) > LARGEST_SIDE:
       return _too_large(entry.instance, size)
-    found = entry.read()
-    if not isinstance(found, Sample):
-      return found
-    if max(found.size) > LARGEST_SIDE:
-      return _too_large(found.instance, found.size)
-    said = doubts.about(found, entry.files)
+    try:
+      found = entry.read()
+      if not isinstance(found, Sample):
+        return found
+      if max(found.size) > LARGEST_SIDE:
+        return _too_large(found.instance, found.size)
+      said = doubts.about(found, entry.files)
+    except Exception as error:  # Whatever it is, it costs this instance and no other.
+      return _raised(entry, error, size)
     return dataclasses.replace(found, warnings=(*found.warnings, *said)) if said else found
 
   def __iter__(self) -> Iterator[Sample | Rejected]:
@@ -105,7 +121,10 @@ class Dataset:
 
   def size(self, index: int) -> tuple[int, int] | None:
     """(height, width) of an instance in pixels without decoding it; None where unknown."""
-    return self._entries[index].size()
+    try:
+      return self._entries[index].size()
+    except Exception:  # Reading it whole says why.
+      return None
 
   def files(self, index: int) -> tuple[pathlib.Path, ...]:
     """The files that an instance is made of, as far as it is made of files."""
