@@ -128,9 +128,9 @@ def compare(
             pair = float(reported[click]), float(values[slot, m, click])
             different.append(Difference(name, what, mode, int(click) + 1, *pair))
   if left:
-    lost = ', '.join(map(style.short, sorted(left)[:_SHOWN]))
+    shown_first = ', '.join(map(style.short, sorted(left)[:_SHOWN]))
     more = f' and {len(left) - _SHOWN} more' if len(left) > _SHOWN else ''
-    raise results.WorkdirError(f'cannot be read any more: {lost}{more}')
+    raise results.WorkdirError(f'cannot be read any more: {shown_first}{more}')
   return compared, different
 
 

@@ -120,6 +120,36 @@ def test_a_damaged_shard_is_reported_and_its_batch_alone_redone(
   assert (tmp_path / 'rows.jsonl').read_bytes() == before
 
 
+@pytest.mark.slow
+def test_lost_pictures_and_a_lost_configuration_cost_no_search(
+  data_dir, tmp_path, monkeypatch, capsys
+):
+  work = tmp_path / 'w'
+  assert attack.execute(settings(data_dir, work)) == 0
+  whole = {file: file.read_bytes() for file in work.rglob('*') if file.suffix in ('.png', '.jsonl')}
+  whole = {file: data for file, data in whole.items() if file.parent.name != 'results'}
+  lost, cut, link = (work / f'figures/0000{k}_p{k}.png' for k in (0, 2, 3))
+  lost.unlink()
+  cut.write_bytes(whole[cut][:100])
+  link.rename(tmp_path / 'mine.png')
+  link.symlink_to(tmp_path / 'mine.png')
+  (work / 'figures/curves.png').unlink()
+  (work / 'config.json').unlink()
+  forbid_attacks(monkeypatch)
+  capsys.readouterr()
+  assert attack.execute(settings(data_dir, work)) == 0
+  said = [line for line in capsys.readouterr().err.splitlines() if 'compiling' not in line]
+  assert said[:3] == [
+    f'resuming {work}: 2 of 5 instances are done; again: 3 whose map or picture is missing or '
+    'damaged',
+    f'{work} has no config.json: it is written again, for 3 finished batches in results/ say that '
+    'they are of this run',
+    f'{lost} is missing; it is made again',
+  ]
+  assert {file: file.read_bytes() for file in whole} == whole
+  assert not link.is_symlink() and (tmp_path / 'mine.png').read_bytes() == whole[link]
+
+
 def test_baseline_has_only_base(data_dir, tmp_path):
   assert attack.execute(settings(data_dir, tmp_path, limit=2)) == 0
   assert [row['instance'] for row in rows_of(tmp_path)] == ['p0', 'p1']

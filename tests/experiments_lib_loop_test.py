@@ -67,7 +67,7 @@ class Counted(loop.Job):
     return [row | {'warnings': ['drawn']} for row in found.rows]
 
   def damage(self, group, rows):
-    return self.damaged.get(group.indices, '')
+    return {index: self.damaged[index] for index in group.indices if index in self.damaged}
 
   def did(self, what):
     return [numbers for one, numbers in self.calls if one == what]
@@ -131,13 +131,16 @@ def test_what_lies_damaged_on_disk_is_said_and_done_again(tmp_path, capsys):
   shard = tmp_path / 'results' / '00002.jsonl'
   shard.write_bytes(shard.read_bytes()[:-5])
   job = Counted()
-  job.damaged = {(0, 1): 'p1.npz is missing'}
+  job.damaged = {1: 'p1.npz is missing'}
   assert run(tmp_path, job)[0] == rows
-  assert job.did('measure') == [(0, 1), (4,)]
+  # The other instance of its batch keeps its row.
+  assert job.did('measure') == [(1,), (4,)]
   said = capsys.readouterr().err
-  assert 'p1.npz is missing; its batch is done again' in said
+  assert 'p1.npz is missing; it is made again' in said
   assert '00002.jsonl: truncated or altered' in said
-  assert '1 of 5 instances are done; again: 1 skipped\n' in said
+  assert (
+    '2 of 5 instances are done; again: 1 whose map or picture is missing or damaged, 1 skipped\n'
+  ) in said
 
 
 @pytest.mark.parametrize(
@@ -200,6 +203,42 @@ def test_instances_of_unknown_size_are_rows_of_the_first_shard(tmp_path):
     assert [row['instance'] for row in rows] == names
     if number == 0:
       assert (rows[-1]['status'], rows[-1]['reason']) == ('failed', 'p3 is damaged')
+
+
+def test_many_lost_files_are_counted_and_a_few_named(tmp_path, capsys):
+  rows, _ = run(tmp_path, Counted(), 12)
+  job = Counted()
+  job.damaged = {index: f'p{index}.png is missing' for index in range(12)}
+  assert run(tmp_path, job, 12)[0] == rows
+  said = capsys.readouterr().err
+  assert 'again: 8 whose map or picture is missing or damaged, 4 skipped\n' in said
+  assert said.count('it is made again') == 3 and '\nand 5 more\n' in said
+
+
+def test_a_lost_configuration_is_written_again_and_that_is_said(tmp_path, capsys):
+  rows, _ = run(tmp_path, Counted())
+  (tmp_path / 'config.json').write_bytes(b'')
+  job = Counted()
+  assert run(tmp_path, job)[0] == rows and job.did('measure') == []
+  said = capsys.readouterr().err
+  assert 'is written again, for 3 finished batches in results/ say that they are of this' in said
+  assert (tmp_path / 'config.json').read_bytes()
+
+
+def test_an_interruption_would_say_what_is_kept(tmp_path, monkeypatch):
+  told = []
+  monkeypatch.setattr(loop.interrupts, '_kept', loop.interrupts._kept)
+
+  class Asks(Counted):
+    def measure(self, given, say):
+      told.append(loop.interrupts.told())
+      return super().measure(given, say)
+
+  run(tmp_path, Asks())
+  assert told[0] == (
+    f'interrupted: 0 of 5 instances are kept in {tmp_path}; the same command resumes the run'
+  )
+  assert '5 of 5 instances are kept' in loop.interrupts.told()
 
 
 def test_what_finish_forgets_fails_its_batch(tmp_path, capsys):

@@ -122,6 +122,14 @@ def test_programs_of_rows_agree_on_shards_and_folders(program, monkeypatch):
   assert kind(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
 
 
+@pytest.mark.parametrize('program', ['attack', 'heatmap', 'users'])
+def test_no_name_of_a_model_leads_out_of_the_folder_of_runs(program):
+  for name in ('../../escaped/x', '/etc/x', '..', 'a\nb'):
+    folder = of(program)(model=name).whole
+    assert folder.parent.as_posix() == 'runs' and folder.name.isprintable()
+    assert folder.name not in ('.', '..')
+
+
 def test_folders_of_deeper_and_wider_attacks_are_others():
   assert of('attack')(depth=0.25, num_beams=4).folder.name.endswith('-depth-0.25-beams-4')
   assert of('heatmap')(depth=0.25).folder.name.endswith('-heatmap-depth-0.25')

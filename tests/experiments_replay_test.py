@@ -131,7 +131,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
   with pytest.raises(results.WorkdirError, match=r'config\.json: No such file'):
     replay._load(tmp_path)
   (tmp_path / 'config.json').write_text(json.dumps({'schema': 2, 'flags': {'colour': 'red'}}))
-  with pytest.raises(results.WorkdirError, match=r'flags\.dataset is missing'):
+  with pytest.raises(results.WorkdirError, match=r'config\.json: model is missing'):
     replay._load(tmp_path)
   (tmp_path / 'config.json').write_text(json.dumps({'schema': 2, 'program': 'users'}))
   with pytest.raises(results.WorkdirError, match=r'of experiments\.users; expected experiments\.a'):

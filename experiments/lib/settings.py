@@ -22,6 +22,7 @@ from typing import Any
 import jax
 
 from tetris_jax import data, presets
+from tetris_jax.runs import files
 
 __all__ = [
   'LARGEST_SEED',
@@ -347,7 +348,8 @@ class Run(Group):
   @property
   def whole(self) -> pathlib.Path:
     """The work folder of a run in one piece; asks JAX nothing."""
-    return pathlib.Path(self.workdir or pathlib.Path('runs') / self.name)
+    # Models and presets of one's own may have any name.
+    return pathlib.Path(self.workdir or pathlib.Path('runs') / files.safe_name(self.name))
 
   @property
   def folder(self) -> pathlib.Path:
