@@ -10,7 +10,6 @@ run cannot be read or has no number to compare.
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,7 +22,7 @@ import tetris_jax
 from experiments import attack
 from experiments.lib import launch, opening, plugins, progress
 from experiments.lib import settings as lib
-from tetris_jax import data, types
+from tetris_jax import data, documents, types
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Difference', 'Settings', 'compare', 'execute', 'main']
@@ -136,7 +135,7 @@ def compare(
 
 def _load(folder: pathlib.Path) -> tuple[attack.Settings, list[dict[str, Any]]]:
   try:
-    config = json.loads((folder / 'config.json').read_text())
+    config = documents.parse((folder / 'config.json').read_bytes())
     results.check_layout(folder, config)
     return attack.Settings(**config['flags']), results.read_rows(folder / 'rows.jsonl')
   except (OSError, ValueError, KeyError, TypeError) as error:

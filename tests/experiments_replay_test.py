@@ -71,6 +71,9 @@ def test_a_vanished_instance_is_named(finished, tmp_path):
 def test_a_folder_without_a_run_is_refused(tmp_path):
   with pytest.raises(results.WorkdirError, match='not a finished run'):
     replay._load(tmp_path)
+  (tmp_path / 'config.json').write_text('[' * 100_000)
+  with pytest.raises(results.WorkdirError, match='nested more than'):
+    replay._load(tmp_path)
   (tmp_path / 'config.json').write_text(json.dumps({'schema': 2, 'flags': {'colour': 'red'}}))
   with pytest.raises(results.WorkdirError, match='colour'):
     replay._load(tmp_path)
