@@ -113,6 +113,11 @@ def test_what_names_nothing(value):
   assert not coco_document.is_id(value)
 
 
+def test_what_is_a_text():
+  assert all(coco_document.is_text(one) for one in ('a', 'Übung', 'x' * 999))
+  assert not any(coco_document.is_text(one) for one in ('', 'a\0', '\ud800/a.png', None, 5, ['a']))
+
+
 def test_values_are_shown_short_and_in_the_words_of_json():
   shown = coco_document.shown
   assert [shown(one) for one in (None, True, {}, {'a': 1})] == [

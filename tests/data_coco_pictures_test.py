@@ -151,7 +151,9 @@ def test_file_name_comes_before_coco_url(tmp_path):
   assert greys(one(tmp_path / '2', 'COCO_a.png', pictures[::-1], coco_url=url)) == [1]
 
 
-@pytest.mark.parametrize('name', [None, 5, '', '.', 'cam1/', [], True, 'a\ud800.png', 'x' * 300])
+@pytest.mark.parametrize(
+  'name', [None, 5, '', '.', 'cam1/', [], True, 'a\ud800.png', '\ud800/a.png', 'x' * 300]
+)
 def test_a_picture_without_a_name_is_a_row(tmp_path, name):
   found = one(tmp_path, name, ['val2017/a.png'])[0]
   assert isinstance(found, data.Rejected) and 'its picture has no name' in found.reason

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import types
+import zlib
 
 import numpy as np
 import pytest
@@ -142,6 +143,14 @@ def test_damaged_lines_are_asked_again(tmp_path):
   assert asked == [1, 2, 4]
   asked.clear()
   assert texts(opened(tmp_path), all_of)[4] == '<4>' and asked == []
+
+
+@pytest.mark.parametrize('body', [b'5', b'[]', b'{', b'[1, [], 2]', b'["a", 1, 2]', b'[' * 9999])
+def test_lines_of_another_program_are_passed_over(tmp_path, body):
+  (tmp_path / 'kept').write_bytes(
+    b'%08x %s\n' % (zlib.crc32(body), body) + index._line('a', [1], 2) + b'\n'
+  )
+  assert index._read(tmp_path / 'kept') == {'a': ([1], 2)}
 
 
 def test_two_processes_share_a_file(tmp_path):

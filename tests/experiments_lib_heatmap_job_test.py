@@ -69,6 +69,7 @@ def test_every_instance_has_its_own_lattice_and_search(dataset, made):
     batch, _ = data.stack([sample], GROUP.canvas, 2)
     (first, _) = alone.truth(batch, lambda line: None)
     np.testing.assert_array_equal(first['iou'], arrays['iou'])
+  said = [line for line in said if not line.endswith(' so far')]  # On a busy machine.
   assert said[::2][:2] == ['compiling for pictures up to 128 x 128'] * 2
   assert all(line.startswith('memory: ') for line in said[1:4:2])
   assert said[4].startswith("'p0': ") and 'strong_v1_16 ' in said[4]

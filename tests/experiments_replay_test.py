@@ -130,6 +130,9 @@ def test_links_and_pipes_are_refused(finished, tmp_path, name):
 def test_a_folder_without_a_run_is_refused(tmp_path):
   with pytest.raises(results.WorkdirError, match=r'config\.json: No such file'):
     replay._load(tmp_path)
+  (tmp_path / 'config.json').write_text('[' * 100_000)
+  with pytest.raises(results.WorkdirError, match='nested more than'):
+    replay._load(tmp_path)
   (tmp_path / 'config.json').write_text(json.dumps({'schema': 2, 'flags': {'colour': 'red'}}))
   with pytest.raises(results.WorkdirError, match=r'config\.json: model is missing'):
     replay._load(tmp_path)

@@ -1,4 +1,4 @@
-"""Work folders that came from elsewhere or lost a file: nothing outside is touched, nothing mixes."""
+"""Work folders from elsewhere or without a file: nothing outside is touched, nothing mixes."""
 
 import os
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import pathlib
 import reprlib
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from tetris_jax import documents
 from tetris_jax.data.dataset import DataError
 
-__all__ = ['Document', 'flag', 'is_id', 'number', 'read_document', 'shown', 'whole']
+__all__ = ['Document', 'flag', 'is_id', 'is_text', 'number', 'read_document', 'shown', 'whole']
 
 _FLAGS = {
   **dict.fromkeys(('', '0', '0.0', 'false', 'no'), False),
@@ -112,12 +112,16 @@ def flag(value: Any) -> bool | None:
 def is_id(value: Any) -> bool:
   """Whether a value can name something: a number or a text that files and rows can hold."""
   if isinstance(value, str):
-    try:
-      value.encode('utf-8')
-    except UnicodeEncodeError:  # A lone half of a surrogate pair.
-      return False
-    return 0 < len(value) <= _LONGEST_ID and '\0' not in value
+    return is_text(value) and len(value) <= _LONGEST_ID
   return (type(value) is int and value.bit_length() <= _MOST_BITS) or number(value) is not None
+
+
+def is_text(value: Any) -> TypeGuard[str]:
+  """Whether a value is a text, not empty, that names of files and reports can hold."""
+  try:
+    return isinstance(value, str) and bool(value.encode('utf-8')) and '\0' not in value
+  except UnicodeEncodeError:  # A lone half of a surrogate pair.
+    return False
 
 
 def shown(value: Any) -> str:

@@ -28,6 +28,8 @@ from collections.abc import Callable, Generator, Sequence
 from importlib import metadata
 from typing import Any
 
+from tetris_jax import documents
+
 __all__ = ['Index', 'Indexing', 'Question', 'stamp_of']
 
 _FIRST_WORD_AFTER = 1.0
@@ -199,10 +201,21 @@ def _read(path: pathlib.Path | None) -> dict[str, tuple[list[Any], Any]]:
   found = {}
   for line in lines:
     checksum, _, body = line.partition(b' ')
-    if body and checksum == b'%08x' % zlib.crc32(body):
-      key, stamp, answer = json.loads(body)
+    if body and checksum == b'%08x' % zlib.crc32(body) and (record := _record(body)):
+      key, stamp, answer = record
       found[key] = stamp, answer
   return found
+
+
+def _record(body: bytes) -> tuple[str, list[Any], Any] | None:
+  """Key, stamp and answer of a line; None for what some other program wrote."""
+  try:
+    match documents.parse(body):
+      case [str(key), list(stamp), answer]:
+        return key, stamp, answer
+  except documents.DocumentError:
+    pass
+  return None
 
 
 @functools.cache
