@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 __all__ = ['AGAIN', 'install', 'keeps', 'renew', 'told']
@@ -22,6 +23,7 @@ AGAIN = 'nothing was finished; give the same command again'
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STDERR = 2
+_LONGEST_END = 3.0
 
 # What is kept, as of now. One process runs one program.
 _kept: Callable[[], str] = lambda: AGAIN
@@ -59,7 +61,7 @@ def install() -> None:
   signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
   for number in _SIGNALS:
     if signal.getsignal(number) is not signal.SIG_IGN:
-      signal.signal(number, _nothing)
+      signal.signal(number, _halt)
 
 
 def renew() -> None:
@@ -68,8 +70,10 @@ def renew() -> None:
     install()
 
 
-def _nothing(*_: object) -> None:
-  """The thread does what is to be done, also where the main one is busy outside of Python."""
+def _halt(number: int, _: object) -> None:
+  """Stops the main thread, where it is not busy outside of Python, while the other ends all."""
+  time.sleep(_LONGEST_END)
+  os._exit(128 + number)  # Where Python itself is ending, the other one is gone.
 
 
 def _wait(pipe: int) -> None:
