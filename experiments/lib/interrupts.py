@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-__all__ = ['AGAIN', 'install', 'keeps', 'renew', 'told']
+__all__ = ['AGAIN', 'cleans', 'install', 'keeps', 'renew', 'told']
 
 AGAIN = 'nothing was finished; give the same command again'
 """Of a program that is done as a whole or not at all."""
@@ -27,6 +27,8 @@ _LONGEST_END = 3.0
 
 # What is kept, as of now. One process runs one program.
 _kept: Callable[[], str] = lambda: AGAIN
+# Removes what is half-written.
+_clean: Callable[[], None] = lambda: None
 # Both ends of the pipe that signals are written into, once there is one.
 _pipe: tuple[int, int] | None = None
 
@@ -35,6 +37,12 @@ def keeps(say: Callable[[], str]) -> None:
   """Takes what is said from now on of what is kept and how to go on, asked for when it is said."""
   global _kept
   _kept = say
+
+
+def cleans(remove: Callable[[], None]) -> None:
+  """Takes what removes half-written files, called before the process ends."""
+  global _clean
+  _clean = remove
 
 
 def told() -> str:
@@ -89,6 +97,8 @@ def _end(number: int) -> None:
   with contextlib.suppress(RuntimeError):  # Where Python is ending, it flushes by itself.
     thread.start()
     thread.join(0.5)
+  with contextlib.suppress(Exception):  # It ends all the same.
+    _clean()
   # A terminal shows ^C, and perhaps a line that rewrites itself.
   start = '\n' if os.isatty(_STDERR) else ''
   with contextlib.suppress(OSError):
