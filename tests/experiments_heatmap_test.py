@@ -143,7 +143,6 @@ def test_a_damaged_map_is_done_again(made, again, capsys):
     said = capsys.readouterr().err
     assert f'{path} is {"missing" if damaged is None else "damaged"}' in said
     assert '0 of 1 instances are done; again: 1 whose map or picture is missing or damaged' in said
-    assert 'it is made again' in said
     assert rows_of(again) == rows_of(made / 'work')
     np.testing.assert_equal(load(path), load(made / 'work' / 'maps' / '00000_p0.npz'))
 
@@ -323,6 +322,9 @@ def test_the_configuration_says_what_ran_and_another_one_is_refused(made, again,
   with pytest.raises(results.WorkdirError, match=r"versions\.jax: .* there, 'jax 9' now"):
     heatmap.execute(settings(made / 'data', again))
   (again / 'config.json').unlink()
+  with pytest.raises(results.WorkdirError, match='what results/ holds is of a run with another c'):
+    heatmap.execute(settings(made / 'data', again))
+  (again / 'results' / '00000.jsonl').unlink()
   with pytest.raises(results.WorkdirError, match=r'has maps but no config\.json'):
     heatmap.execute(settings(made / 'data', again))
 

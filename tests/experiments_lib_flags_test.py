@@ -1,6 +1,7 @@
 """Flags of settings: one a field, of its type, and back to the same object."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -83,3 +84,21 @@ def test_importing_defines_no_flag():
   names = ','.join(cli.PROGRAMS)
   root = str(attack.__file__).rpartition('/experiments/')[0]
   subprocess.run([sys.executable, '-c', IMPORTING, names], cwd=root, check=True)
+
+
+def test_settings_come_back_from_a_document_and_are_checked():
+  held = {'text': 'b', 'maybe': None, 'number': 2, 'share': 1, 'sure': True, 'many': []}
+  found = flags.of_document(Asked, held | {'some': ['z']})
+  assert found == Asked(text='b', number=2, share=1, sure=True, many=(), some=('z',))
+  for wrong, message in (
+    ({'colour': 1}, 'flags.colour is unknown'),
+    ({'number': '2'}, "flags.number is '2', expected a whole number"),
+    ({'sure': 1}, 'flags.sure is 1, expected true or false'),
+    ({'many': 'xy'}, "flags.many is 'xy', expected a list"),
+    ({'some': [1]}, 'flags.some[0] is 1, expected a text'),
+    ({'text': None}, 'flags.text is None, expected a text'),
+  ):
+    with pytest.raises(ValueError, match=re.escape(message)):
+      flags.of_document(Asked, wrong)
+  with pytest.raises(UsageError, match='--number=0: expected at least 1'):
+    flags.of_document(Asked, {'number': 0})

@@ -82,7 +82,8 @@ import concurrent.futures, hashlib, signal, sys, time
 from experiments.lib import interrupts
 interrupts.install()
 interrupts.keeps(lambda: '3 of 4 are kept')
-print('ready', file=sys.stderr, flush=True)
+say = lambda: print('ready', file=sys.stderr, flush=True)
+say()
 """
 
 
@@ -103,6 +104,16 @@ def test_what_was_printed_is_not_lost(tmp_path):
     assert [process.stderr.readline() for _ in range(2)] == ['ready\n', 'done\n']
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ('row\n', 'interrupted: 3 of 4 are kept\n')
+
+
+def test_what_is_half_written_is_removed(tmp_path):
+  (tmp_path / 'half').write_text('')
+  busy = 'import os; interrupts.cleans(lambda: os.unlink("half")); say(); time.sleep(60)'
+  for _ in range(2):  # The second time there is nothing.
+    with started(['-c', SCRIPT + busy], tmp_path) as process:
+      assert [process.stderr.readline() for _ in range(2)] == ['ready\n'] * 2
+      assert interrupted(process, signal.SIGTERM) == 'interrupted: 3 of 4 are kept\n'
+    assert not (tmp_path / 'half').exists()
 
 
 def test_a_signal_that_is_ignored_stays_so(tmp_path):

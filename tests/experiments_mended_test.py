@@ -77,7 +77,8 @@ def test_a_mended_data_set_resumes_to_what_a_fresh_run_leaves(
     whole = job.measure
 
     def measure(self, given, say, whole=whole):
-      samples = getattr(given, 'samples', None) or [(0, one.sample) for one in given.clicked]
+      asked = getattr(given, 'fresh', given)
+      samples = getattr(asked, 'samples', None) or [(0, one.sample) for one in asked.clicked]
       measured.extend(sample.instance for _, sample in samples)
       return whole(self, given, say)
 

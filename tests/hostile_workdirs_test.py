@@ -1,4 +1,4 @@
-"""Work folders from elsewhere or without a file: nothing outside is touched, nothing mixes."""
+"""Work folders that came from elsewhere or lost a file: nothing outside is touched or mixed in."""
 
 import os
 

@@ -122,3 +122,16 @@ def test_work_folders_are_not_written_over(tmp_path):
     with pytest.raises(WorkdirError, match='--out=x holds work folders; name another folder'):
       staging.check_apart([tmp_path, target], [work, shard], '--out=x')
   staging.check_apart([tmp_path, work / 'report', tmp_path / 'none'], [work, shard], '--out=x')
+
+
+def test_what_a_process_that_ends_has_begun_is_removed(tmp_path):
+  out = tmp_path / 'a' / 'b' / 'out'
+  with pytest.raises(WorkdirError, match='cannot be written'), staging.staged(out, 'x') as made:
+    (made / 'file').write_text('half')
+    staging.discard()
+    assert list(tmp_path.iterdir()) == []
+  assert list(tmp_path.iterdir()) == []
+  with staging.staged(out, 'x') as made:
+    (made / 'file').write_text('whole')
+  staging.discard()
+  assert (out / 'file').read_text() == 'whole'

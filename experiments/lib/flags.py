@@ -70,6 +70,14 @@ def read(kind: type[_S], values: flags.FlagValues) -> _S:
   return kind(**made)
 
 
+def _in_json(annotation: Any) -> Any:
+  """A field's type as JSON has it, where tuples are lists."""
+  kinds = [kind for kind in typing.get_args(annotation) if typing.get_origin(kind) is tuple]
+  if typing.get_origin(annotation) is tuple:
+    return list[str]
+  return list[str] | None if kinds else annotation
+
+
 def of_document(kind: type[_S], held: Mapping[str, Any]) -> _S:
   """The settings that the "flags" of a `config.json` ask for, which may come from anybody.
 
@@ -83,11 +91,10 @@ def of_document(kind: type[_S], held: Mapping[str, Any]) -> _S:
   for name, value in held.items():
     if name not in known:
       raise ValueError(f'flags.{typed.told(name)} is unknown')
-    listed = typing.get_origin(annotations[name]) is tuple
-    expected = list[str] if listed else annotations[name]
+    expected = _in_json(annotations[name])
     for complaint in typed.mismatches(value, expected, f'flags.{name}'):
       raise ValueError(complaint)
-    made[name] = tuple(value) if listed else value
+    made[name] = tuple(value) if isinstance(value, list) else value
   return kind(**made)
 
 

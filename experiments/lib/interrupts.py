@@ -13,18 +13,22 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
-__all__ = ['AGAIN', 'install', 'keeps', 'renew', 'told']
+__all__ = ['AGAIN', 'cleans', 'install', 'keeps', 'renew', 'told']
 
 AGAIN = 'nothing was finished; give the same command again'
 """Of a program that is done as a whole or not at all."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _STDERR = 2
+_LONGEST_END = 3.0
 
 # What is kept, as of now. One process runs one program.
 _kept: Callable[[], str] = lambda: AGAIN
+# Removes what is half-written.
+_clean: Callable[[], None] = lambda: None
 # Both ends of the pipe that signals are written into, once there is one.
 _pipe: tuple[int, int] | None = None
 
@@ -33,6 +37,12 @@ def keeps(say: Callable[[], str]) -> None:
   """Takes what is said from now on of what is kept and how to go on, asked for when it is said."""
   global _kept
   _kept = say
+
+
+def cleans(remove: Callable[[], None]) -> None:
+  """Takes what removes half-written files, called before the process ends."""
+  global _clean
+  _clean = remove
 
 
 def told() -> str:
@@ -59,7 +69,7 @@ def install() -> None:
   signal.set_wakeup_fd(_pipe[1], warn_on_full_buffer=False)
   for number in _SIGNALS:
     if signal.getsignal(number) is not signal.SIG_IGN:
-      signal.signal(number, _nothing)
+      signal.signal(number, _halt)
 
 
 def renew() -> None:
@@ -68,8 +78,10 @@ def renew() -> None:
     install()
 
 
-def _nothing(*_: object) -> None:
-  """The thread does what is to be done, also where the main one is busy outside of Python."""
+def _halt(number: int, _: object) -> None:
+  """Stops the main thread, where it is not busy outside of Python, while the other ends all."""
+  time.sleep(_LONGEST_END)
+  os._exit(128 + number)  # Where Python itself is ending, the other one is gone.
 
 
 def _wait(pipe: int) -> None:
@@ -85,6 +97,8 @@ def _end(number: int) -> None:
   with contextlib.suppress(RuntimeError):  # Where Python is ending, it flushes by itself.
     thread.start()
     thread.join(0.5)
+  with contextlib.suppress(Exception):  # It ends all the same.
+    _clean()
   # A terminal shows ^C, and perhaps a line that rewrites itself.
   start = '\n' if os.isatty(_STDERR) else ''
   with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from absl import logging
 from experiments.lib import devices, flags, interrupts, plugins
 from experiments.lib.settings import Group, Plugins, Processes, UsageError
 from tetris_jax.report import style
+from tetris_jax.runs import staging
 from tetris_jax.runs import workdirs as results
 
 __all__ = [
@@ -153,6 +154,7 @@ def run(
   """
   if argv is None:
     interrupts.install()
+  interrupts.cleans(staging.discard)
   interrupts.keeps(lambda: _RESUMED if resumes else interrupts.AGAIN)
   absl_flags.FLAGS.mark_as_parsed()  # Libraries may read absl's own; here they keep defaults.
   logging.set_verbosity(logging.WARNING)  # JAX tells at INFO which devices are absent.

@@ -14,9 +14,11 @@ from collections.abc import Iterator, Sequence
 from tetris_jax.runs import files
 from tetris_jax.runs.workdirs import WorkdirError
 
-__all__ = ['check_apart', 'staged']
+__all__ = ['check_apart', 'discard', 'staged']
 
 
+# Folders that are being filled, each with what was made for it and is to be empty again.
+_filled: list[tuple[pathlib.Path, list[pathlib.Path]]] = []
 # Where runs keep what cannot be made again.
 _OF_RUNS = ('results', 'maps')
 
@@ -62,7 +64,7 @@ def staged(out: pathlib.Path, called: str) -> Iterator[pathlib.Path]:
     WorkdirError: it cannot be written.
   """
   parents: list[pathlib.Path] = []
-  stage = None
+  before = len(_filled)
   try:
     with _spoken(called):
       _check_place(out, called)
@@ -71,6 +73,7 @@ def staged(out: pathlib.Path, called: str) -> Iterator[pathlib.Path]:
       parents += _made_folders(beside)
       _clear(beside)
       stage = beside / f'.{_host()}-{os.getpid()}.report'
+      _filled.append((stage, parents))
       stage.mkdir()
     yield stage
     with _spoken(called):
@@ -79,6 +82,17 @@ def staged(out: pathlib.Path, called: str) -> Iterator[pathlib.Path]:
       else:
         stage.rename(out)
   finally:
+    _remove(_filled[before:] or [(None, parents)])
+    del _filled[before:]
+
+
+def discard() -> None:
+  """Removes what is being filled, for a process that ends without leaving its blocks."""
+  _remove(_filled)
+
+
+def _remove(filled: Sequence[tuple[pathlib.Path | None, list[pathlib.Path]]]) -> None:
+  for stage, parents in filled:
     if stage is not None:
       shutil.rmtree(stage, ignore_errors=True)
     for folder in reversed(parents):
