@@ -8,6 +8,7 @@ import pathlib
 import reprlib
 from typing import Any, NamedTuple
 
+from tetris_jax import regular
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['Document', 'flag', 'is_id', 'number', 'read_document', 'shown', 'whole']
@@ -43,7 +44,7 @@ def read_document(path: pathlib.Path) -> Document:
     DataError: it cannot be read, is no JSON, or lacks one of its lists.
   """
   try:
-    content = path.read_bytes()
+    content = regular.read(path)
     # Of a name that stands twice, JSON's reader keeps the last: half of a file, without a word.
     twice = any(content.count(f'"{name}"'.encode()) > 1 for name in Document._fields)
     document = json.loads(content, object_pairs_hook=_unrepeated if twice else None)
