@@ -197,8 +197,9 @@ def _dense(array: _Array, order: str) -> np.ndarray:
   height, width = array.shape
   if starts.size != width + 1 or rows.dtype.kind != 'i' or starts.dtype.kind != 'i':
     raise MatlabError('a sparse array has no place for each column')
+  starts = starts.astype(np.int64)
   count = int(starts[-1])
-  steps = np.diff(starts.astype(np.int64))
+  steps = starts[1:] - starts[:-1]
   if starts[0] != 0 or (steps < 0).any() or not 0 <= count <= min(rows.size, values.size):
     raise MatlabError('the columns of a sparse array do not follow each other')
   rows = rows[:count].astype(np.int64)
