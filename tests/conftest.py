@@ -20,6 +20,20 @@ hypothesis.settings.register_profile('untimed', deadline=None)
 hypothesis.settings.load_profile('untimed')
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+  """How long damaged files are drawn; see `fuzz_test`."""
+  parser.addoption(
+    '--fuzz_minutes', type=float, default=0.0,
+    help='draws damaged files of all formats for so long; 0: the same few each time',
+  )  # fmt: skip
+
+
+@pytest.fixture
+def fuzz_minutes(request: pytest.FixtureRequest) -> float:
+  """Minutes that the caller gives to damaged files; 0 for the usual few cases."""
+  return request.config.getoption('--fuzz_minutes')
+
+
 def pytest_configure(config: pytest.Config) -> None:
   """Makes a warning that our own packages raise or cause an error."""
   config.addinivalue_line('filterwarnings', 'error:::(tetris_jax|ports|experiments)')

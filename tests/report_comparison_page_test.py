@@ -145,10 +145,10 @@ def test_hostile_texts_do_nothing_in_a_browser(tmp_path):
   )
   found = browse(text, tmp_path, 1000, HOSTILE_TRIAL)
   assert found['errors'] == [] and found['hacked'] is None
-  assert found['scripts'] == 4  # Ours are two; the test brings as many.
+  assert found['scripts'] == found['added'] == 4  # Ours are two; the test brings as many.
   assert found['images'] == ['data:', 'data:', 'data:'] and found['links'] == []
   assert found['lead'].startswith('2 runs on ') and found['notes'] == 2
-  assert found['rows'] == 2 and found['cards'] == 3
+  assert found['rows'] == 2 and found['cards'] == 3 and found['touched'] > 50
 
 
 def test_without_notes_the_page_has_no_place_for_them(runs):
@@ -321,7 +321,7 @@ document.body.setAttribute('data-trial', JSON.stringify(report));
 
 HOSTILE_TRIAL = """
 <script>
-const report = {errors: window.trialErrors, hacked: window.hacked ?? null};
+const report = {errors: window.trialErrors};
 report.scripts = document.scripts.length;
 report.images = [...document.images].map((one) => new URL(one.src).protocol);
 report.links = [...document.links].map((one) => one.getAttribute('href'))
@@ -330,6 +330,18 @@ report.lead = document.getElementById('lead').textContent;
 report.notes = document.querySelectorAll('#scores li').length;
 report.rows = document.querySelectorAll('#scores tbody tr').length;
 report.cards = document.querySelectorAll('#fragile .card, #maps .card').length;
+// Whatever can be pressed, pointed at or chosen, for a text may be shown only then.
+const touched = [...document.querySelectorAll('button, th, td, summary, img, svg *, .card')];
+for (const one of touched) for (const kind of ['mouseover', 'mousemove', 'click'])
+  one.dispatchEvent(new MouseEvent(kind, {bubbles: true}));
+for (const one of document.querySelectorAll('select'))
+  for (const option of [...one.options].reverse()) {
+    one.value = option.value;
+    one.dispatchEvent(new Event('change', {bubbles: true}));
+  }
+report.touched = touched.length;
+report.added = document.querySelectorAll('script, iframe, object, embed, base').length;
+report.hacked = window.hacked ?? null;
 document.body.setAttribute('data-trial', JSON.stringify(report));
 </script>
 """

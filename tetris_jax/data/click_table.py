@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import csv
 import hashlib
 import io
@@ -10,6 +11,7 @@ import pathlib
 import re
 from collections.abc import Collection, Mapping, Sequence
 
+from tetris_jax import regular
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['Columns', 'Table', 'to_number']
@@ -29,7 +31,8 @@ _NO_TEXT = {
   b'\x1f\x8b': 'compressed',
   b'PAR1': 'Parquet',
 }
-_LONGEST_SHOWN = 60
+# Of a column's name, of a cell, and how many columns.
+_LONGEST_SHOWN, _LONGEST_CELL, _MOST_SHOWN = 60, 200, 12
 
 
 def to_number(cell: str) -> float:
@@ -72,7 +75,7 @@ class Table:
     """
     self.path = path
     try:
-      data = path.read_bytes()
+      data = regular.read(path)
     except OSError as error:
       raise DataError(f'clicks={path} cannot be read: {error.strerror or error}') from error
     self.sha256 = hashlib.sha256(data).hexdigest()
@@ -185,10 +188,11 @@ class Table:
     needed, optional = columns
     missing = [column for column in needed if column not in self.header]
     unknown = [column for column in self.header if column not in (*needed, *optional)]
-    twice = sorted({column for column in self.header if self.header.count(column) > 1})
+    counts = collections.Counter(self.header)
+    twice = sorted(column for column, count in counts.items() if count > 1)
     if missing or unknown or twice:
       parts = [
-        f'{what} {", ".join(repr(column[:_LONGEST_SHOWN]) for column in columns)}'
+        f'{what} {_some(columns)}'
         for what, columns in (('lacks', missing), ('unknown', unknown), ('twice', twice))
         if columns
       ]
@@ -202,8 +206,9 @@ class Table:
 
   def wrong(self, line: int, column: str, found: str, expected: str) -> DataError:
     """What to raise for a cell."""
+    shown = repr(found if len(found) <= _LONGEST_CELL else f'{found[:_LONGEST_CELL]}...')
     return DataError(
-      f'clicks={self.path}, line {line}, column {column}: found {found!r}, expected {expected}'
+      f'clicks={self.path}, line {line}, column {column}: found {shown}, expected {expected}'
     )
 
   def decimal_commas(self, columns: Sequence[str]) -> None:
@@ -247,6 +252,12 @@ class Table:
     if value != int(value) or value < 1:
       raise self.wrong(line, column, row[column], 'a whole number of pixels, at least 1')
     return int(value)
+
+
+def _some(columns: Sequence[str]) -> str:
+  shown = ', '.join(repr(column[:_LONGEST_SHOWN]) for column in columns[:_MOST_SHOWN])
+  more = len(columns) - _MOST_SHOWN
+  return f'{shown} and {more} more' if more > 0 else shown
 
 
 def _column(cell: str) -> str:

@@ -7,7 +7,7 @@ import pathlib
 import reprlib
 from typing import Any, NamedTuple, TypeGuard
 
-from tetris_jax import documents
+from tetris_jax import documents, regular
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['Document', 'flag', 'is_id', 'is_text', 'number', 'read_document', 'shown', 'whole']
@@ -45,7 +45,7 @@ def read_document(path: pathlib.Path) -> Document:
     DataError: it cannot be read, is no JSON, is nested too deeply, or lacks one of its lists.
   """
   try:
-    content = path.read_bytes()
+    content = regular.read(path)
     # Keys are compared only where some may stand twice, for that takes as long as reading.
     other = b'\0' in content[:4]
     twice = other or any(content.count(f'"{name}"'.encode()) > 1 for name in Document._fields)

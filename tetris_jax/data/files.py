@@ -54,6 +54,8 @@ MAX_PIXELS = 89_478_485
 DEEP_GREY = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 """Pillow's modes of grey with more than 8 bits, in whole numbers."""
 
+# Pillow takes 2 s for so many numbers that a PPM writes in letters.
+_MOST_PLAIN = 4_000_000
 _MODES = ('1', 'CMYK', 'F', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'YCbCr')
 # Pages beyond these are not looked at, so that no file keeps a reader busy.
 _MOST_PAGES = 64
@@ -261,6 +263,12 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
     if largest_side and max(width, height) > largest_side:
       raise UnreadableImage(
         f'{name_of(path)} has {height} x {width} pixels; sides up to {largest_side} are read'
+      )
+    letters = width * height * len(image.getbands())
+    if image.tile and image.tile[0][0] == 'ppm_plain' and letters > _MOST_PLAIN:
+      raise UnreadableImage(
+        f'{name_of(path)} spells {letters} numbers out; at most {_MOST_PLAIN} are read: save it as '
+        'PNG, or as binary PPM'
       )
     yield image, file
 

@@ -28,9 +28,9 @@ from collections.abc import Callable, Generator, Sequence
 from importlib import metadata
 from typing import Any
 
-from tetris_jax import documents
+from tetris_jax import documents, regular
 
-__all__ = ['Index', 'Indexing', 'Question', 'stamp_of']
+__all__ = ['Index', 'Indexing', 'Question', 'is_kept', 'stamp_of']
 
 _FIRST_WORD_AFTER = 1.0
 _SECONDS_BETWEEN_WORDS = 5.0
@@ -62,12 +62,14 @@ class Question:
     stamp: () -> what changes when the answer may; None where that cannot be told.
     ask: () -> the answer, made of what JSON has.
     lasting: answer -> whether it hangs on the file alone, and not on the machine's state.
+    fits: whether what was kept under the key is an answer, whoever wrote it.
   """
 
   key: str
   stamp: Callable[[], list[Any] | None]
   ask: Callable[[], Any]
   lasting: Callable[[Any], bool] = lambda answer: True
+  fits: Callable[[Any], bool] = lambda answer: True
 
 
 def stamp_of(*files: str | os.PathLike[str]) -> list[Any] | None:
@@ -85,6 +87,14 @@ def stamp_of(*files: str | os.PathLike[str]) -> list[Any] | None:
   if any(value % _SECOND == 0 and abs(time.time_ns() - value) < 2 * _SECOND for value in times):
     return None
   return [value for one in found for value in (one.st_size, one.st_mtime_ns, one.st_ctime_ns)]
+
+
+def is_kept(value: Any, *kinds: type | tuple[type, ...]) -> bool:
+  """Whether a value of JSON is a list of these types, one each; a bool is no number."""
+  if not isinstance(value, list) or len(value) != len(kinds):
+    return False
+  pairs = zip(value, kinds, strict=True)
+  return all(isinstance(one, kind) and not isinstance(one, bool) for one, kind in pairs)
 
 
 class Index:
@@ -161,7 +171,7 @@ class Index:
     if stamp is not None:
       stamp = [_version(), *stamp]
       kept = self._kept.get(question.key)
-      if kept is not None and kept[0] == stamp:
+      if kept is not None and kept[0] == stamp and question.fits(kept[1]):
         return kept[1], None
     answer = question.ask()
     if stamp is None or self._path is None or not question.lasting(answer):
@@ -195,7 +205,7 @@ def _line(key: str, stamp: list[Any], answer: Any) -> bytes:
 def _read(path: pathlib.Path | None) -> dict[str, tuple[list[Any], Any]]:
   """Stamp and answer by key, of the lines that are whole; the last one of a key counts."""
   try:
-    lines = path.read_bytes().split(b'\n') if path is not None else []
+    lines = regular.read(path).split(b'\n') if path is not None else []
   except OSError:
     return {}  # There is none yet, or none that may be read: everything is asked anew.
   found = {}

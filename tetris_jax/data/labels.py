@@ -159,7 +159,21 @@ def _question(
     ask,
     # A file that could not be read may be readable the next time.
     lambda answer: answer.get('rejected', ('',))[0] != 'failed',
+    _is_answer,
   )
+
+
+def _is_answer(found: Any) -> bool:
+  """Whether what was kept of a mask is an answer, whoever wrote it."""
+  if not isinstance(found, dict) or not index_lib.is_kept([found.get('left_out')], int):
+    return False
+  if 'numbers' in found:
+    there = found['numbers']
+    return isinstance(there, list) and index_lib.is_kept(there, *[int] * len(there))
+  if not index_lib.is_kept(found.get('rejected'), str, str, (list, type(None))):
+    return False
+  status, _, size = found['rejected']
+  return status in ('failed', 'skipped') and (size is None or index_lib.is_kept(size, int, int))
 
 
 def _entries(

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax.data import images, labels, pairs
+from tetris_jax import regular
+from tetris_jax.data import images, labels, matlab, pairs
 from tetris_jax.data import index as index_lib
 from tetris_jax.data.dataset import DataError, Entry
 
@@ -30,26 +31,21 @@ def read_instances(path: pathlib.Path) -> np.ndarray:
   Raises:
     images.UnreadableImage: the file is missing or damaged, or has no such field.
   """
-  import scipy.io  # Comes with JAX.
-  import scipy.sparse
-
   name = f'{path.parent.name}/{path.name}'
   try:
-    _refuse_hdf5(path, name)
-    held = scipy.io.loadmat(str(path), appendmat=False)
-  except images.UnreadableImage:
-    raise
+    data = regular.read(path)
   except FileNotFoundError as error:
     raise images.UnreadableImage(f'{name} is missing') from error
-  except Exception as error:  # Of a damaged file, anything from struct.error to MemoryError.
-    raise images.UnreadableImage(f'{name} is no MATLAB file or is damaged: {error}') from error
+  except OSError as error:
+    raise images.UnreadableImage(f'{name} cannot be read: {error.strerror or error}') from error
+  _refuse_hdf5(data, name)
   try:
-    numbers = held['GTinst']['Segmentation'][0, 0]
-  except (KeyError, IndexError, ValueError, TypeError) as error:
-    raise images.UnreadableImage(
-      f'{name} has no field GTinst.Segmentation{_instead(held)}'
-    ) from error
-  numbers = numbers.toarray() if scipy.sparse.issparse(numbers) else np.asarray(numbers)
+    held = matlab.read_structs(data)
+    if 'GTinst' not in held or 'Segmentation' not in held['GTinst'].fields:
+      raise images.UnreadableImage(f'{name} has no field GTinst.Segmentation{_instead(held)}')
+    numbers = held['GTinst'].numbers('Segmentation')
+  except matlab.MatlabError as error:
+    raise images.UnreadableImage(f'{name} is no MATLAB file or is damaged: {error}') from error
   if numbers.ndim != 2 or not numbers.size or numbers.dtype.kind not in 'buif':
     raise images.UnreadableImage(
       f'{name}: GTinst.Segmentation is {numbers.dtype} {numbers.shape}, no picture of numbers'
@@ -57,10 +53,9 @@ def read_instances(path: pathlib.Path) -> np.ndarray:
   return labels.whole(numbers, f'{name}: GTinst.Segmentation')
 
 
-def _refuse_hdf5(path: pathlib.Path, name: str) -> None:
+def _refuse_hdf5(data: bytes, name: str) -> None:
   """Raises UnreadableImage for what MATLAB writes with -v7.3."""
-  with open(path, 'rb') as file:
-    head = file.read(1024)
+  head = data[:1024]
   if head.startswith((b'MATLAB 7.3', b'\x89HDF')) or b'\x89HDF\r\n' in head:
     raise images.UnreadableImage(
       f"{name} is a MATLAB file of version 7.3 (HDF5), which is not read; in MATLAB, load it and "
@@ -75,7 +70,7 @@ def _instead(held: Mapping[str, Any]) -> str:
       '; it holds GTcls, the classes, which tell no objects apart: the files with GTinst are those '
       "of SBD's folder inst"
     )
-  there = sorted(name for name in held if not name.startswith('__'))
+  there = sorted(held)[:9]
   return f' (it holds {", ".join(there)})' if there else ' (it holds nothing)'
 
 
@@ -142,7 +137,7 @@ def list_split(
 def _lines(root: pathlib.Path, file: pathlib.Path) -> list[str]:
   """The lines of a split file that are not empty, as editors and shells of all systems write it."""
   try:
-    held = file.read_bytes()
+    held = regular.read(file)
     wide = held.startswith((b'\xff\xfe', b'\xfe\xff'))
     text = held.decode('utf-16' if wide else 'utf-8-sig')
   except (OSError, UnicodeDecodeError) as error:

@@ -20,7 +20,7 @@ import numpy as np
 
 from tetris_jax.data import images, labels, pairs
 from tetris_jax.data.dataset import DataError, Dataset, Entry
-from tetris_jax.data.index import Index, Indexing, Question, stamp_of
+from tetris_jax.data.index import Index, Indexing, Question, is_kept, stamp_of
 from tetris_jax.data.sample import Rejected, Sample
 
 __all__ = ['Mapped', 'encode_png', 'read_tfds']
@@ -111,8 +111,9 @@ def read_tfds(
   read = functools.lru_cache(maxsize=1)(functools.partial(_example, source, mapped, split))
   index = Index(indexing, name=f'tfds {split} {mapped}', root=root)
   stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
+  ask = functools.partial(functools.partial, _look, read=read, mapped=mapped)
   asked = [
-    Question(f'{split}-{at}', lambda: stamp, functools.partial(_look, at, read, mapped), _lasts)
+    Question(f'{split}-{at}', lambda: stamp, ask(at), _lasts, _is_answer)
     for at in range(len(source))
   ]
   entries, notes = _listed(index, asked, read)
@@ -135,6 +136,16 @@ def _source(builder: Any, split: str, data_dir: object) -> Any:
 def _lasts(answer: Mapping[str, Any]) -> bool:
   """Whether an answer is one of the record's; one that failed may be read the next time."""
   return 'rejected' not in answer or answer['rejected'][0] != 'failed'
+
+
+def _is_answer(found: Any) -> bool:
+  """Whether what was kept of a record is as `_look` has it, whoever wrote it."""
+  keys = ('name', 'content', 'size', 'rejected', 'objects')
+  held = found if isinstance(found, dict) and len(found) == 4 and {*found} <= {*keys} else {}
+  name, content, size, rejected, objects = map(held.get, keys)
+  sized = is_kept([name, content], str, str) and (size is None or is_kept(size, int, int))
+  several = isinstance(objects, list) and all(is_kept(one, str, str, int) for one in objects)
+  return sized and (several or is_kept(rejected, str, str))
 
 
 def _listed(
