@@ -416,5 +416,4 @@ def encode_png(pixels: np.ndarray) -> io.BytesIO:
 
   file = io.BytesIO()
   Image.fromarray(pixels).save(file, 'PNG')
-  file.seek(0)
-  return file
+  return io.BytesIO(file.getvalue())
