@@ -54,6 +54,7 @@ def again(made, tmp_path):
 
 def test_every_instance_has_its_own_lattice_and_search(dataset, made):
   folder, rows, said = made
+  said = [line for line in said if not line.endswith(' so far')]  # On a machine that is busy.
   for index, row in enumerate(rows):
     schema.check_row(row, 'heatmap')
     arrays = maps.read_map(folder / row['map'], ['strong_v1_16'])
