@@ -118,6 +118,11 @@ def test_what_is_a_text():
   assert not any(coco_document.is_text(one) for one in ('', 'a\0', '\ud800/a.png', None, 5, ['a']))
 
 
+def test_what_can_be_a_path():
+  assert all(coco_document.is_path(one) for one in ('a.png', 'x' * 255, '/'.join(['x' * 99] * 9)))
+  assert not any(coco_document.is_path(one) for one in ('x' * 256, 'a/' + 'x' * 256, '', None))
+
+
 def test_values_are_shown_short_and_in_the_words_of_json():
   shown = coco_document.shown
   assert [shown(one) for one in (None, True, {}, {'a': 1})] == [

@@ -83,6 +83,7 @@ def test_nothing_left_is_refused_with_counts(tmp_path):
     ({'image_id': 1, 'file_name': 'a.png', 'segmentation': []}, 'a', 'its "segments_info" is null'),
     (about(file_name=None), 'a', 'its "file_name" is null; expected that of its PNG'),
     (about(file_name='\ud800.png'), 'a', 'its "file_name" is \'\\ud800.png\'; expected'),
+    (about(file_name='9' * 300), 'a', 'its "file_name" is \'999'),
     (about(file_name='../../../x.png'), 'a', "its file '../../../x.png' lies outside of data_dir"),
     (about(5), 'a#segments_info[0]', 'segments_info[0] is 5; expected an object'),
     (about(segment(id=None)), 'a#segments_info[0]', 'the "id" of segments_info[0] is null'),

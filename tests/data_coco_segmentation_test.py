@@ -233,6 +233,7 @@ def test_per_cent_are_told_from_pixels_also_where_they_overlap(side):
   ([LONG], None),
   ([LONG], {'x': 12}),
   ([LONG], [float('nan')] * 4),
+  ([LONG], [-1e308, 0, 1e308, 1e308]),
   ([LONG], [12, 2, 28, 6]),
   ([LONG, runs(LONG_INSIDE)], [2, 12, 4, 16]),
 ])

@@ -19,6 +19,15 @@ def test_devices_that_are_there_are_no_error():
   devices.check()
 
 
+def test_too_little_address_space_is_one_sentence(monkeypatch, capsys):
+  monkeypatch.setattr(devices.memory, 'narrow', lambda: (True, '1.0 GB are left'))
+  with pytest.raises(UsageError, match=r'^1\.0 GB are left$'):
+    devices.check()
+  monkeypatch.setattr(devices.memory, 'narrow', lambda: (False, '2.0 GB are left'))
+  devices.check()
+  assert capsys.readouterr().err == 'warning: 2.0 GB are left\n'
+
+
 @pytest.mark.parametrize(('error', 'why'), [
   (AssertionError(), '(no such device is visible); available: cpu'),
   (

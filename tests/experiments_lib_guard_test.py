@@ -42,7 +42,7 @@ class Counted(loop.Job):
   def _enter(self, what, numbers):
     self.calls.append((what, tuple(numbers)))
     if what == self.where and set(self.bad) & set(numbers):
-      raise self.error
+      raise type(self.error)(*self.error.args)
 
   def prepare(self, group):
     self._enter('prepare', group.indices)
@@ -113,6 +113,19 @@ def test_what_one_has_no_memory_for_is_not_tried_with_the_others(tmp_path, capsy
   assert {row['reason'] for row in rows} == {'OutOfMemoryError: too much; try --batch_size=1'}
   assert len([call for call in job.calls if call[0] == 'measure']) == 2
   assert 'Traceback' not in capsys.readouterr().err
+
+
+def test_a_program_that_cannot_be_compiled_is_told_once(tmp_path, capsys):
+  class Broken(Counted):
+    def measure(self, given, say):
+      self.calls.append(('measure', tuple(given)))
+      raise self.error
+
+  job = Broken('', (), TypeError('odd shapes'))
+  rows, _ = run(job, tmp_path)
+  assert {row['reason'] for row in rows} == {'TypeError: odd shapes'}
+  assert capsys.readouterr().err.count('Traceback') == 1
+  assert [what for what, _ in job.calls].count('measure') == 2
 
 
 def test_a_batch_that_is_too_large_to_be_stacked_says_so(tmp_path):

@@ -65,6 +65,20 @@ def test_the_narrowest_limit_counts(monkeypatch):
   assert free == most < 2_000_000 and 'ulimit -v' in of
 
 
+@pytest.mark.parametrize(
+  ('left', 'hopeless'), [(1.5e9, True), (2.4e9, False), (2.6e9, None), (None, None)]
+)
+def test_a_narrow_limit_on_addresses_is_told(monkeypatch, left, hopeless):
+  rooms = [Room(5, 5, 'this machine')]
+  if left is not None:
+    rooms.append(Room(int(left), int(left), memory._ADDRESSES))
+  monkeypatch.setattr(memory, '_rooms', lambda: iter(rooms))
+  found, said = memory.narrow()
+  assert found == bool(hopeless)
+  told = f'{left / 1e9:.1f} GB of the limit on address space (ulimit -v) are left' if left else ''
+  assert said == '' if hopeless is None else said.startswith(told)
+
+
 def test_a_device_may_say_what_it_has():
   device = lambda stats: python_types.SimpleNamespace(
     platform='gpu', memory_stats=lambda: stats, device_kind='Chip'
@@ -90,8 +104,8 @@ def test_what_a_program_needs_is_what_its_compiler_says():
      '--batch_size=4'),
     (9 * GB, Room(5 * GB, 5 * GB, 'it'), 6, 2, 'try --batch_size=2'),
     (9 * GB, Room(GB, GB, 'it'), 8, 1, 'no smaller batch would fit: use smaller pictures'),
-    (None, None, 8, 1, 'needs more memory than there is; try --batch_size=4'),
-    (None, Room(GB, GB, 'it'), 1, 1, 'needs more memory than there is 1.0 GB of it; no smaller'),
+    (None, None, 8, 1, 'needs more memory and there is too little; try --batch_size=4'),
+    (None, Room(GB, GB, 'it'), 1, 1, 'needs more memory and there is 1.0 GB of it; no smaller'),
     # What is free now is enough, so others took it meanwhile.
     (GB, Room(5 * GB, 5 * GB, 'it'), 8, 1, 'try --batch_size=7'),
   ],

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jax
 
+from experiments.lib import memory, progress
 from experiments.lib.settings import UsageError
 
 __all__ = ['check']
@@ -55,12 +56,17 @@ def _available() -> str:
 
 
 def check() -> None:
-  """Starts JAX's devices.
+  """Starts JAX's devices, after a look whether there is room for that.
 
   Raises:
-    UsageError: there is none of the kind that JAX_PLATFORMS asks for, or a plugin cannot start its
-      own; the message says which kinds there are.
+    UsageError: there is too little address space, or none of the kind that JAX_PLATFORMS asks for,
+      or a plugin cannot start its own; the message says which kinds there are.
   """
+  hopeless, said = memory.narrow()
+  if hopeless:
+    raise UsageError(said)
+  if said:
+    progress.STDERR.say(f'warning: {said}')
   with _short_logs():
     try:
       jax.devices()

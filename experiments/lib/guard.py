@@ -7,6 +7,7 @@ stands in the rows of the others is what would have stood there without the bad 
 from __future__ import annotations
 
 import dataclasses
+import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -70,16 +71,22 @@ class Guarded(loop.Job):
     """Takes the job, and the data set of its instances."""
     self.kind, self.programs = job.kind, job.programs
     self._job, self._dataset, self._names = job, dataset, dataset.names
+    # What is measured alone is read again while a thread reads the next batch.
+    self._reading = threading.Lock()
 
   def _failed(self, index: int, error: Exception) -> loop.Row:
     size, reason = self._dataset.size(index), loop.reason_of(error)
     return schema.empty_row(self.kind, self._names[index], 'failed', reason, size)
 
+  def _read(self, group: data.Group) -> loop.Prepared:
+    with self._reading:
+      return self._job.prepare(group)
+
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads a batch; what can only be read without some instances is read without them."""
     made: list[loop.Row] = []
     try:
-      prepared = self._job.prepare(group)
+      prepared = self._read(group)
     except results.WorkdirError:
       raise
     except Exception as error:  # Whose fault it is shows when each is read alone.
@@ -89,7 +96,7 @@ class Guarded(loop.Job):
       if not made:
         raise memory.explained(error, len(group.indices)) from error
       group = group._replace(indices=tuple(good))
-      prepared = self._job.prepare(group)
+      prepared = self._read(group)
     known = {one['instance'] for one in prepared.rows}
     left = tuple(index for index in group.indices if self._names[index] not in known)
     given = None if not left else _Given(group._replace(indices=left), prepared.given)
@@ -98,7 +105,7 @@ class Guarded(loop.Job):
   def _alone(self, group: data.Group, index: int, made: list[loop.Row]) -> bool:
     """Whether an instance can be prepared; where it cannot, `made` gets its row."""
     try:
-      self._job.prepare(group._replace(indices=(index,)))
+      self._read(group._replace(indices=(index,)))
     except results.WorkdirError:
       raise
     except Exception as error:  # Whatever it is, it ends as a row with a reason.
@@ -119,24 +126,28 @@ class Guarded(loop.Job):
     _tell(f'a batch of {len(indices)} could not be measured', raised, say)
     made, parts, same = [], [], raised if len(indices) == 1 else None
     for index in indices:
-      one = same or self._measured_alone(given.group, index, say)
+      one = same or self._measured_alone(given.group, index, raised, say)
       if isinstance(one, loop.Found):
         parts.append(one)
         continue
       made.append(self._failed(index, one))
-      # What one instance alone has no memory for, none has: it is the same program.
-      same = one if isinstance(one, memory.OutOfMemoryError) else None
+      # Where one instance alone has no memory, or the program could not be compiled, it is so for
+      # all: it is the same program.
+      same = one if one is raised or isinstance(one, memory.OutOfMemoryError) else None
     return loop.Found((), sum(part.evaluations for part in parts), (made, parts))
 
-  def _measured_alone(self, group: data.Group, index: int, say: Say) -> loop.Found | Exception:
-    """What is found on one instance, or why nothing is."""
+  def _measured_alone(
+    self, group: data.Group, index: int, told: Exception, say: Say
+  ) -> loop.Found | Exception:
+    """What is found on one instance, or why nothing is, which is said unless it was told."""
     try:
-      prepared = self._job.prepare(group._replace(indices=(index,)))
+      prepared = self._read(group._replace(indices=(index,)))
       return self._job.measure(prepared.given, say)
     except results.WorkdirError:
       raise
     except Exception as error:  # Whatever it is, it ends as a row with a reason.
-      _tell(repr(self._names[index]), error, say)
+      if error is not told:
+        _tell(repr(self._names[index]), error, say)
       return error
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:

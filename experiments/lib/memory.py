@@ -10,26 +10,23 @@ from typing import Any, NamedTuple
 import jax
 
 __all__ = [
-  'ADDRESSES',
-  'TIGHT',
   'OutOfMemoryError',
   'Room',
   'device_room',
   'explained',
   'host_room',
+  'narrow',
   'need_of',
   'ran_out',
   'shown',
   'too_little',
 ]
 
-TIGHT = 2_500_000_000
-"""Bytes of address space below which JAX may abort the process while it compiles, in which nothing
-can be caught: MobileSAM's attack compiles in 2.5e9, and aborts in 1.5e9 to 2.0e9."""
+# Bytes of address space that are left before JAX starts. On two cores with JAX 0.10, MobileSAM's
+# first click runs with 2.5e9; with 1.5e9 and 1.0e9 a thread cannot be started, which aborts.
+_LEAST, _AMPLE = 1_750_000_000, 2_500_000_000
 
-ADDRESSES = 'the limit on address space (ulimit -v)'
-"""What sets the room of a process whose addresses are limited."""
-
+_ADDRESSES = 'the limit on address space (ulimit -v)'
 # What no limit is, in the first version of control groups.
 _NO_LIMIT = 1 << 60
 _LONGEST_SAID = 120
@@ -67,6 +64,21 @@ def host_room() -> Room | None:
   return min(_rooms(), key=lambda room: room.free, default=None)
 
 
+def narrow() -> tuple[bool, str]:
+  """Whether JAX cannot start in the addresses that are left, and what to say; '' for nothing.
+
+  Where it cannot start a thread it ends the process, and nothing can be caught.
+  """
+  room = next((room for room in _rooms() if room.of == _ADDRESSES), None)
+  if room is None or room.free >= _AMPLE:
+    return False, ''
+  return room.free < _LEAST, (
+    f'{shown(room.free)} of {room.of} are left, and JAX ends a process that it cannot start or '
+    f'compile in: it takes {shown(_AMPLE)} and more; raise the limit, or bound memory by a control '
+    'group instead'
+  )
+
+
 def _rooms() -> Iterator[Room]:
   try:
     held = dict(line.split(':') for line in pathlib.Path('/proc/meminfo').read_text().splitlines())
@@ -85,7 +97,7 @@ def _rooms() -> Iterator[Room]:
   limit = resource.getrlimit(resource.RLIMIT_AS)[0]
   if limit != resource.RLIM_INFINITY:
     left = max(limit - addresses, 0)
-    yield Room(left, left, ADDRESSES)
+    yield Room(left, left, _ADDRESSES)
 
 
 def _limits_of_groups() -> Iterator[tuple[int, int]]:
@@ -157,8 +169,9 @@ def too_little(
     batch_size: instances a batch.
     devices: over which a batch is divided.
   """
-  said = f'{what}, a batch of {batch_size}, needs {shown(need) if need else "more memory than"}'
-  said += f'{" and there is" if need else " there is"}{_of(room)}; '
+  needed = shown(need) if need else 'more memory'
+  there = f'there is {shown(room.free)} of {room.of}' if room else 'there is too little'
+  said = f'{what}, a batch of {batch_size}, needs {needed} and {there}; '
   fits = batch_size // 2
   if need and room:
     fits = min(int(room.free / (need / batch_size)), batch_size - 1)
@@ -168,10 +181,6 @@ def too_little(
   return OutOfMemoryError(
     f'{said}no smaller batch would fit: use smaller pictures, a smaller model or more memory'
   )
-
-
-def _of(room: Room | None) -> str:
-  return f' {shown(room.free)} of {room.of}' if room else ''
 
 
 def explained(error: Exception, batch_size: int) -> Exception:
@@ -185,7 +194,8 @@ def explained(error: Exception, batch_size: int) -> Exception:
     return error
   said = (str(error).splitlines() or [''])[0][:_LONGEST_SAID] or type(error).__name__
   room = host_room()
-  said += f': this process has run out of memory{_of(room) and f",{_of(room)} are free"}'
+  free = f', {shown(room.free)} of {room.of} are free' if room else ''
+  said += f': this process has run out of memory{free}'
   smaller = f'; try a --batch_size below {batch_size}' if batch_size > 1 else ''
   return OutOfMemoryError(said + smaller)
 

@@ -85,16 +85,10 @@ class Programs:
     """What is known of the memory that a run needs before anything is compiled."""
     room = memory.device_room(self._devices[0])
     free = f'{memory.shown(room.free)} of {room.of} are free' if room else 'what is free is unknown'
-    said = (
+    return (
       f'memory: {free}; the model has {memory.shown(self._resident)}, what a batch needs beside it '
       'is said as soon as its program is compiled'
     )
-    if room and room.of == memory.ADDRESSES and room.free < memory.TIGHT:
-      said += (
-        f'\nwarning: with less than {memory.shown(memory.TIGHT)} of address space JAX may abort '
-        'while it compiles; raise it (ulimit -v), or limit memory by a control group'
-      )
-    return said
 
   def slots(self, batch_size: int) -> int:
     """The smallest batch that holds `batch_size` instances and divides over the devices."""

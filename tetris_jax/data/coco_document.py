@@ -10,7 +10,17 @@ from typing import Any, NamedTuple, TypeGuard
 from tetris_jax import documents, regular
 from tetris_jax.data.dataset import DataError
 
-__all__ = ['Document', 'flag', 'is_id', 'is_text', 'number', 'read_document', 'shown', 'whole']
+__all__ = [
+  'Document',
+  'flag',
+  'is_id',
+  'is_path',
+  'is_text',
+  'number',
+  'read_document',
+  'shown',
+  'whole',
+]
 
 _FLAGS = {
   **dict.fromkeys(('', '0', '0.0', 'false', 'no'), False),
@@ -122,6 +132,11 @@ def is_text(value: Any) -> TypeGuard[str]:
     return isinstance(value, str) and bool(value.encode('utf-8')) and '\0' not in value
   except UnicodeEncodeError:  # A lone half of a surrogate pair.
     return False
+
+
+def is_path(value: Any) -> TypeGuard[str]:
+  """Whether a value is a text that can be the path of a file."""
+  return is_text(value) and max(map(len, value.split('/'))) <= _LONGEST_ID
 
 
 def shown(value: Any) -> str:

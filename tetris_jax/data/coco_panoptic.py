@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tetris_jax.data import coco_entries, images, labels
-from tetris_jax.data.coco_document import flag, is_text, read_document, shown, whole
+from tetris_jax.data.coco_document import flag, is_path, read_document, shown, whole
 from tetris_jax.data.coco_entries import Item, LeftOut
 from tetris_jax.data.coco_pictures import Files, Picture, Pictures
 from tetris_jax.data.dataset import Dataset, Entry
@@ -190,7 +190,7 @@ def _read(entry: Entry, least: int, hints: Sequence[str]) -> Sample | Rejected:
 
 def _file_name(annotation: Any) -> str:
   name = annotation.get('file_name') if isinstance(annotation, Mapping) else None
-  return name if is_text(name) else ''
+  return name if is_path(name) else ''
 
 
 def _things(categories: Sequence[Any]) -> dict[Any, bool]:

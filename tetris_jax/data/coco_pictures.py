@@ -22,7 +22,7 @@ import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tetris_jax.data.coco_document import is_id, is_text, shown, whole
+from tetris_jax.data.coco_document import is_id, is_path, is_text, shown, whole
 from tetris_jax.data.dataset import DataError
 
 __all__ = ['Files', 'Picture', 'Pictures']
@@ -288,7 +288,7 @@ def _by_id(known: Sequence[Mapping[str, Any]], file: str) -> dict[Any, Mapping[s
 def _names(about: Mapping[str, Any]) -> tuple[str, str]:
   """Its "file_name" and "coco_url", '' for what is no text."""
   name, url = about.get('file_name'), about.get('coco_url')
-  return name if is_text(name) else '', url if is_text(url) else ''
+  return name if is_path(name) else '', url if is_text(url) else ''
 
 
 def _shown_name(about: Mapping[str, Any]) -> str:

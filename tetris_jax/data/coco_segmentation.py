@@ -180,7 +180,7 @@ def _frame(bbox: Any) -> np.ndarray | None:
   """x0, y0, x1, y1 of a "bbox"; None where it is none."""
   stated = [number(value) for value in bbox] if _is_list(bbox) else []
   sides = [value for value in stated if value is not None]
-  if len(stated) != 4 or len(sides) != 4:
+  if len(stated) != 4 or len(sides) != 4 or max(map(abs, sides)) > _FARTHEST:
     return None
   x, y, width, height = sides
   return np.asarray([x, y, x + width, y + height])
