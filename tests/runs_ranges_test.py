@@ -82,7 +82,7 @@ def test_what_cannot_be_is_named(kind, path, value, said):
   [
     ({'prior': ''}, 'users has an entry without a name'),
     ({'auc': {'iou': [0.3, 0.5], 'biou': [0.1, 2]}}, r'users.auc.biou\[1\] is 2, expected 0 to 1'),
-    ({'auc': {'iou': [0.3, 0.6], 'biou': [0.1, 0.2]}}, r'auc.iou\[1\] is 0.6, which is not that of'),
+    ({'auc': {'iou': [0.3, 0.6], 'biou': [0.1, 0.2]}}, r'auc.iou\[1\] is 0.6, which is not that'),
     ({'iou': [[0.2, 0.4], [0.5, 1.5]]}, r'users.iou\[1\]\[1\] is 1.5, expected 0 to 1'),
     ({'first': [[1.0, 2.0], [1e9, 0.0]]}, r'users.first\[1\] is'),
     ({'count': 0, 'auc': {'iou': [], 'biou': []}, 'iou': [], 'first': []}, 'users.count is 0, exp'),
