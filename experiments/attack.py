@@ -40,6 +40,7 @@ class Settings(
   lib.Processes,
   lib.Run,
   lib.Seed,
+  lib.Users,
   lib.Batches,
   lib.Attack,
   lib.Data,
@@ -85,18 +86,23 @@ def execute(settings: Settings) -> int:
   """
   opening.check_drawing()
   config = opening.open_preset(settings.preset, settings.num_clicks, settings)
-  seed = opening.seed_of(settings, [config])
+  users, click_maps = opening.open_users(settings)
+  seed = opening.seed_of(settings, [config], users)
   settings = opening.completed(settings, opening.searches(config))
   dataset = opening.open_dataset(settings)
   segmenter = opening.open_segmenter(settings)
   opening.keep_compiled_programs()
   attacks = {'preset': presets.describe(config)}
+  if users is not None:
+    attacks['users'] = dataclasses.asdict(users)
+    if click_maps is not None:
+      attacks['users']['maps'] = str(click_maps.folder.resolve())
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   with results.open_workdir(settings.folder, described) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
     job = attack_job.AttackJob(
-      programs, dataset, config, settings.batch_size, pictures, figures
+      programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps
     )
     guarded = guard.Guarded(job, dataset)
     rows, totals = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)

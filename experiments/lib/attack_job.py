@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import numpy as np
 
 from experiments.lib import guard, loop, programs, redraw
 from experiments.lib.programs import Say
-from tetris_jax import data, presets, types
+from tetris_jax import crowd, data, presets, types
 from tetris_jax.report.attack import overlay
 from tetris_jax.runs import rows, schema
 from tetris_jax.runs import workdirs as results
@@ -21,10 +24,11 @@ __all__ = ['AttackJob']
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-  """Instances, (position in the data set, sample), and their batch."""
+  """Instances, (position in the data set, sample), their batch, and the maps that users follow."""
 
   samples: list[tuple[int, data.Sample]]
   batch: types.Batch
+  click_maps: tuple[np.ndarray, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,11 +42,6 @@ class _Given:
 
   fresh: _Asked | None
   lost: _Asked | None
-
-
-def _row(found: types.Trajectories, slot: int, sample: data.Sample) -> loop.Row:
-  one = jax.tree.map(lambda leaf: leaf[slot : slot + 1], found)
-  return rows.trajectory_rows(one, [sample.instance], [sample.size], [sample.warnings])[0]
 
 
 class AttackJob(loop.Job):
@@ -63,6 +62,8 @@ class AttackJob(loop.Job):
     batch_size: int,
     pictures: int,
     figures: pathlib.Path,
+    users: crowd.Crowd | None = None,
+    click_maps: data.ClickMaps | None = None,
   ):
     """Takes what stays the same over batches.
 
@@ -73,6 +74,8 @@ class AttackJob(loop.Job):
       batch_size: instances a batch.
       pictures: how many instances are drawn, the first ones of the data set.
       figures: the folder that they are drawn into.
+      users: who clicks beside the attack.
+      click_maps: that they follow, where their prior is one of maps.
     """
     self.programs = made
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
@@ -80,45 +83,77 @@ class AttackJob(loop.Job):
     self._pictures, self._figures = pictures, figures
     # Rows of instances whose pictures `damage` has found lost.
     self._lost: dict[int, loop.Row] = {}
+    self._users, self._maps = users, click_maps
 
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads the instances and stacks those that can be read."""
     samples, made = [], []
+    weights: dict[int, np.ndarray] = {}
     for index in group.indices:
       entry = self._dataset[index]
+      try:
+        if isinstance(entry, data.Sample) and self._maps is not None:
+          files = self._dataset.files(index)
+          weights[index] = self._maps.read(entry.instance, files, entry.size)
+      except data.ClickMapError as error:
+        entry = data.Rejected(entry.instance, 'failed', str(error), entry.size)
       if isinstance(entry, data.Rejected):
         made.append(loop.rejected_row(self.kind, entry))
       else:
         samples.append((index, entry))
     lost = [one for one in samples if one[0] in self._lost]
     fresh = [one for one in samples if one[0] not in self._lost]
-    asked = [self._stacked(some, group.canvas) for some in (fresh, lost)]
+    asked = [self._stacked(some, group.canvas, weights) for some in (fresh, lost)]
     return loop.Prepared(group, made, _Given(*asked) if samples else None)
 
   def _stacked(
-    self, samples: list[tuple[int, data.Sample]], canvas: tuple[int, int]
+    self,
+    samples: list[tuple[int, data.Sample]],
+    canvas: tuple[int, int],
+    weights: Mapping[int, np.ndarray],
   ) -> _Asked | None:
     if not samples:
       return None
-    return _Asked(samples, data.stack([one for _, one in samples], canvas, self._slots)[0])
+    batch, _ = data.stack([one for _, one in samples], canvas, self._slots)
+    if self._maps is None:
+      return _Asked(samples, batch, ())
+    # Padded as the pictures are; the rest of a batch repeats its last instance.
+    click_maps = np.zeros(batch.mask.shape, np.float32)
+    for slot in range(len(click_maps)):
+      one = weights[samples[min(slot, len(samples) - 1)][0]]
+      click_maps[slot, : one.shape[0], : one.shape[1]] = one
+    return _Asked(samples, batch, (click_maps,))
 
-  def attack(self, batch: types.Batch, say: Say) -> types.Trajectories:
-    """Trajectories of a batch, with the masks that pictures need after some of the clicks."""
+  def attack(
+    self, batch: types.Batch, say: Say, *click_maps: np.ndarray
+  ) -> types.Trajectories:
+    """Trajectories of a batch, with the masks that pictures need after some of the clicks.
+
+    Args:
+      batch: the instances.
+      say: told of what takes long.
+      *click_maps: of the instances, where users follow maps.
+    """
     rounds = overlay.rounds(self._config.num_clicks) if self._pictures else ()
-    return self.programs.call(say, programs.attack, batch, config=self._config, rounds=rounds)
+    static: dict[str, Any] = {'config': self._config, 'rounds': rounds}
+    if self._users is not None:
+      static['users'] = self._users
+    return self.programs.call(say, programs.attack, batch, *click_maps, **static)
 
   def measure(self, given: _Given, say: Say) -> loop.Found:
     """Attacks what is fresh, and evaluates the clicks of lost pictures again."""
     made: list[loop.Row] = []
     left = []
     if given.fresh is not None:
-      found, samples = self.attack(given.fresh.batch, say), given.fresh.samples
+      samples = given.fresh.samples
+      found = self.attack(given.fresh.batch, say, *given.fresh.click_maps)
       left.append((samples, found))
       made += [
-        guard.row(self.kind, sample, functools.partial(_row, found, slot, sample), say)
+        guard.row(self.kind, sample, functools.partial(self._row, found, slot, sample), say)
         for slot, (_, sample) in enumerate(samples)
       ]
-    evaluations = sum(row['forward'] or 0 for row in made)
+    users = 0 if self._users is None else self._users.count * self._config.num_clicks
+    evaluations = sum(row['forward'] + users for row in made if row['status'] == 'ok')
     if given.lost is not None:
       old = [self._lost[index] for index, _ in given.lost.samples]
       again = self._replay(given.lost.batch, old, say)
@@ -126,6 +161,13 @@ class AttackJob(loop.Job):
       made += old
       evaluations += int(sum(again.forward[: len(old)]))
     return loop.Found(made, evaluations, left)
+
+  def _row(self, found: types.Trajectories, slot: int, sample: data.Sample) -> loop.Row:
+    one = jax.tree.map(lambda leaf: leaf[slot : slot + 1], found)
+    prior = '' if self._users is None else self._users.prior
+    return rows.trajectory_rows(
+      one, [sample.instance], [sample.size], [sample.warnings], prior=prior
+    )[0]
 
   def _replay(
     self, batch: types.Batch, old: Sequence[loop.Row], say: Say
@@ -135,6 +177,16 @@ class AttackJob(loop.Job):
       say, redraw.replayed, batch, clicks, rounds=rounds
     )
     return found
+
+  def content(self, index: int) -> str:
+    """The sum of the click map that an instance's users follow."""
+    if self._maps is None:
+      return ''
+    try:
+      file = self._maps.file(self._names[index], self._dataset.files(index))
+      return f'click map {hashlib.sha256(file.read_bytes()).hexdigest()}'
+    except (data.ClickMapError, OSError):
+      return 'no click map'  # Its row says so.
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
     """Draws the pictures of a batch."""
