@@ -113,8 +113,7 @@ def read_tfds(
   stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
   ask = functools.partial(functools.partial, _look, read=read, mapped=mapped)
   asked = [
-    Question(f'{split}-{at}', lambda: stamp, ask(at), _lasts, _is_answer)
-    for at in range(len(source))
+    Question(f'{split}-{i}', lambda: stamp, ask(i), _lasts, _is_answer) for i in range(len(source))
   ]
   entries, notes = _listed(index, asked, read)
   return Dataset(builder.name, entries, notes=notes)
