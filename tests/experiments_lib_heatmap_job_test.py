@@ -154,7 +154,7 @@ def test_a_map_of_another_mask_or_of_nothing_is_damage(dataset, made, again):
   maps.write_map(again / '00000_p0.npz', arrays | {'legal': ~arrays['legal']})
   assert 'is of another mask' in job(dataset, again).damage(GROUP, made[1])[0]
   gone = dataset.select([2, 1])
-  assert 'can no longer be read' in job(gone, again).damage(GROUP, made[1])[1]
+  assert 'can no longer be read' in job(gone, again).damage(GROUP, made[1])[0]
 
 
 def test_a_map_or_picture_that_is_a_link_or_a_pipe_is_made_again(dataset, made, again, tmp_path):
