@@ -7,8 +7,9 @@
 The bare decoder is timed as an attack uses it, many evaluations in one program, with the Dice loss
 behind it and nothing else: no search, no legal region, no metric. --what=renderer times the drawing
 of clicks as maps, 20 clicks of 64 trajectories at 400x400, and needs no model. One JSON object is
-printed, and written to --out where that is given. Compile times stand apart. Ends with 0, with 2
-when a flag, the data, the weights or the file cannot be used, and with 130 when interrupted.
+printed, and written to --out where that is given. Compile times stand apart. Ends with 0, with 3
+when memory ran out for a batch size, with 2 when a flag, the data, the weights or the file cannot
+be used, and with 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -102,11 +103,16 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def execute(settings: Settings) -> int:
   """Measures, prints and writes; returns the exit status. Raises UsageError as `measure`."""
-  text = json.dumps(measure(settings), indent=2)
+  found = measure(settings)
+  text = json.dumps(found, indent=2)
   print(text)
   if settings.out:
     pathlib.Path(settings.out).write_text(text + '\n')
-  return launch.DONE
+  rows = found['results'] if settings.what != 'renderer' else ()
+  short = [one['failed'] for one in rows if 'failed' in one]
+  for reason in short:
+    print(f'failed: {reason}', file=sys.stderr)
+  return launch.FAILED if short else launch.DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -59,6 +59,9 @@ def test_what_is_printed_is_written(toy_zoo, tmp_path, monkeypatch, capsys):
   assert found == json.loads(out.read_text())
   assert (found['model'], found['preset'], found['num_clicks']) == ('toy', 'tetris', 1)
   assert found['results'] == [{'batch': 1}, {'batch': 2}]
+  monkeypatch.setattr(bench.rates, 'measure', lambda *args: {'failed': 'too much'})
+  assert bench.execute(asked(tmp_path / 'd', batch_sizes=('1', '2'))) == 3
+  assert 'failed: too much' in capsys.readouterr().err
 
 
 def test_the_command_refuses_with_status_2():

@@ -79,12 +79,26 @@ def test_a_narrow_limit_on_addresses_is_told(monkeypatch, left, hopeless):
   assert said == '' if hopeless is None else said.startswith(told)
 
 
+def test_what_others_give_back_is_bounded_by_every_limit(monkeypatch):
+  rooms = [Room(20, 240, 'this machine'), Room(30, 40, 'a group')]
+  monkeypatch.setattr(memory, '_rooms', lambda: iter(rooms))
+  assert memory.host_room() == (20, 40, 'this machine')
+  monkeypatch.setattr(memory, '_rooms', lambda: iter(()))
+  assert memory.host_room() is None
+
+
+def unimplemented():
+  raise NotImplementedError
+
+
 def test_a_device_may_say_what_it_has():
   device = lambda stats: python_types.SimpleNamespace(
     platform='gpu', memory_stats=lambda: stats, device_kind='Chip'
   )
   assert memory.device_room(device({'bytes_limit': 90, 'bytes_in_use': 20})) == (70, 70, 'Chip')
   assert memory.device_room(device(None)) is None and memory.device_room(device({})) is None
+  silent = python_types.SimpleNamespace(platform='x', memory_stats=unimplemented)
+  assert memory.device_room(silent) is None
   assert memory.device_room(jax.devices()[0]).of == memory.host_room().of
 
 

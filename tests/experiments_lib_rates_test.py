@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import pytest
 import toy
 
@@ -44,6 +45,24 @@ def test_it_reports_every_rate_and_counts_the_attack(tmp_path):
   )
   assert found['host_peak_mib'] > 0
   json.dumps(found, allow_nan=False)
+
+
+def test_memory_that_runs_out_is_a_result(tmp_path, monkeypatch):
+  toy.write_folder(tmp_path, ((40, 56),))
+  batch = rates.first_batch(data.open_dataset('folder', str(tmp_path)), 4)
+  raised = jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
+
+  def exhausted(*args):
+    raise raised
+
+  monkeypatch.setattr(rates, '_attack', exhausted)
+  measure = lambda: rates.measure(toy.segmenter(), presets.get('baseline'), batch, 1)
+  found = measure()
+  assert list(found) == ['batch_size', 'canvas', 'failed'] and found['batch_size'] == 4
+  assert found['failed'].endswith('; try a --batch_size below 4')
+  raised = jax.errors.JaxRuntimeError('INTERNAL: odd')
+  with pytest.raises(jax.errors.JaxRuntimeError, match='odd'):
+    measure()
 
 
 def test_a_batch_has_instances_of_one_canvas(tmp_path):

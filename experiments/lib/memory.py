@@ -61,7 +61,11 @@ def host_room() -> Room | None:
 
   None where the system says nothing, as macOS does.
   """
-  return min(_rooms(), key=lambda room: room.free, default=None)
+  rooms = list(_rooms())
+  if not rooms:
+    return None
+  most = min(room.most for room in rooms)
+  return min(rooms, key=lambda room: room.free)._replace(most=most)
 
 
 def narrow() -> tuple[bool, str]:
@@ -132,7 +136,10 @@ def device_room(device: jax.Device) -> Room | None:
   """Memory of a device that is free; the host's for a CPU, None where the device does not say."""
   if device.platform == 'cpu':
     return host_room()
-  stats = device.memory_stats() or {}
+  try:
+    stats = device.memory_stats() or {}
+  except (NotImplementedError, jax.errors.JaxRuntimeError):
+    return None
   if 'bytes_limit' not in stats:
     return None
   left = int(stats['bytes_limit'] - stats.get('bytes_in_use', 0))

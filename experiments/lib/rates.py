@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 import tetris_jax
-from experiments.lib import timing
+from experiments.lib import memory, timing
 from tetris_jax import data, presets, types
 from tetris_jax import truth as grid
 from tetris_jax.geometry import objectives, overlap
@@ -191,10 +191,24 @@ def measure(
     processor time that both take; seconds per instance of the encoder, which an attack runs once;
     and the seconds per position of a heat map, encoding included, also as a multiple of a bare
     forward. Compile times and the memory that a program needs beside its arguments stand with each;
-    the peaks are the process's so far.
+    the peaks are the process's so far. Where memory runs out, "failed" says so and nothing else is
+    there but the batch.
   """
+  size = len(batch.size)
+  found: dict[str, Any] = {'batch_size': size, 'canvas': list(batch.mask.shape[1:])}
+  try:
+    return found | _rates(segmenter, config, batch, repeats)
+  except (MemoryError, jax.errors.JaxRuntimeError) as error:
+    if not memory.ran_out(error):
+      raise
+    return found | {'failed': str(memory.explained(error, size))}
+
+
+def _rates(
+  segmenter: types.Segmenter, config: presets.AttackConfig, batch: types.Batch, repeats: int
+) -> dict[str, Any]:
   params = jax.device_put(dict(segmenter.params))
-  found: dict[str, Any] = {'batch_size': len(batch.size), 'canvas': list(batch.mask.shape[1:])}
+  found: dict[str, Any] = {}
   found['attack'], spent = _attack(segmenter, params, config, batch, repeats)
   found['encoder'], features = _encoder(segmenter, params, batch, repeats)
   bare = _decoders(segmenter, params, features, batch, config.num_clicks, repeats)
