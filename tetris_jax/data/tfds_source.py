@@ -112,10 +112,8 @@ def read_tfds(
   index = Index(indexing, name=f'tfds {split} {mapped}', root=root)
   stamp = stamp_of(root / 'dataset_info.json', *sorted(root.glob('*.array_record*')))
   ask = functools.partial(functools.partial, _look, read=read, mapped=mapped)
-  asked = [
-    Question(f'{split}-{at}', lambda: stamp, ask(at), _lasts, _is_answer)
-    for at in range(len(source))
-  ]
+  number = range(len(source))
+  asked = [Question(f'{split}-{at}', lambda: stamp, ask(at), _lasts, _is_answer) for at in number]
   entries, notes = _listed(index, asked, read)
   return Dataset(builder.name, entries, notes=notes)
 
