@@ -199,7 +199,7 @@ def _head(width: int, height: int, depth: int = 8, colours: int = 0) -> tuple[by
 def _even_png(side: int, colours: int = 0, depth: int = 8, count: int = 1) -> bytes:
   """A PNG of one colour, whose pixels take next to nothing."""
   line = bytes(1 + side * depth // 8 * {0: 1, 2: 3, 4: 2, 6: 4}[colours])
-  pack = zlib.compressobj()
+  pack = zlib.compressobj(1)
   body = b''.join(pack.compress(line) for _ in range(side)) + pack.flush()
   return png(_head(side, side, depth, colours), *[(b'IDAT', body)] * count, (b'IEND', b''))
 
@@ -279,14 +279,12 @@ CASES: Mapping[str, Mapping[str, Callable[[pathlib.Path], pathlib.Path]]] = {
     'wide': _file('png', lambda: png(_head(2**31 - 1, 1), (b'IDAT', b''), (b'IEND', b''))),
     'of-nine-thousand-pixels': _file('png', lambda: _even_png(9400)),
     'of-nine-thousand-colours': _file('png', lambda: _even_png(9400, 2)),
-    'of-nine-thousand-with-alpha': _file('png', lambda: _even_png(9400, 6)),
-    'of-nine-thousand-deep': _file('png', lambda: _even_png(9400, 2, 16)),
     'as-large-as-is-read': _file('png', lambda: _even_png(4096, 6)),
     'as-large-and-deep-as-is-read': _file('png', lambda: _even_png(4096, 6, 16)),
     'more-pixels-than-stated': _file('png', lambda: png(
       _head(9, 9), (b'IDAT', zlib.compress(bytes(200_000_000), 1)), (b'IEND', b''))),
     'texts-of-gigabytes': _file('png', lambda: png(
-      _head(9, 9), *[(b'zTXt', b'x\0\0' + zlib.compress(bytes(60_000_000)))] * 30,
+      _head(9, 9), *[(b'zTXt', b'x\0\0' + zlib.compress(bytes(60_000_000), 1))] * 30,
       (b'IDAT', zlib.compress(bytes(90))), (b'IEND', b''))),
     'many-chunks': _file('png', lambda: png(
       _head(9, 9), *[(b'tEXt', b'x\0')] * 300_000, (b'IDAT', zlib.compress(bytes(90))),

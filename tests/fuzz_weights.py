@@ -86,22 +86,28 @@ def _program(folder: pathlib.Path, draw: random.Random | None) -> pathlib.Path:
 
 def _value(draw: random.Random, depth: int = 0) -> bytes:
   """A random value as pickled, tensors and their parts among them."""
-  numbers = lambda: tp.numbers(tuple(_small(draw) for _ in range(draw.choice([1, 2, 2, 3, 40]))))
-  how = draw.randrange(8 if depth < 4 else 4)
+  how = draw.randrange(9 if depth < 4 else 6)
   if how == 0:
     return tp.number(_small(draw))
   if how == 1:
-    return numbers()
-  if how <= 3:
-    sizes = [tuple(_small(draw) for _ in range(draw.choice([0, 1, 2, 2]))) for _ in range(2)]
-    storage = draw.choice([*tp.STORAGES.values(), 'BFloat16Storage', 'QInt8Storage'])
-    made = draw.choice(['0', '1', '2', '../0']), _small(draw, 6), sizes[0], sizes[-1]
-    return tp.tensor(*made, offset=_small(draw, 0), storage=storage)
-  if how == 4:
-    return b'(' + b''.join(_value(draw, depth + 1) for _ in range(3)) + draw.choice([b't', b'l'])
-  inner = {draw.choice('abc.') * draw.choice([1, 2, 900]): _value(draw, depth + 1)
-           for _ in range(draw.randrange(4))}  # fmt: skip
-  return tp.dictionary(inner)
+    return tp.numbers(tuple(_small(draw) for _ in range(draw.choice([0, 1, 2, 40]))))
+  if how <= 5:
+    made: list[Any] = ['0', 6, (2, 3), (3, 1), 0, 'FloatStorage']
+    odd = (
+      draw.choice(['0', '1', '2', '../0']), _small(draw, 6), (_small(draw), 3),
+      (_small(draw, 3), 1), _small(draw, 0),
+      draw.choice([*tp.STORAGES.values(), 'BFloat16Storage', 'QInt8Storage']),
+    )  # fmt: skip
+    for place in draw.choices(range(6), k=draw.choice([0, 0, 0, 1, 1, 2])):
+      made[place] = odd[place]
+    return tp.tensor(*made)
+  if how == 6:
+    inner = b''.join(_value(draw, depth + 1) for _ in range(3))
+    return draw.choice([b'(' + inner + b't', b'](' + inner + b'e'])
+  return tp.dictionary({
+    draw.choice('abc.') * draw.choice([1, 1, 2, 900]): _value(draw, depth + 1)
+    for _ in range(draw.randrange(4))
+  })  # fmt: skip
 
 
 def _small(draw: random.Random, usual: int = 2) -> int:

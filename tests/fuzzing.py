@@ -18,8 +18,8 @@ from typing import Any
 __all__ = ['Fuzzer']
 
 # A case may take five seconds of a processor; who waits longer waits for nothing that comes.
-_PATIENCE = 60
-_WARMING = 180
+_PATIENCE = 120
+_WARMING = 240
 
 
 class Fuzzer:

@@ -161,7 +161,8 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
   found = _leaves(params)
   for name in sorted(set(leaves) | set(found)):
     if leaves.get(name) != found.get(name):
-      raise damaged(f'{name} is {found.get(name)}, was {leaves.get(name)} when written')
+      was = str(leaves.get(name))[:80]
+      raise damaged(f'{name[:80]} is {found.get(name)}, was {was} when written')
   if _digest(params) != digest:
     raise damaged('the arrays are not those that were written')
   return params, record

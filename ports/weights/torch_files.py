@@ -13,7 +13,7 @@ import re
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -166,9 +166,26 @@ def _refuse_others(names: Sequence[str]) -> None:
     raise CheckpointError(f'an archive that packs "{packed[0][:200]}"; unpack it and give that')
 
 
+class _Bounded:
+  """A file that makes no room for more bytes than it has left, whatever it is asked for.
+
+  An archive's directory says how long it is, and `zipfile` asks for so much at once.
+  """
+
+  def __init__(self, file: IO[bytes], file_bytes: int):
+    self._file, self._bytes = file, file_bytes
+
+  def __getattr__(self, name: str) -> Any:
+    return getattr(self._file, name)
+
+  def read(self, count: int = -1) -> bytes:
+    left = max(self._bytes - self._file.tell(), 0)
+    return self._file.read(left if count < 0 else min(count, left))
+
+
 def _read_zip(file: IO[bytes], file_bytes: int) -> State:
   try:
-    with zipfile.ZipFile(file) as archive:
+    with zipfile.ZipFile(cast(IO[bytes], _Bounded(file, file_bytes))) as archive:
       _refuse_others(archive.namelist())
       names = _member_names(archive, file_bytes)
       pickles = [n for n in names if n.count('/') == 1 and n.endswith('/data.pkl')]
