@@ -13,6 +13,7 @@ import numpy as np
 from ports.model import Model, Params
 from ports.weights import cache, checkpoints, layouts, torch_files
 from ports.weights.cache import cache_dir
+from ports.weights.convert import Once
 from ports.weights.errors import CheckpointError, Misfit
 from ports.weights.sources import Download, download, fetch_package, from_folder, say
 
@@ -78,7 +79,7 @@ def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Pa
 
   Args:
     model: a row with a published checkpoint.
-    state: all tensors of the file.
+    state: all tensors of the file; a `Once` is emptied.
     file: its name.
 
   Returns:
@@ -94,6 +95,9 @@ def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Pa
     inner, taken = layouts.unwrap(state, error.wanted, file)
     if not taken:
       raise
+  if isinstance(state, Once):
+    state.clear()
+    inner = Once(inner)
   return _convert(model, f'{file}: {taken}', inner), taken
 
 
@@ -143,11 +147,13 @@ def _called(original: Download, found: str, file: str) -> str:
 
 def _read(model: Model, path: pathlib.Path, found: str) -> tuple[Params, str]:
   """As `fitted`, from the file of this sum; nothing else of it is kept."""
-  state = checkpoints.read(path, found, finite=False)
+  read = checkpoints.read(path, found, finite=False)
+  networks = getattr(read, 'networks', ())
+  state = Once(read)
+  del read
   try:
     params, taken = fitted(model, state, path.name)
   except Misfit as error:
-    networks = getattr(state, 'networks', ())
     error.hints += [torch_files.whole_network(networks)] if networks else []
     raise
   _refuse_non_finite(params, path.name)
