@@ -174,7 +174,7 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
   try:
     record = json.loads((folder / _RECORD).read_text())
     leaves, digest = record['leaves'], record['digest']
-    params = {}
+    params: dict[str, np.ndarray] = {}
     with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
       for number in range(record.get('parts', 1)):
         restored = checkpointer.restore(folder / _part_name(number))
