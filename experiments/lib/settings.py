@@ -167,7 +167,8 @@ class Model(ModelName):
 
   weights: str | None = setting(
     None,
-    'File with the weights; by default they come from the cache or are fetched.',
+    'Checkpoint as a path, an https address or a name on the Hugging Face hub, such as '
+    'hf:facebook/sam2.1-hiera-tiny; by default the weights come from the cache or are fetched.',
     path=True,
   )
   zoom: str | None = setting(
@@ -183,9 +184,10 @@ class Model(ModelName):
   )
   mask_choice: str | None = setting(
     None,
-    'For the SAM family: "best_of_three" takes the mask with the highest predicted IoU, as the '
-    'published evaluation does, "single" the one for unambiguous prompts, "advised" the former at '
-    'the first click and the latter afterwards.',
+    'For the SAM family: "best_of_three" takes the mask with the highest predicted IoU, as '
+    'published evaluations of SAM, MobileSAM and SAM-HQ do (their default), "single" the one for '
+    'unambiguous prompts, as those of SAM 2 do (its default), "advised" the former at the first '
+    'click and the latter afterwards.',
     recorded='given',
   )
   feedback: str | None = setting(
@@ -197,7 +199,7 @@ class Model(ModelName):
   )
   precision: str | None = setting(
     None,
-    'For the SAM family: of the image encoder, "float32" or "bfloat16".',
+    'For the SAM family: in which the image encoder computes, "float32" or "bfloat16".',
     recorded='given',
   )
   hq: str | None = setting(

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ports.sam import tiny_vit, vit
+from ports.sam import hub, tiny_vit, vit
 from ports.weights.convert import Arrays, Move, as_is, convert, fold_batch_norm, moves
 
 __all__ = [
@@ -129,6 +129,8 @@ def decoder_shapes(early: int = 0) -> Shapes:
   return {f'{part}/{name}': s for part, shapes in parts.items() for name, s in shapes.items()}
 
 
+_GAUSSIAN = 'prompt_encoder/pe_layer/gaussian_matrix'
+_POSITION = 'image_encoder/pos_embed'
 # Where the released encoder's module paths differ from the tree's.
 _ENCODER_MODULES = {
   'patch_embed/conv1': 'patch_embed.seq.0',
@@ -147,7 +149,7 @@ _ENCODER_SKIP = (
 
 def _gaussian_move() -> Move:
   return Move(
-    ('prompt_encoder/pe_layer/gaussian_matrix',),
+    (_GAUSSIAN,),
     ('prompt_encoder.pe_layer.positional_encoding_gaussian_matrix',),
     as_is,
   )
@@ -254,12 +256,21 @@ def mobile_sam_tree(
   return convert(state, _torch_moves() + _decoder_moves(early), shapes, skip=_ENCODER_SKIP)
 
 
-def _vit_moves(config: vit.Config) -> list[Move]:
-  return [
-    # Positions are a parameter of the encoder itself, which no weight or bias is.
-    move._replace(sources=('image_encoder.pos_embed',)) if 'pos_embed' in move.targets[0] else move
-    for move in moves(vit.shapes(config))
-  ]
+def _sam_plan(
+  state: Mapping[str, np.ndarray], config: vit.Config, early: int
+) -> tuple[list[Move], tuple[str, ...]]:
+  """Moves from the layout that `state` is in, and patterns of entries that are not needed."""
+  gaussian, other = 'prompt_encoder.pe_layer.positional_encoding_gaussian_matrix', ''
+  position = 'image_encoder.pos_embed'
+  source_of = hub.names(state)
+  if source_of is not None:
+    (gaussian, other), position = hub.positions(state), 'vision_encoder.pos_embed'
+  # Parameters of modules that have weights or biases go by `moves`; these are by themselves.
+  plan = [Move((_GAUSSIAN,), (gaussian,), as_is), Move((_POSITION,), (position,), as_is)]
+  shapes = vit.shapes(config) | decoder_shapes(early)
+  rest = {name: shape for name, shape in shapes.items() if name not in (_GAUSSIAN, _POSITION)}
+  plan += moves(rest, source_of or (lambda path: path))
+  return plan, (re.escape(other),) if other else ()
 
 
 def sam_tree(
@@ -268,7 +279,7 @@ def sam_tree(
   """All of SAM or SAM-HQ from its released state dict (such as sam_vit_b_01ec64.pth), float32.
 
   Args:
-    state: with torch's names.
+    state: with torch's names, or with those of Hugging Face's transformers.
     config: sizes of its encoder.
     hq: whether it is SAM-HQ's (such as sam_hq_vit_b.pth).
 
@@ -276,5 +287,5 @@ def sam_tree(
     Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   early = config.width if hq else 0
-  shapes = vit.shapes(config) | decoder_shapes(early)
-  return convert(state, _vit_moves(config) + _decoder_moves(early), shapes)
+  plan, skip = _sam_plan(state, config, early)
+  return convert(state, plan, vit.shapes(config) | decoder_shapes(early), skip)

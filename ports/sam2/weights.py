@@ -22,10 +22,11 @@ the same weights lie on its hub.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
+from ports.sam import hub
 from ports.sam2 import network
 from ports.sam2.hiera import Config
 from ports.weights import layouts
@@ -57,43 +58,29 @@ _HUB_TRUNK = 'vision_encoder.backbone.'
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_Renames = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-
 _POSITIONS = 'image_encoder/trunk/pos_embed', 'image_encoder/trunk/pos_embed_window'
 _GAUSSIAN = 'prompt_encoder/pe_layer/gaussian_matrix'
 _POINTS = tuple(f'prompt_encoder/point_embeddings/{i}/embedding' for i in range(4))
 _NO_MEMORY = 'no_mem_embed'
 
 # Module paths of the tree -> published ones; all that fit are applied, in this order.
-_RELEASED: _Renames = (
+_RELEASED: hub.Renames = (
   (r'^(prompt_encoder|mask_decoder)\b', r'sam_\1'),
   (r'/mlp/lin([12])$', lambda found: f'/mlp/layers/{int(found[1]) - 1}'),
   (r'^(image_encoder/neck/convs/\d)$', r'\1/conv'),
   (r'^(image_encoder/trunk/patch_embed)$', r'\1/proj'),
 )
 _IN_OUT = {'0': 'proj_in', '1': 'proj_out'}
-_IN_MIDDLE_OUT = {'0': 'proj_in', '1': 'layers/0', '2': 'proj_out'}
-_MASK_EMBED = {'0': 'conv1', '1': 'layer_norm1', '3': 'conv2', '4': 'layer_norm2', '6': 'conv3'}
-_UPSCALE = {'0': 'conv1', '1': 'layer_norm', '3': 'conv2'}
-_HUB: _Renames = (
+_HUB: hub.Renames = (
   (r'^image_encoder/trunk/', 'vision_encoder/backbone/'),
   (r'^image_encoder/neck/', 'vision_encoder/neck/'),
   (r'/patch_embed$', '/patch_embed/projection'),
   (r'/mlp/lin1$', '/mlp/proj_in'),
   (r'/mlp/lin2$', '/mlp/proj_out'),
   (r'/mlp/layers/(\d)$', lambda found: f'/mlp/{_IN_OUT[found[1]]}'),
-  (r'(_head|_mlps/\d)/layers/(\d)$', lambda found: f'{found[1]}/{_IN_MIDDLE_OUT[found[2]]}'),
-  (r'/mask_downscaling/(\d)$', lambda found: f'/mask_embed/{_MASK_EMBED[found[1]]}'),
-  (r'/output_upscaling/(\d)$', lambda found: f'/upscale_{_UPSCALE[found[1]]}'),
-  (r'/norm(\d|_final_attn)$', r'/layer_norm\1'),
+  *hub.DECODER,
   (r'/out_proj$', '/o_proj'),
 )
-
-
-def _renamed(path: str, renames: _Renames) -> str:
-  for pattern, by in renames:
-    path = re.sub(pattern, by, path)
-  return path
 
 
 def _position_table(table: np.ndarray) -> Arrays:
@@ -121,12 +108,12 @@ def _released_plan(shapes: Shapes) -> list[Move]:
   plan += [Move((_GAUSSIAN,), (gaussian,), as_is), Move((_NO_MEMORY,), (_NO_MEMORY,), _flat)]
   special = {leaf for move in plan for leaf in move.targets}
   rest = {leaf: shape for leaf, shape in shapes.items() if leaf not in special}
-  return plan + moves(rest, lambda path: _renamed(path, _RELEASED))
+  return plan + moves(rest, lambda path: hub.renamed(path, _RELEASED))
 
 
 def _hub_plan(shapes: Shapes, gaussian: str) -> list[Move]:
   plan = [
-    Move((leaf,), (_renamed(leaf, _HUB).replace('/', '.'),), _position_table)
+    Move((leaf,), (hub.renamed(leaf, _HUB).replace('/', '.'),), _position_table)
     for leaf in _POSITIONS
   ]
   plan += [
@@ -136,7 +123,7 @@ def _hub_plan(shapes: Shapes, gaussian: str) -> list[Move]:
   ]
   special = {leaf for move in plan for leaf in move.targets}
   rest = {leaf: shape for leaf, shape in shapes.items() if leaf not in special}
-  return plan + moves(rest, lambda path: _renamed(path, _HUB))
+  return plan + moves(rest, lambda path: hub.renamed(path, _HUB))
 
 
 def _check_version(state: Mapping[str, np.ndarray], version: str) -> None:
@@ -170,11 +157,7 @@ def tree(
   state = layouts.entry(state, 'model')
   shapes = network.shapes(config)
   if any(_HUB_TRUNK in name for name in state):
-    # One matrix under two names, of which a file may keep one.
-    names = 'shared_image_embedding', 'prompt_encoder.shared_embedding'
-    kept, other = (f'{name}.positional_embedding' for name in names)
-    if not any(name.endswith(kept) for name in state):
-      kept, other = other, kept
+    kept, other = hub.positions(state)
     skip = (*HUB_UNUSED, re.escape(other))
     found = convert(state, _hub_plan(shapes, kept), shapes, skip)
   else:

@@ -199,12 +199,13 @@ def read_safetensors(file: IO[bytes]) -> dict[str, np.ndarray]:
   Raises:
     CheckpointError: a header that does not fit the file, or an unknown dtype.
   """
-  data = file.read()
-  header_bytes = int.from_bytes(data[:8], 'little')
-  if len(data) < 8 or not 2 <= header_bytes <= min(len(data) - 8, _MAX_HEADER_BYTES):
+  file_bytes = file.seek(0, os.SEEK_END)
+  file.seek(0)
+  header_bytes = int.from_bytes(file.read(8), 'little')
+  if file_bytes < 8 or not 2 <= header_bytes <= min(file_bytes - 8, _MAX_HEADER_BYTES):
     raise CheckpointError('truncated, or not a safetensors file')
   try:
-    header = json.loads(data[8 : 8 + header_bytes])
+    header = json.loads(file.read(header_bytes))
   except (ValueError, RecursionError) as error:
     raise CheckpointError(f'damaged safetensors header: {str(error)[:200]}') from error
   if not isinstance(header, dict):
@@ -213,22 +214,23 @@ def read_safetensors(file: IO[bytes]) -> dict[str, np.ndarray]:
   if len(header) > _MAX_TENSORS:
     raise CheckpointError(f'it declares {len(header)} tensors: refused')
   entries = {name: _safetensors_entry(name, entry) for name, entry in header.items()}
-  body = memoryview(data)[8 + header_bytes :]
-  state, end = {}, 0
+  body_bytes, end = file_bytes - 8 - header_bytes, 0
+  state = {}
   for name, (first, last, shape, kind) in sorted(entries.items(), key=lambda item: item[1][:2]):
     dtype = _SAFETENSORS[kind]
-    if not first <= last <= len(body) or last - first != math.prod(shape) * dtype.itemsize:
+    if not first <= last <= body_bytes or last - first != math.prod(shape) * dtype.itemsize:
       raise CheckpointError(
         f'"{name}" of shape {shape} and dtype {kind} does not fit bytes {first} to {last} of '
-        f'{len(body)}: truncated or damaged'
+        f'{body_bytes}: truncated or damaged'
       )
     if first != end:
       raise CheckpointError(f'"{name}" begins at byte {first} and not at {end}: damaged')
     end = last
-    array = np.frombuffer(body[first:last], dtype).reshape(shape)
+    # One after the other, so that what is no longer needed can be let go.
+    array = np.frombuffer(file.read(last - first), dtype).reshape(shape)
     state[name] = widened(array) if kind == 'BF16' else array
-  if end != len(body):
-    raise CheckpointError(f'{len(body) - end} bytes behind the last tensor: damaged')
+  if end != body_bytes:
+    raise CheckpointError(f'{body_bytes - end} bytes behind the last tensor: damaged')
   return state
 
 

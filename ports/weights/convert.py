@@ -14,6 +14,7 @@ from ports.weights.errors import Misfit
 __all__ = [
   'Arrays',
   'Move',
+  'Once',
   'as_is',
   'conv_kernel',
   'convert',
@@ -26,6 +27,14 @@ Arrays = tuple[np.ndarray, ...]
 
 # Sources of a stack of layers that a fault names, five of which make a layer with its norm.
 _SHOWN = 6
+
+
+class Once(dict[str, np.ndarray]):
+  """A state dict that nobody needs once it is converted.
+
+  `convert` takes out of it what it has used, so that a checkpoint of several gigabytes is not held
+  twice; where it does not fit, it stays whole.
+  """
 
 
 class Move(NamedTuple):
@@ -134,13 +143,10 @@ def moves(
   return result
 
 
-def _fill(
-  tree: dict[str, np.ndarray],
-  move: Move,
-  state: Mapping[str, np.ndarray],
-  shapes: Mapping[str, tuple[int, ...]],
+def _faults(
+  move: Move, state: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]
 ) -> list[str]:
-  """Writes the targets of one move into `tree`; returns its faults."""
+  """What is wrong with the values and shapes of one move's sources and targets."""
   arrays = [state[source] for source in move.sources]
   named = list(zip(move.sources, arrays, strict=True))
   faults = [f'not floating point: {n} is {a.dtype}' for n, a in named if a.dtype.kind != 'f']
@@ -160,9 +166,8 @@ def _fill(
         f'misshapen: {read} gives {array.shape} for {target}, which has {tuple(shapes[target])}'
       )
     with np.errstate(over='ignore'):
-      tree[target] = np.ascontiguousarray(array, np.float32)
-    if not np.isfinite(tree[target]).all():
-      faults.append(f'not finite in float32: {target}')
+      if not np.isfinite(array.astype(np.float32, copy=False)).all():
+        faults.append(f'not finite in float32: {target}')
   return faults
 
 
@@ -175,7 +180,7 @@ def convert(
   """Fills every leaf of `shapes` from `state`, or says all that does not fit.
 
   Args:
-    state: source arrays by name.
+    state: source arrays by name; a `Once` is emptied.
     plan: every source is read by exactly one Move, every target written by exactly one.
     shapes: the target tree, name -> shape.
     skip: regular expressions; sources that match one (whole name) are known and not needed.
@@ -201,10 +206,17 @@ def convert(
   faults += [f'written {k} times: {n}' for n, k in written.items() if k > 1]
   faults += [f'no such leaf: {n}' for n in written if n not in shapes]
 
-  tree: dict[str, np.ndarray] = {}
   for move in plan:
     if all(source in state for source in move.sources):
-      faults += _fill(tree, move, state, shapes)
+      faults += _faults(move, state, shapes)
   if faults:
     raise Misfit(faults, used)
+  tree: dict[str, np.ndarray] = {}
+  for move in plan:
+    made = move.make(*(state[source] for source in move.sources))
+    for target, array in zip(move.targets, made, strict=True):
+      tree[target] = np.ascontiguousarray(array, np.float32)
+    if isinstance(state, Once):
+      for source in move.sources:
+        del state[source]
   return {name: tree[name] for name in shapes}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -11,10 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from ports.model import Model, Params
-from ports.weights import cache, checkpoints, layouts, torch_files
+from ports.weights import cache, checkpoints, hub, layouts, torch_files
 from ports.weights.cache import cache_dir
+from ports.weights.convert import Once
+from ports.weights.downloads import download
 from ports.weights.errors import CheckpointError, Misfit
-from ports.weights.sources import Download, download, fetch_package, from_folder, say
+from ports.weights.sources import Download, fetch_package, from_folder, say
 from tetris_jax import regular
 
 __all__ = ['CONVERTER', 'fitted', 'load']
@@ -79,7 +82,7 @@ def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Pa
 
   Args:
     model: a row with a published checkpoint.
-    state: all tensors of the file.
+    state: all tensors of the file; a `Once` is emptied.
     file: its name.
 
   Returns:
@@ -95,6 +98,9 @@ def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Pa
     inner, taken = layouts.unwrap(state, error.wanted, file)
     if not taken:
       raise
+  if isinstance(state, Once):
+    state.clear()
+    inner = Once(inner)
   return _convert(model, f'{file}: {taken}', inner), taken
 
 
@@ -136,7 +142,11 @@ def _from_packages(
 
 def _called(original: Download, found: str, file: str) -> str:
   """What results call a file of this sum; tells the user where it is not the published one."""
-  if original.sha256 is None or found == original.sha256:
+  if found == original.sha256:
+    return original.file
+  if file.startswith(hub.PREFIX):
+    return file
+  if original.sha256 is None:
     return original.file
   say(f'{file}: not the published {original.file} but own weights, sha256 {found}')
   return f'{original.file} (own weights)'
@@ -144,11 +154,13 @@ def _called(original: Download, found: str, file: str) -> str:
 
 def _read(model: Model, path: pathlib.Path, found: str) -> tuple[Params, str]:
   """As `fitted`, from the file of this sum; nothing else of it is kept."""
-  state = checkpoints.read(path, found, finite=False)
+  read = checkpoints.read(path, found, finite=False)
+  networks = getattr(read, 'networks', ())
+  state = Once(read)
+  del read
   try:
     params, taken = fitted(model, state, path.name)
   except Misfit as error:
-    networks = getattr(state, 'networks', ())
     error.hints += [torch_files.whole_network(networks)] if networks else []
     raise
   _refuse_non_finite(params, path.name)
@@ -156,11 +168,12 @@ def _read(model: Model, path: pathlib.Path, found: str) -> tuple[Params, str]:
 
 
 def _from_file(
-  name: str, model: Model, path: pathlib.Path, found: str, *, force: bool
+  name: str, model: Model, path: pathlib.Path, found: str, *, force: bool, file: str = ''
 ) -> tuple[Params, dict[str, str]]:
+  """From a file of the sum `found`; `file` is what it is called where that is not its path's."""
   original = model.original
   assert original is not None
-  called = _called(original, found, path.name)
+  called = _called(original, found, file or path.name)
   sources = {original.file: found}
   folder = _folder(name, sources)
   cached = _cached(folder, force)
@@ -186,6 +199,41 @@ def _checked(path: pathlib.Path, sha256: str | None, advice: str) -> str:
   return found
 
 
+def _from_address(
+  name: str, model: Model, url: str, sha256: str | None, *, force: bool
+) -> tuple[Params, dict[str, str]]:
+  original = model.original
+  assert original is not None
+  cached = sha256 and _cached(_folder(name, {original.file: sha256}), force)
+  if sha256 and cached:
+    return cached[0], {_called(original, sha256, original.file): sha256}
+  # by address, so that a download that was broken off is found again
+  folder = cache_dir() / 'downloads' / hashlib.sha256(url.encode()).hexdigest()[:12]
+  path = folder / original.file
+  cache.check_writable(folder, original.size)
+  download(url, path, 2 * original.size)
+  try:
+    found = _checked(path, sha256, 'Try again, or bring the file yourself and give its path')
+    return _from_file(name, model, path, found, force=force)
+  finally:
+    path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      # another address may be on its way
+      folder.rmdir()
+      folder.parent.rmdir()
+
+
+def _from_hub(
+  name: str, model: Model, text: str, sha256: str | None, *, force: bool
+) -> tuple[Params, dict[str, str]]:
+  original = model.original
+  assert original is not None
+  file = hub.fetch(text, original.file, 2 * original.size)
+  advice = f'Delete {file.path} and try again' if sha256 is None else ''
+  found = _checked(file.path, sha256 or file.sha256, advice)
+  return _from_file(name, model, file.path, found, force=force, file=file.name)
+
+
 def load(
   name: str,
   model: Model,
@@ -201,8 +249,9 @@ def load(
     name: of the model; its cached parameters are kept under it.
     model: its row.
     weights: None for the pinned packages; or a checkpoint, the original or one's own in its
-      layout, as a path or an https address; or a folder that holds the packages or the files in
-      them. What a training saved around the weights of one's own is passed over.
+      layout, as a path, an https address or a name on the Hugging Face hub (`hf:OWNER/NAME`, see
+      `ports.weights.hub`); or a folder that holds the packages or the files in them. What a
+      training saved around the weights of one's own is passed over.
     sha256: that the file `weights` must have.
     published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.
@@ -225,14 +274,12 @@ def load(
     return _from_packages(name, model, None, force)
   text = os.fspath(weights)
   sha256 = None if sha256 is None else sha256.lower()
+  if text.startswith(hub.PREFIX):
+    return _from_hub(name, model, text, sha256, force=force)
   if '://' in text:
-    with tempfile.TemporaryDirectory() as temporary:
-      path = pathlib.Path(temporary) / original.file
-      download(text, path, 2 * original.size)
-      if sha256 is None and (published or text == original.url):
-        sha256 = original.sha256
-      found = _checked(path, sha256, 'Try again, or bring the file yourself and give its path')
-      return _from_file(name, model, path, found, force=force)
+    if sha256 is None and (published or text == original.url):
+      sha256 = original.sha256
+    return _from_address(name, model, text, sha256, force=force)
   path = pathlib.Path(text).expanduser()
   if path.is_dir():
     return _from_packages(name, model, path, force)

