@@ -4,7 +4,8 @@
   python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
   tetris-jax attack --model=ritm_h18s_it_cl --weights=PATH --workdir=runs/ritm
 
-The work folder gets rows.jsonl, summary.json, report.md, figures/, config.json and instances.json.
+The work folder gets rows.jsonl, summary.json, report.md, figures/, config.json and instances.json;
+with --masks also masks/, from which `python -m experiments.export` makes COCO's results.
 
 Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
 below which every shard has a folder; `python -m experiments.report` merges them. The processes of
@@ -51,6 +52,12 @@ class Settings(
     -1, 'How many instances are drawn, the first ones; -1 for all.', least=-1, recorded='never'
   )
 
+  masks: bool = lib.setting(
+    False,
+    'Keeps the masks after the last click, and the objects, for experiments.export.',
+    recorded='never',
+  )
+
   @property
   def name(self) -> str:
     """Of the work folder, by default."""
@@ -92,11 +99,15 @@ def execute(settings: Settings) -> int:
   opening.keep_compiled_programs()
   attacks = {'preset': presets.describe(config)}
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
-  with results.open_workdir(settings.folder, described) as workdir:
+  # Once kept they stay in step with the rows.
+  masks = settings.masks or (settings.folder / 'masks').is_dir()
+  folders = ('results', 'figures', *(['masks'] if masks else []))
+  with results.open_workdir(settings.folder, described, folders) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
+    kept = workdir.path / 'masks' if masks else None
     job = attack_job.AttackJob(
-      programs, dataset, config, settings.batch_size, pictures, figures
+      programs, dataset, config, settings.batch_size, pictures, figures, masks=kept
     )
     rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
     drawn = {

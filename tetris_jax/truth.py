@@ -275,7 +275,7 @@ def _one(
     )
 
   needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
-  start = (jnp.full(chunks * at_once, jnp.nan, jnp.float32),) * 3
+  start: tuple[jax.Array, ...] = (jnp.full(chunks * at_once, jnp.nan, jnp.float32),) * 3
   if kept.side:
     start += (jnp.zeros((chunks * at_once, -(-(kept.side**2) // 8)), jnp.uint8),)
   scores = tuple(x[:count] for x in lax.fori_loop(0, needed, evaluate, start))

@@ -7,10 +7,12 @@ import pathlib
 from collections.abc import Sequence
 
 import jax
+import numpy as np
 
 from experiments.lib import loop, programs
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, types
+from tetris_jax.report.attack import masks as masks_lib
 from tetris_jax.report.attack import overlay
 from tetris_jax.runs import rows, schema
 from tetris_jax.runs import workdirs as results
@@ -44,6 +46,8 @@ class AttackJob(loop.Job):
     batch_size: int,
     pictures: int,
     figures: pathlib.Path,
+    *,
+    masks: pathlib.Path | None = None,
   ):
     """Takes what stays the same over batches.
 
@@ -54,11 +58,13 @@ class AttackJob(loop.Job):
       batch_size: instances a batch.
       pictures: how many instances are drawn, the first ones of the data set.
       figures: the folder that they are drawn into.
+      masks: the folder that final masks are kept in, see `tetris_jax.report.attack.masks`; None for
+        none.
     """
     self.programs = made
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
     self._names = dataset.names
-    self._pictures, self._figures = pictures, figures
+    self._pictures, self._figures, self._masks = pictures, figures, masks
 
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads the instances and stacks those that can be read."""
@@ -75,8 +81,9 @@ class AttackJob(loop.Job):
     return loop.Prepared(group, made, _Asked(samples, batch))
 
   def attack(self, batch: types.Batch, say: Say) -> types.Trajectories:
-    """Trajectories of a batch, with the masks that pictures need after some of the clicks."""
-    rounds = overlay.rounds(self._config.num_clicks) if self._pictures else ()
+    """Trajectories of a batch, with the masks that are drawn or kept after some of the clicks."""
+    wanted = self._pictures or self._masks is not None
+    rounds = overlay.rounds(self._config.num_clicks) if wanted else ()
     return self.programs.call(say, programs.attack, batch, config=self._config, rounds=rounds)
 
   def measure(self, given: _Asked, say: Say) -> loop.Found:
@@ -89,14 +96,44 @@ class AttackJob(loop.Job):
     return loop.Found(made, evaluations, (given.samples, found))
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
-    """Draws the pictures of a batch."""
+    """Draws the pictures of a batch, and keeps its masks."""
     samples, trajectories = found.left
     if trajectories.mask is not None:
       for slot, (index, sample) in enumerate(samples):
-        if found.rows[slot]['status'] == 'ok' and index < self._pictures:
-          one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], trajectories)
+        if found.rows[slot]['status'] != 'ok':
+          continue
+        one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], trajectories)
+        self._keep(index, sample, one)
+        if index < self._pictures:
           self._draw(index, sample, one, say)
     return found.rows
+
+  def _keep(self, index: int, sample: data.Sample, one: types.Trajectories) -> None:
+    """Writes the masks after the last click, and the truth."""
+    if self._masks is None:
+      return
+    made = {masks_lib.TRUTH: masks_lib.encode_truth(sample.mask, sample.ignore)}
+    height, width = sample.size
+    for mode, mask in zip(types.MODES, np.asarray(one.mask)[:, -1], strict=False):
+      made[mode] = masks_lib.encode_mask(mask[:height, :width])
+    for kind, encoded in made.items():
+      results.write_atomically(self._mask(self._masks, index, kind), encoded)
+
+  def _mask(self, folder: pathlib.Path, index: int, kind: str) -> pathlib.Path:
+    return masks_lib.named(folder / loop.picture_name(index, self._names[index]), kind)
+
+  def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> str:
+    """Whose masks, if they are kept, are not all there."""
+    if self._masks is None:
+      return ''
+    wanted = [
+      self._mask(self._masks, index, kind)
+      for index, row in zip(group.indices, rows, strict=True)
+      if row['status'] == 'ok'
+      for kind in (masks_lib.TRUTH, *(mode for mode in types.MODES if row['iou'][mode] is not None))
+    ]
+    absent = [file for file in wanted if not file.is_file()]
+    return f'{absent[0]} is missing' if absent else ''
 
   def _draw(self, index: int, sample: data.Sample, one: types.Trajectories, say: Say) -> None:
     try:
@@ -111,5 +148,8 @@ class AttackJob(loop.Job):
     return self._figures / loop.picture_name(index, self._names[index])
 
   def forget(self, index: int) -> None:
-    """Removes the picture of an instance."""
+    """Removes the picture of an instance, and its masks."""
     self._picture(index).unlink(missing_ok=True)
+    if self._masks is not None:
+      for kind in (masks_lib.TRUTH, *types.MODES):
+        self._mask(self._masks, index, kind).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ __all__ = ['check_apart', 'staged']
 
 
 # Where runs keep what cannot be made again.
-_OF_RUNS = ('results', 'maps')
+_OF_RUNS = ('results', 'maps', 'masks')
 
 
 def check_apart(

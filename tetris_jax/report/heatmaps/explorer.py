@@ -208,7 +208,7 @@ def _presets(
   out: list[dict[str, Any]] = []
   for name in row['presets']:
     clicks = {
-      mode: _click(*made[f'{name}/yx'][at], made[f'{name}/iou'][at], made[f'{name}/biou'][at])
+      mode: _click(made[f'{name}/yx'][at], made[f'{name}/iou'][at], made[f'{name}/biou'][at])
       for at, mode in enumerate(types.MODES)
     }
     out.append({'name': name, 'share': row['presets'][name]['share_of_range'], 'clicks': clicks})
@@ -218,7 +218,7 @@ def _presets(
     if other is None:
       continue
     clicks = {
-      mode: _click(*other['clicks'][mode][0][:2], other['iou'][mode][0], other['biou'][mode][0])
+      mode: _click(other['clicks'][mode][0][:2], other['iou'][mode][0], other['biou'][mode][0])
       for mode in ORDER
       if other['iou'][mode] is not None
     }
@@ -229,22 +229,22 @@ def _presets(
   return out
 
 
-def _click(y: float, x: float, iou: float, biou: float | None) -> list[float | None]:
+def _click(yx: Sequence[float], iou: float, biou: float | None) -> list[float | None]:
   scores = (None if score is None else round(float(score), 4) for score in (iou, biou))
-  return [round(float(y), 2), round(float(x), 2), *scores]
+  return [*(round(float(at), 2) for at in yx), *scores]
 
 
 def _users(name: str, others: Beside) -> list[dict[str, Any]]:
   """Users' first clicks by source: those of a run of users, and those that attacks sampled."""
   out = []
   for source, found in others.users.get(name, {'users': {}})['users'].items():
-    places = zip(found['yx'], found['iou'], found['biou'], strict=True)
-    out.append({'name': source, 'clicks': [_click(*yx, *scores) for yx, *scores in places]})
+    given = zip(found['yx'], found['iou'], found['biou'], strict=True)
+    out.append({'name': source, 'clicks': [_click(*one) for one in given]})
   for rows in others.attacks.values():
     sampled = rows.get(name, {}).get('users')
     if sampled:
       places = zip(sampled['first'], sampled['iou'], strict=True)
-      clicks = [_click(*yx, curve[0], None) for yx, curve in places]
+      clicks = [_click(yx, curve[0], None) for yx, curve in places]
       # Whatever the preset, they are the same users.
       out.append({'name': f'sampled by {sampled["prior"]}', 'clicks': clicks})
       break
