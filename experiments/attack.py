@@ -4,7 +4,8 @@
   python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
   tetris-jax attack --model=ritm_h18s_it_cl --weights=PATH --workdir=runs/ritm
 
-The work folder gets rows.jsonl, summary.json, report.md, figures/, config.json and instances.json;
+The work folder gets report.html, a page to look at, report.md, rows.jsonl, summary.json, figures/,
+config.json and instances.json;
 with --masks also masks/, from which `python -m experiments.export` makes COCO's results.
 
 Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
@@ -28,8 +29,10 @@ from typing import Any
 from experiments.lib import attack_job, describe, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
-from tetris_jax import presets
+from tetris_jax import data, presets
 from tetris_jax.report.attack import write
+from tetris_jax.report.comparison import compare, page
+from tetris_jax.runs import merge
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Settings', 'execute', 'main']
@@ -80,6 +83,39 @@ def _headline(made: Mapping[str, Any]) -> str:
   return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
 
 
+def _write(
+  settings: Settings,
+  workdir: results.Workdir,
+  described: Mapping[str, Any],
+  dataset: data.Dataset,
+  found: tuple[Sequence[Mapping[str, Any]], Mapping[str, float]],
+) -> dict[str, Any]:
+  """Writes the reports of rows and totals, report.html among them; returns the summary."""
+  rows, totals = found
+  drawn = {
+    name: pathlib.Path('figures') / loop.picture_name(index, name)
+    for index, name in enumerate(dataset.names)
+  }
+  picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
+  run = merge.Run(
+    described['model']['name'],
+    merge.dataset_name(settings.dataset, settings.data_dir),
+    described['preset']['name'],
+    described,
+    loop.listed(dataset),
+    rows,
+    totals,
+    {name: workdir.path / file for name in drawn if (file := picture(name)) is not None},
+  )
+
+  def look(made: Mapping[str, Any]) -> None:
+    # What experiments.report makes of several runs, of this one alone.
+    html = page.render([run], [made], compare.overview([run], [made]), [], [])
+    results.write_atomically(workdir.path / 'report.html', html.encode(errors='replace'))
+
+  return write.write_run(workdir, rows, described, totals, picture, beside=look)
+
+
 def execute(settings: Settings) -> int:
   """Runs or resumes an attack and writes its report.
 
@@ -109,16 +145,10 @@ def execute(settings: Settings) -> int:
     job = attack_job.AttackJob(
       programs, dataset, config, settings.batch_size, pictures, figures, masks=kept
     )
-    rows, totals = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
-    drawn = {
-      name: pathlib.Path('figures') / loop.picture_name(index, name)
-      for index, name in enumerate(dataset.names)
-    }
-    picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
-    made = write.write_run(workdir, rows, described, totals, picture)
-  page = settings.folder / 'report.md'
-  print(f'{_headline(made)}\n{page}')
-  return launch.exit_status(rows, made, page)
+    found = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
+    made = _write(settings, workdir, described, dataset, found)
+  print(f'{_headline(made)}\n{settings.folder / "report.html"}')
+  return launch.exit_status(found[0], made, settings.folder / 'report.md')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -82,7 +82,7 @@ def _write_masks(
   run: merge.Run, found: Mapping[str, Mapping[str, pathlib.Path]], folder: pathlib.Path
 ) -> None:
   folder.mkdir(parents=True, exist_ok=True)
-  _write_json(folder / 'annotations.json', coco.annotations(run, found))
+  _write_json(folder / 'annotations.json', coco.objects(run, found))
   for mode in ORDER:
     made = coco.results(run, found, mode)
     if made is not None:

@@ -56,7 +56,7 @@ def loaded(folder, run, found, mode):
   """The ground truth and the results of a mode, as pycocotools has them."""
   from pycocotools.coco import COCO
 
-  for name, held in (('a', coco.annotations(run, found)), ('r', coco.results(run, found, mode))):
+  for name, held in (('a', coco.objects(run, found)), ('r', coco.results(run, found, mode))):
     (folder / f'{name}.json').write_text(json.dumps(held))
   with contextlib.redirect_stdout(io.StringIO()):
     truth = COCO(str(folder / 'a.json'))
@@ -112,7 +112,7 @@ def test_other_names_are_numbered_by_position():
 def test_what_was_not_run_or_not_kept_is_absent(run, tmp_path):
   found = coco.find_masks([piece(run, tmp_path)])
   assert coco.results(runs.make('m', [runs.curves('a', None, [0.5], None)]), {}, 'min') is None
-  assert coco.results(run, {}, 'min') == [] and coco.annotations(run, {})['annotations'] == []
+  assert coco.results(run, {}, 'min') == [] and coco.objects(run, {})['annotations'] == []
   (tmp_path / 'masks' / '00001_x.min.png').write_bytes(b'')
   with pytest.raises(WorkdirError, match='it is empty'):
     coco.results(run, found, 'min')

@@ -24,7 +24,7 @@ MAX_PICTURE_BYTES = 7_000_000
 
 _WIDTH = 1000
 _MOST_REASONS = 50
-_TEMPLATE = pathlib.Path(__file__).parent / 'page.html'
+_HERE = pathlib.Path(__file__).parent
 
 
 def render(
@@ -81,12 +81,18 @@ def render(
       for one, file in zip(maps, explorers or [''] * len(maps), strict=True)
       if file
     ],
+    'cycle': list(style.CYCLE),
     'quality': table.quality_name(table.QUALITY),
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
   columns = ''.join(map(_column, added))
-  parts = {'COLUMNS': columns, 'NOTES': _notes(notes), 'DATA': embedding.as_data(held)}
-  return embedding.filled(_TEMPLATE, parts)
+  parts = {
+    'COLUMNS': columns,
+    'NOTES': _notes(notes),
+    'PROFILE': (_HERE / 'profile.js').read_text('utf-8'),
+    'DATA': embedding.as_data(held),
+  }
+  return embedding.filled(_HERE / 'page.html', parts)
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -127,6 +133,8 @@ def _run(
   return {
     **line,
     'curves': summary['per_click'],
+    # Rows of before, and runs that sampled no users, have none.
+    'users': summary.get('users'),
     'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
       [name, *(_short(one[key]) for key in ('d', 'auc', *ORDER))]

@@ -17,7 +17,7 @@ from tetris_jax.report.summaries import measured
 from tetris_jax.runs.merge import Piece, Run
 from tetris_jax.scores.table import ORDER
 
-__all__ = ['annotations', 'find_masks', 'image_ids', 'results']
+__all__ = ['find_masks', 'image_ids', 'objects', 'results']
 
 _CATEGORY = 1
 # COCO's pictures are called by their ids, and its instances here by picture and annotation.
@@ -76,7 +76,7 @@ def _box(mask: np.ndarray) -> list[int]:
   return [int(value) for value in (columns[0], rows[0], *size)]
 
 
-def annotations(run: Run, files: _Files) -> dict[str, Any]:
+def objects(run: Run, files: _Files) -> dict[str, Any]:
   """The objects that were attacked, as COCO's annotations.
 
   Args:
