@@ -44,6 +44,7 @@ class Settings(
   lib.Processes,
   lib.Run,
   lib.Seed,
+  lib.Users,
   lib.Batches,
   lib.Attack,
   lib.Data,
@@ -128,12 +129,17 @@ def execute(settings: Settings) -> int:
   """
   opening.check_drawing()
   config = opening.open_preset(settings.preset, settings.num_clicks, settings)
-  seed = opening.seed_of(settings, [config])
+  users, click_maps = opening.open_users(settings)
+  seed = opening.seed_of(settings, [config], users)
   settings = opening.completed(settings, opening.searches(config))
   dataset = opening.open_dataset(settings)
   segmenter = opening.open_segmenter(settings)
   opening.keep_compiled_programs()
   attacks = {'preset': presets.describe(config)}
+  if users is not None:
+    attacks['users'] = dataclasses.asdict(users)
+    if click_maps is not None:
+      attacks['users']['maps'] = str(click_maps.folder.resolve())
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   # Once kept they stay in step with the rows.
   masks = settings.masks or (settings.folder / 'masks').is_dir()
@@ -143,7 +149,8 @@ def execute(settings: Settings) -> int:
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
     kept = workdir.path / 'masks' if masks else None
     job = attack_job.AttackJob(
-      programs, dataset, config, settings.batch_size, pictures, figures, masks=kept
+      programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps,
+      masks=kept,
     )
     found = loop.run(job, dataset, workdir, settings.batch_size, settings.shard)
     made = _write(settings, workdir, described, dataset, found)

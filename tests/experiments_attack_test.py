@@ -35,7 +35,7 @@ def data_dir(tmp_path_factory):
 
 
 def settings(data_dir, workdir, **changes):
-  asked = {'num_clicks': 2, 'batch_size': 2, 'preset': 'baseline'} | changes
+  asked = {'num_clicks': 2, 'batch_size': 2, 'preset': 'baseline', 'users': 0} | changes
   return attack.Settings(
     model='toy', dataset='folder', data_dir=str(data_dir), workdir=str(workdir), **asked
   )
@@ -58,7 +58,7 @@ def forbid_attacks(monkeypatch):
 
 @pytest.mark.slow
 def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
-  assert attack.execute(settings(data_dir, tmp_path, preset='tetris')) == 0
+  assert attack.execute(settings(data_dir, tmp_path, preset='tetris', users=4)) == 0
   rows = rows_of(tmp_path)
   assert [row['instance'] for row in rows] == ['p0', 'p1', 'p2', 'p3', 'p4']
   assert [tuple(row['size']) for row in rows] == list(SIZES)
@@ -72,6 +72,7 @@ def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
         assert np.isfinite([y, x]).all()
         assert label in (0, 1)
     assert row['forward'] >= row['backward'] > 0
+    assert (row['users']['prior'], row['users']['count']) == ('distance', 4)
   summary = summary_of(tmp_path)
   assert (summary['n_ok'], summary['n_failed'], summary['n_skipped']) == (5, 0, 0)
   assert summary['d']['n'] == 5
@@ -81,6 +82,8 @@ def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
   assert summary['evaluations_per_second'] > 0
   config = json.loads((tmp_path / 'config.json').read_text())
   assert config['flags']['num_clicks'] == config['preset']['num_clicks'] == 2
+  assert config['users'] == {'prior': 'distance', 'count': 4}
+  assert summary['users']['n'] == 5 and summary['users']['forward'] == 5 * 4 * 2
   assert config['model'] == {
     'name': 'toy', 'threshold': 0.5, 'step_diagonal': 'image', 'sha256': {'toy': 'none'},
   }  # fmt: skip

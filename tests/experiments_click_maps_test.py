@@ -47,7 +47,7 @@ def small(monkeypatch, tmp_path_factory):
 def settings(checkpoint, data_dir, workdir, **changes):
   return attack.Settings(
     model='ritm_h18s_it_cl', weights=str(checkpoint), dataset='folder', data_dir=str(data_dir),
-    workdir=str(workdir), num_clicks=2, batch_size=1, **changes,
+    workdir=str(workdir), num_clicks=2, batch_size=1, users=0, **changes,
   )
 
 

@@ -2,12 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import toy
 
 from experiments.lib import attack_job
 from experiments.lib.programs import Programs
-from tetris_jax import data, presets
+from tetris_jax import crowd, data, presets
 from tetris_jax.runs import schema
 
 
@@ -19,10 +20,10 @@ def dataset(tmp_path_factory):
   return data.open_dataset('folder', str(path))
 
 
-def job(dataset, figures, pictures=9, preset='baseline'):
+def job(dataset, figures, pictures=9, preset='baseline', users=None, maps=None):
   config = presets.get(preset, num_clicks=2)
   programs = Programs(toy.segmenter(), 0)
-  return attack_job.AttackJob(programs, dataset, config, 3, pictures, figures)
+  return attack_job.AttackJob(programs, dataset, config, 3, pictures, figures, users, maps)
 
 
 def test_what_cannot_be_read_takes_no_slot(dataset, tmp_path):
@@ -81,3 +82,22 @@ def test_what_cannot_be_drawn_is_said(dataset, tmp_path, monkeypatch):
   found = made.measure(made.prepare(data.Group((128, 128), (0,))).given, lambda line: None)
   assert [row['status'] for row in made.finish(found, said.append)] == ['ok']
   assert said == ["'p0' was not drawn: MemoryError: too large"]
+
+
+def test_users_follow_the_maps_of_their_pictures(dataset, tmp_path):
+  weight = np.zeros((40, 56), np.float32)
+  weight[20, 27:29] = 1  # In the middle, where the object is.
+  np.save(tmp_path / 'p0.npy', weight)
+  maps = data.ClickMaps(tmp_path)
+  made = job(dataset, tmp_path / 'f', pictures=0, users=crowd.Crowd('maps', 4), maps=maps)
+  prepared = made.prepare(data.Group((128, 128), (0, 2)))
+  (bad,) = prepared.rows
+  assert bad['instance'] == 'p2' and bad['reason'].startswith('no click map p2.npy or p2.png in')
+  found = made.measure(prepared.given, lambda line: None)
+  (row,) = found.rows
+  schema.check_row(row, 'attack')
+  assert sorted(row['users']['first']) == [[20.0, 27.0]] * 2 + [[20.0, 28.0]] * 2
+  assert row['users']['prior'] == 'maps' and found.evaluations == row['forward'] + 4 * 2
+  before = made.content(0)
+  np.save(tmp_path / 'p0.npy', weight + 1)
+  assert made.content(0) != before and made.content(2) == 'no click map'

@@ -11,7 +11,7 @@ import toy
 from experiments import attack, heatmap, users
 from experiments.lib import opening
 from experiments.lib.settings import UsageError
-from tetris_jax import presets
+from tetris_jax import crowd, presets
 from tetris_jax.data import images
 
 
@@ -54,15 +54,34 @@ def test_a_seed_goes_with_a_search_that_draws():
   for seed in (0, 7):
     with pytest.raises(UsageError, match=f'--seed={seed}: tetris, strong_v1 draws nothing'):
       opening.seed_of(attack.Settings(seed=seed), fixed)
+  assert opening.seed_of(attack.Settings(seed=7), fixed, crowd.Crowd()) == 7
   drawing = python_types.SimpleNamespace(
     name='random', search=python_types.SimpleNamespace(draws=True)
   )
   assert opening.seed_of(attack.Settings(seed=7), [*fixed, drawing]) == 7
 
 
+def test_users_follow_a_prior_or_a_folder_of_maps(tmp_path):
+  assert opening.open_users(attack.Settings()) == (crowd.Crowd('distance', 64), None)
+  assert opening.open_users(attack.Settings(users=0)) == (None, None)
+  asked = attack.Settings(users=3, prior='gaussian_0.1')
+  assert opening.open_users(asked) == (crowd.Crowd('gaussian_0.1', 3), None)
+  with pytest.raises(UsageError, match=r'--prior=best: unknown prior .* or a folder of'):
+    opening.open_users(attack.Settings(prior='best'))
+  with pytest.raises(UsageError, match=r'--prior=.* has no click map; expected an array'):
+    opening.open_users(attack.Settings(prior=str(tmp_path)))
+  with pytest.raises(UsageError, match='--prior=uniform: nobody clicks with --users=0'):
+    attack.Settings(users=0, prior='uniform')
+  np.save(tmp_path / 'a.npy', np.ones((2, 3)))
+  users, maps = opening.open_users(attack.Settings(prior=str(tmp_path)))
+  assert users == crowd.Crowd('maps', 64) and maps.folder == tmp_path
+
+
 def test_an_attack_refuses_a_seed_before_anything_is_written(tmp_path):
   with pytest.raises(UsageError, match='--seed=1: tetris draws nothing at random; leave it out'):
-    attack.execute(attack.Settings(model='toy', seed=1, workdir=str(tmp_path / 'w')))
+    attack.execute(
+      attack.Settings(model='toy', seed=1, users=0, workdir=str(tmp_path / 'w'))
+    )
   assert not (tmp_path / 'w').exists()
 
 

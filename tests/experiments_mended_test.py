@@ -17,7 +17,7 @@ from tetris_jax.runs import workdirs as results
 SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
 COMMON = {'model': 'toy', 'dataset': 'folder', 'batch_size': 2}
 PROGRAMS = {
-  'attack': (attack, {'num_clicks': 1, 'preset': 'baseline'}),
+  'attack': (attack, {'num_clicks': 1, 'preset': 'baseline', 'users': 0}),
   'heatmap': (heatmap, {'preset': ('strong_v1_16',), 'stride': 6}),
   'users': (users, {'num_clicks': 1, 'num_users': 2, 'priors': ('uniform',), 'groups': 'none'}),
 }

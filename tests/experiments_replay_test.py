@@ -29,7 +29,7 @@ def finished(tmp_path_factory):
     patch.setattr(opening, 'zoo', toy)
     settings = attack.Settings(
       model='toy', dataset='folder', data_dir=str(root / 'd'), workdir=str(root / 'run'),
-      num_clicks=2, batch_size=2, preset='tetris', pictures=0,
+      num_clicks=2, batch_size=2, preset='tetris', pictures=0, users=4,
     )
     assert attack.execute(settings) == 0
   return settings, root / 'run'

@@ -33,6 +33,7 @@ def toy_zoo(monkeypatch, tmp_path_factory):
 
 def launch(data_dir, workdir, **changes):
   asked = {'num_clicks': 2, 'batch_size': 2, 'preset': 'tetris', 'pictures': 2, 'model': 'toy'}
+  asked['users'] = 4
   asked |= {'dataset': 'folder', 'data_dir': str(data_dir), 'workdir': str(workdir)} | changes
   return attack.execute(attack.Settings(**asked))
 

@@ -41,6 +41,7 @@ def test_a_checkpoint_is_attacked_end_to_end(state, tmp_path, preset):
   asked = attack.Settings(
     model=MODEL, weights=str(checkpoint), dataset='folder', data_dir=str(tmp_path / 'd'),
     workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset, disks='soft',
+    users=0,
   )
   assert attack.execute(asked) == 0
   (row,) = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
@@ -68,7 +69,7 @@ def test_a_checkpoint_that_torch_saved_is_attacked(state, tmp_path, as_zip, pres
   toy.write_folder(tmp_path / 'd', ((40, 56),))
   asked = attack.Settings(
     model=MODEL, weights=str(path), dataset='folder', data_dir=str(tmp_path / 'd'),
-    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset,
+    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset, users=0,
   )
   assert attack.execute(asked) == 0
   (row,) = results.read_rows(tmp_path / 'run' / 'rows.jsonl')

@@ -232,7 +232,7 @@ def test_shards_merge_to_the_whole_run(made, data_dir, tmp_path):
 
 def test_outcomes_beside_a_finished_attack(made, data_dir, clicks, tmp_path):
   work = tmp_path / 'attack'
-  asked = settings(data_dir, work, program=attack, preset='tetris', pictures=0)
+  asked = settings(data_dir, work, program=attack, preset='tetris', pictures=0, users=0)
   assert attack.execute(asked) == 0
   assert users.execute(
     settings(data_dir, made / 'file', clicks=str(clicks), workdirs=(str(work),))
@@ -271,7 +271,7 @@ def test_models_are_ranked(made, data_dir, clicks, tmp_path, monkeypatch):
     assert users.execute(
       settings(data_dir, tmp_path / f'u_{name}', clicks=str(clicks), **base)
     ) == 0
-    chosen = {'preset': 'strong_v1_16', 'pictures': 0} | base
+    chosen = {'preset': 'strong_v1_16', 'pictures': 0, 'users': 0} | base
     assert attack.execute(settings(data_dir, tmp_path / f'a_{name}', program=attack, **chosen)) == 0
   users.compare([str(tmp_path / 'u_*')], [str(tmp_path / 'a_*')], str(tmp_path / 'out'))
   found = json.loads((tmp_path / 'out' / 'comparison.json').read_text())

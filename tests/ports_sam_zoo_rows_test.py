@@ -142,7 +142,7 @@ def test_a_choice_reaches_the_masks_of_an_attack(tmp_path, monkeypatch):
     flags = {} if choice is None else {'mask_choice': choice}
     settings = attack.Settings(
       model='mobile_sam', weights=str(file), dataset='folder', data_dir=str(tmp_path / 'd'),
-      preset='baseline', num_clicks=2, batch_size=1, workdir=str(workdir), **flags,
+      preset='baseline', num_clicks=2, batch_size=1, workdir=str(workdir), users=0, **flags,
     )
     assert attack.execute(settings) == 0
     (row,) = workdirs.read_rows(workdir / 'rows.jsonl')

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import runs as runs_lib
+from report_attack_profile_test import with_users
 from report_comparison_page_test import browse, held
 
 from tetris_jax.report.comparison import compare, page
@@ -142,3 +143,19 @@ def test_a_run_of_one_click_shows_its_points(tmp_path):
     assert heights['dot max'] < heights['dot base'] < heights['dot min']
     assert len({fill for *_, fill in dots}) == 3 and 'rgba(0, 0, 0, 0)' not in dots[0]
     assert found['users'] == (2 if sampled else 0)
+
+
+def test_what_rows_with_users_amount_to_has_all_that_the_page_reads():
+  rows = [
+    with_users(runs_lib.row('a', 0.1, 0.3, 0.7), [[0.2, 0.4], [0.5, 0.5], [0.7, 0.9], [0.6, 0.6]]),
+    with_users(runs_lib.row('b', 0.2, 0.3, 1.0), [[0.9, 0.9], [0.4, 0.4], [0.4, 0.4], [0.1, 0.1]]),
+  ]
+  run = runs_lib.make('m', rows)
+  (one,) = held(render([run], [runs_lib.summarised(run)]))['runs']
+  found, expected = one['users'], users(0.5)
+  assert expected.keys() <= found.keys() and len(found['alphas']) == len(found['curve'])
+  assert found['alphas'][0] == 0 and found['alphas'][-1] == 1
+  assert found['curve'][0]['value'] == pytest.approx(one['d']['value'])
+  for key in ('d', 'below', 'per_click'):
+    assert expected[key].keys() <= found[key].keys(), key
+  assert found['below']['50']['value'] == pytest.approx(0.5)

@@ -101,6 +101,10 @@ def test_rows_of_one_attack_are_alike():
   assert said.startswith('levels are [0.0, 0.05, 0.1, 0.3], but None in the first row')
   assert alike(searched(second, (0.2,)), searched(first))[0].startswith('levels are [0.2], but')
   assert alike(searched(second, ()), searched(first, ())) == ['levels is empty']
+  with_users = lambda row, count: row | {'users': {'prior': 'uniform', 'count': count}}
+  assert alike(with_users(second, 4), with_users(first, 4)) == []
+  (said,) = alike(with_users(second, 4))
+  assert said == "users are ('uniform', 4), but None in the first row with numbers"
 
 
 def test_quantiles_are_of_every_prior_or_of_none():

@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from runs_schema_test import ROWS
+from runs_schema_test import CROWD, ROWS
 
 from tetris_jax.runs import lengths
 
@@ -24,3 +24,14 @@ def test_what_is_shorter_is_named():
   row = copy.deepcopy(ROWS['users'])
   row['robot']['yx'] = [1.0]
   assert list(lengths.uneven(row, 'users')) == ['robot.yx[0] has 1 numbers, expected 2']
+
+
+def test_users_beside_an_attack_have_an_entry_in_every_list():
+  row = ROWS['attack'] | {'users': CROWD}
+  assert list(lengths.uneven(row, 'attack')) == []
+  alike = lambda change: list(lengths.uneven(row | {'users': CROWD | change}, 'attack'))
+  assert alike({'first': CROWD['first'][:1]}) == ['users.first has 1 entries, users.count is 2']
+  assert alike({'iou': [[0.3], [0.5, 0.5]]}) == ['users.iou[0] has 1 numbers, expected 2']
+  assert alike({'first': [[1.0], [3.0, 0.0]]}) == ['users.first[0] has 1 numbers, expected 2']
+  (said,) = alike({'auc': {'iou': [0.3, 0.5], 'biou': [0.1]}})
+  assert said == 'users.auc.biou has 1 entries, users.count is 2'

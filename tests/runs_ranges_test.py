@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 from runs_rows_test import heat_map, map_row, trajectories, users_row
-from runs_schema_test import CURVES, ROWS
+from runs_schema_test import CROWD, CURVES, ROWS
 
 from tetris_jax import types
 from tetris_jax.runs import ranges, rows, schema
@@ -75,6 +75,22 @@ def test_what_cannot_be_is_named(kind, path, value, said):
   with pytest.raises(schema.RowError, match=said) as error:
     schema.check_row(changed(kind, path, value), kind)
   assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize(
+  ('change', 'said'),
+  [
+    ({'prior': ''}, 'users has an entry without a name'),
+    ({'auc': {'iou': [0.3, 0.5], 'biou': [0.1, 2]}}, r'users.auc.biou\[1\] is 2, expected 0 to 1'),
+    ({'auc': {'iou': [0.3, 0.6], 'biou': [0.1, 0.2]}}, r'auc.iou\[1\] is 0.6, which is not that'),
+    ({'iou': [[0.2, 0.4], [0.5, 1.5]]}, r'users.iou\[1\]\[1\] is 1.5, expected 0 to 1'),
+    ({'first': [[1.0, 2.0], [1e9, 0.0]]}, r'users.first\[1\] is'),
+    ({'count': 0, 'auc': {'iou': [], 'biou': []}, 'iou': [], 'first': []}, 'users.count is 0, exp'),
+  ],
+)  # fmt: skip
+def test_what_users_beside_an_attack_cannot_score_is_named(change, said):
+  with pytest.raises(schema.RowError, match=said):
+    schema.check_row(ROWS['attack'] | {'users': CROWD | change}, 'attack')
 
 
 def test_rows_without_numbers_have_names_and_sizes_that_can_be():

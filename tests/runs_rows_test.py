@@ -254,3 +254,22 @@ def test_a_map_that_is_not_finite_is_a_failed_row(key, reason):
   made[key] = np.float32([0.1, np.nan, 0.2])
   row = map_row(made)
   assert row == {'instance': 'a', 'status': 'failed', 'reason': reason, 'size': [6, 8]}
+
+
+def test_users_beside_an_attack_are_in_its_rows():
+  iou = np.array([[[0.2, 0.4], [0.5, 1.0], [1 / 3, 0.1]]], np.float32)
+  yx = np.arange(12, dtype=np.float32).reshape(1, 3, 2, 2)
+  walked = types.Walked(types.Clicks(yx, np.ones((1, 3, 2), np.int32)), iou, iou / 2)
+  found = trajectories(np.full((1, 3, 2), 0.5))._replace(users=walked)
+  (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1], prior='uniform')
+  schema.check_row(json.loads(json.dumps(row)), 'attack')
+  users = row.pop('users')
+  assert (users['prior'], users['count']) == ('uniform', 3)
+  np.testing.assert_array_equal(np.float32(users['iou']), iou[0])
+  assert users['auc']['iou'] == [0.3, 0.75, 0.216667]
+  assert users['first'] == [[0.0, 1.0], [4.0, 5.0], [8.0, 9.0]]
+  assert [row] == rows.trajectory_rows(found._replace(users=None), ['a'], SIZES[:1])
+  iou[0, 2, 1] = np.nan
+  (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1], prior='uniform')
+  assert row['reason'] == 'IoU of sampled user 3 after click 2 is not a finite number'
+  assert 'users' not in row

@@ -10,6 +10,10 @@ from tetris_jax.runs import schema
 CURVES = {'min': [0.1, 0.2], 'base': [0.3, 0.4], 'max': [0.5, 1]}
 CLICKS = {mode: [[1.0, 2.0, 1], [3.0, 4.0, 0]] for mode in CURVES}
 NAMED = {'instance': 'a', 'status': 'ok', 'reason': '', 'size': [4, 5]}
+CROWD = {
+  'prior': 'distance', 'count': 2, 'auc': {'iou': [0.3, 0.5], 'biou': [0.1, 0.2]},
+  'iou': [[0.2, 0.4], [0.5, 0.5]], 'first': [[1.0, 2.0], [3.0, 0.0]],
+}  # fmt: skip
 LEVELS = [{'depth': 0.0, 'n': 3, 'min': 0.1, 'max': None}]
 QUANTILES = {'uniform': {'mean': 0.5}}
 ROWS = {
@@ -59,6 +63,17 @@ def test_what_only_a_global_search_says_may_be_absent():
   schema.check_row(baseline, 'attack')
   with pytest.raises(schema.RowError, match='quantiles is missing'):
     schema.check_row(local | {'levels': []}, 'attack')
+
+
+def test_users_beside_an_attack_may_be_absent():
+  row = ROWS['attack'] | {'users': CROWD}
+  schema.check_row(row, 'attack')
+  with pytest.raises(schema.RowError, match='users is None'):
+    schema.check_row(row | {'users': None}, 'attack')
+  for key in CROWD:
+    with pytest.raises(schema.RowError, match=f'users.{key} is missing'):
+      left = {k: v for k, v in CROWD.items() if k != key}
+      schema.check_row(row | {'users': left}, 'attack')
 
 
 @pytest.mark.parametrize('kind', ['users', 'heatmap'])

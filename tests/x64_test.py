@@ -210,7 +210,7 @@ def test_a_run_of_the_program_writes_the_same_rows(tmp_path):
   code = 'import sys; from experiments.lib import opening; import toy; opening.zoo = toy; '
   code += 'from experiments import attack; '
   code += 'sys.exit(attack.execute(attack.Settings(model="toy", dataset="folder", num_clicks=2, '
-  code += 'preset=sys.argv[1], data_dir=sys.argv[2], workdir=sys.argv[3])))'
+  code += 'users=4, preset=sys.argv[1], data_dir=sys.argv[2], workdir=sys.argv[3])))'
   for preset in ('tetris', 'strong_v1_16'):
     rows = {}
     for x64 in '01':

@@ -5,12 +5,12 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from tetris_jax import rounds
+from tetris_jax import click_priors, crowd, rounds
 from tetris_jax.presets import AttackConfig
 from tetris_jax.scene import full_precision, rows_at_once
 from tetris_jax.search.base import Cost
 from tetris_jax.stage import Round, begin, given, robot_user, set_stage
-from tetris_jax.types import Batch, Byproducts, Clicks, Segmenter, Trajectories
+from tetris_jax.types import Array, Batch, Byproducts, Clicks, Segmenter, Trajectories
 
 __all__ = ['attack', 'replay']
 
@@ -38,11 +38,13 @@ def attack(
   *,
   key: jax.Array | None = None,
   at_once: int | None = None,
+  users: crowd.Crowd | None = None,
+  click_maps: Array | None = None,
 ) -> Trajectories:
   """Searches the clicks that lower and raise IoU, beside the robot user's.
 
-  Pure and traceable: `jax.jit(attack, static_argnames='config')` is a program whose argument the
-  model is, with its parameters as leaves (as constants they would be folded into the program).
+  Pure and traceable: `jax.jit(attack, static_argnames=('config', 'users'))` is a program whose
+  argument the model is, with its parameters as leaves (constants would be folded into the program).
   Every image is encoded once for all trajectories. What is reported of a click is the evaluation of
   `replay`, so the clicks alone restore it. Products are traced at precision "highest", unless JAX
   was configured otherwise: the parity of the ports holds for float32.
@@ -51,37 +53,48 @@ def attack(
     segmenter: the model.
     batch: padded instances.
     config: a preset, or settings of one's own.
-    key: of a search that draws at random, folded with each instance's id; none of the named presets
-      does.
+    key: of users, and of a search that draws at random, folded with each instance's id; none of
+      the named presets does.
     at_once: rows (an instance's trajectory each) that go through the decoder together, which
       bounds memory; at most so many, for they have to divide the rows evenly. Default: one on a
       CPU, all elsewhere.
+    users: who clicks beside the attack, on masks of their own. Default: nobody.
+    click_maps: (batch, height, width) float32 of at least 0, how likely users click each pixel,
+      where their prior is "maps".
 
   Returns:
-    Trajectories of modes "base", "min" and "max", or of "base" alone without a search.
+    Trajectories of modes "base", "min" and "max", or of "base" alone without a search; and those of
+    users, which change nothing of the others.
 
   Raises:
-    ValueError: `at_once` below 1, a canvas with a side above `types.LARGEST_SIDE`, or a search that
-      draws without a `key`, or one that does not with it.
+    ValueError: `at_once` below 1, a canvas with a side above `types.LARGEST_SIDE`, users or a
+      search that draws without a `key`, or one where nothing is drawn; or maps without the prior
+      that reads them, or the prior without maps.
     TypeError: an array of another kind than `Batch` tells.
   """
   search, num_clicks = config.search, config.num_clicks
   draws = search is not None and search.draws
-  if draws != (key is not None):
+  if (draws or users is not None) != (key is not None):
     raise ValueError(
-      f'{config.name} draws at random and needs a key' if draws
-      else f'{config.name} draws nothing, so a key changes nothing; leave it out'
+      f'{config.name} draws nothing, so a key changes nothing; leave it out' if key is not None
+      else f'{config.name if draws else "users"} draws at random and needs a key'
     )
+  if (users is not None and users.prior == click_priors.MAPS) != (click_maps is not None):
+    raise ValueError(f'click_maps and users of the prior {click_priors.MAPS!r} need each other')
   at_once = rows_at_once(at_once)
   spent = rounds.cost(search, num_clicks)
   with full_precision():
     stage = set_stage(segmenter, batch, at_once)
+    walked = None
+    if users is not None:
+      assert key is not None
+      walked = crowd.walk(key, stage, users, num_clicks, click_maps)
     if search is None:
       walk = begin(stage, 1, num_clicks)
       found = rounds.play(stage, walk, num_clicks, robot_user)[1]
-      return _collect(found, spent, Byproducts())
-    played = rounds.search_rounds(key, stage, search, num_clicks)
-  return _collect(played.rounds, spent, played.byproducts)
+      return _collect(found, spent, Byproducts())._replace(users=walked)
+    played = rounds.search_rounds(key if draws else None, stage, search, num_clicks)
+  return _collect(played.rounds, spent, played.byproducts)._replace(users=walked)
 
 
 def replay(

@@ -56,6 +56,7 @@ def play(
   propose: Proposer,
   *,
   keep: Callable[[Round], Any] = lambda found: found,
+  first: int = 0,
 ) -> tuple[Walk, Any]:
   """Rounds without a search.
 
@@ -65,16 +66,17 @@ def play(
     num_rounds: clicks of each.
     propose: who clicks.
     keep: what of each `Round` is returned.
+    first: clicks of each that were made before.
 
   Returns:
-    The walk after the last round, and what was kept with a leading (num_rounds,) dimension.
+    The walk after the last round, and what was kept with a leading dimension of the rounds played.
   """
 
   def one_round(walk: Walk, slot: jax.Array) -> tuple[Walk, Any]:
     found, after = commit(stage, open_round(stage, walk, slot, propose), slot)
     return after, keep(found)
 
-  return lax.scan(one_round, walk, jnp.arange(num_rounds, dtype=jnp.int32))
+  return lax.scan(one_round, walk, jnp.arange(first, num_rounds, dtype=jnp.int32))
 
 
 def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:

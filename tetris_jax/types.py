@@ -34,6 +34,7 @@ __all__ = [
   'Prepare',
   'Segmenter',
   'Trajectories',
+  'Walked',
 ]
 
 Array = jax.Array | np.ndarray
@@ -316,6 +317,20 @@ class Byproducts(NamedTuple):
   gradient: Array | None = None
 
 
+class Walked(NamedTuple):
+  """Trajectories of several users, leading dimensions (batch, users).
+
+  Attributes:
+    clicks: `Clicks` with yx (batch, users, num_clicks, 2), label (batch, users, num_clicks).
+    iou: (batch, users, num_clicks) float32; NaN where the model's logits are not finite.
+    biou: likewise, boundary IoU.
+  """
+
+  clicks: Clicks
+  iou: Array
+  biou: Array
+
+
 class Trajectories(NamedTuple):
   """What an attack found: for each instance one trajectory per mode.
 
@@ -329,6 +344,8 @@ class Trajectories(NamedTuple):
     forward: (batch,) int32, decoder evaluations spent on the instance.
     backward: (batch,) int32, gradients among them.
     byproducts: what the search says of the first click besides.
+    users: of the sampled users who clicked beside it; None where nobody did. What they cost is not
+      in `forward`.
   """
 
   clicks: Clicks
@@ -338,3 +355,4 @@ class Trajectories(NamedTuple):
   forward: Array
   backward: Array
   byproducts: Byproducts = Byproducts()
+  users: Walked | None = None

@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax import rounds
+from tetris_jax import click_priors, rounds
 from tetris_jax.geometry.distance import error_distance
 from tetris_jax.geometry.robot import clicked_pixels, error_regions
 from tetris_jax.scene import AT_ONCE, each_row, full_precision, in_parts, rows_at_once
 from tetris_jax.stage import Proposer, Stage, Walk, begin, flat, robot_user, set_stage
-from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter
+from tetris_jax.types import POSITIVE, Array, Batch, Clicks, Segmenter, Walked
 
 __all__ = [
   'BASE',
@@ -63,20 +63,6 @@ class User(NamedTuple):
 BASE = User('robot')
 
 
-class Walked(NamedTuple):
-  """Trajectories of several users, leading dimensions (batch, users).
-
-  Attributes:
-    clicks: `Clicks` with yx (batch, users, num_clicks, 2), label (batch, users, num_clicks).
-    iou: (batch, users, num_clicks) float32; NaN where the model's logits are not finite.
-    biou: likewise, boundary IoU.
-  """
-
-  clicks: Clicks
-  iou: jax.Array
-  biou: jax.Array
-
-
 class _Rule(NamedTuple):
   """Users as arrays, (users,) each, so that one program serves all of them."""
 
@@ -112,16 +98,7 @@ def check_prior(prior: str) -> None:
 
 def _sigma(prior: str) -> float:
   """Of the Gaussian around the robot user's click, as a share of the diagonal."""
-  if prior in ('robot', 'uniform', 'distance'):
-    return math.inf
-  kind, _, share = prior.partition('_')
-  try:
-    sigma = float(share) if kind == 'gaussian' else math.nan
-  except ValueError:
-    sigma = math.nan
-  if not 0 < sigma < math.inf:
-    raise ValueError(f'unknown prior {prior!r}; known: uniform, distance, gaussian_0.05 and alike')
-  return sigma
+  return math.inf if prior == 'robot' else click_priors.sigma(prior)
 
 
 def mass_slice(weight: Array, low: Array, high: Array) -> jax.Array:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
 from experiments.lib import loop, programs
 from experiments.lib.programs import Say
-from tetris_jax import data, presets, types
+from tetris_jax import crowd, data, presets, types
 from tetris_jax.report.attack import masks as masks_lib
 from tetris_jax.report.attack import overlay
 from tetris_jax.runs import rows, schema
@@ -22,10 +24,11 @@ __all__ = ['AttackJob']
 
 @dataclasses.dataclass(frozen=True)
 class _Asked:
-  """Instances of one batch, (position in the data set, sample), and the batch."""
+  """Instances of one batch, (position in the data set, sample), the batch, and users' maps."""
 
   samples: list[tuple[int, data.Sample]]
   batch: types.Batch
+  click_maps: tuple[np.ndarray, ...]
 
 
 class AttackJob(loop.Job):
@@ -46,6 +49,8 @@ class AttackJob(loop.Job):
     batch_size: int,
     pictures: int,
     figures: pathlib.Path,
+    users: crowd.Crowd | None = None,
+    click_maps: data.ClickMaps | None = None,
     *,
     masks: pathlib.Path | None = None,
   ):
@@ -58,6 +63,8 @@ class AttackJob(loop.Job):
       batch_size: instances a batch.
       pictures: how many instances are drawn, the first ones of the data set.
       figures: the folder that they are drawn into.
+      users: who clicks beside the attack.
+      click_maps: that they follow, where their prior is one of maps.
       masks: the folder that final masks are kept in, see `tetris_jax.report.attack.masks`; None for
         none.
     """
@@ -65,12 +72,19 @@ class AttackJob(loop.Job):
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
     self._names = dataset.names
     self._pictures, self._figures, self._masks = pictures, figures, masks
+    self._users, self._maps = users, click_maps
 
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads the instances and stacks those that can be read."""
-    samples, made = [], []
+    samples, made, weights = [], [], []
     for index in group.indices:
       entry = self._dataset[index]
+      try:
+        if isinstance(entry, data.Sample) and self._maps is not None:
+          files = self._dataset.files(index)
+          weights.append(self._maps.read(entry.instance, files, entry.size))
+      except data.ClickMapError as error:
+        entry = data.Rejected(entry.instance, 'failed', str(error), entry.size)
       if isinstance(entry, data.Rejected):
         made.append(loop.rejected_row(self.kind, entry))
       else:
@@ -78,22 +92,58 @@ class AttackJob(loop.Job):
     if not samples:
       return loop.Prepared(group, made, None)
     batch, _ = data.stack([sample for _, sample in samples], group.canvas, self._slots)
-    return loop.Prepared(group, made, _Asked(samples, batch))
+    return loop.Prepared(group, made, _Asked(samples, batch, self._stacked(weights, batch)))
 
-  def attack(self, batch: types.Batch, say: Say) -> types.Trajectories:
-    """Trajectories of a batch, with the masks that are drawn or kept after some of the clicks."""
+  def _stacked(
+    self, weights: Sequence[np.ndarray], batch: types.Batch
+  ) -> tuple[np.ndarray, ...]:
+    """Maps of a batch, (batch, height, width), padded as its pictures; none where none are read."""
+    if self._maps is None:
+      return ()
+    found = np.zeros(batch.mask.shape, np.float32)
+    for slot in range(len(found)):
+      one = weights[min(slot, len(weights) - 1)]
+      found[slot, : one.shape[0], : one.shape[1]] = one
+    return (found,)
+
+  def attack(
+    self, batch: types.Batch, say: Say, *click_maps: np.ndarray
+  ) -> types.Trajectories:
+    """Trajectories of a batch, with the masks drawn or kept after some of the clicks.
+
+    Args:
+      batch: the instances.
+      say: told of what takes long.
+      *click_maps: of the instances, where users follow maps.
+    """
     wanted = self._pictures or self._masks is not None
     rounds = overlay.rounds(self._config.num_clicks) if wanted else ()
-    return self.programs.call(say, programs.attack, batch, config=self._config, rounds=rounds)
+    static: dict[str, Any] = {'config': self._config, 'rounds': rounds}
+    if self._users is not None:
+      static['users'] = self._users
+    return self.programs.call(say, programs.attack, batch, *click_maps, **static)
 
   def measure(self, given: _Asked, say: Say) -> loop.Found:
     """Attacks a batch."""
-    found = self.attack(given.batch, say)
+    found = self.attack(given.batch, say, *given.click_maps)
     samples = [sample for _, sample in given.samples]
     names, sizes = [sample.instance for sample in samples], [sample.size for sample in samples]
-    made = rows.trajectory_rows(found, names, sizes, [sample.warnings for sample in samples])
-    evaluations = int(sum(found.forward[: len(names)]))
+    prior = '' if self._users is None else self._users.prior
+    warned = [sample.warnings for sample in samples]
+    made = rows.trajectory_rows(found, names, sizes, warned, prior=prior)
+    users = 0 if self._users is None else self._users.count * self._config.num_clicks
+    evaluations = int(sum(found.forward[: len(names)])) + users * len(names)
     return loop.Found(made, evaluations, (given.samples, found))
+
+  def content(self, index: int) -> str:
+    """The sum of the click map that an instance's users follow."""
+    if self._maps is None:
+      return ''
+    try:
+      file = self._maps.file(self._names[index], self._dataset.files(index))
+      return f'click map {hashlib.sha256(file.read_bytes()).hexdigest()}'
+    except (data.ClickMapError, OSError):
+      return 'no click map'  # Its row says so.
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
     """Draws the pictures of a batch, and keeps its masks."""

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import jax
 
 from experiments.lib.progress import STDERR, ticking
-from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError
+from experiments.lib.settings import Batches, Data, Depth, Model, Search, Seed, UsageError, Users
 from ports import zoo
 from ports.weights import cache, errors
-from tetris_jax import data, presets, types
+from tetris_jax import click_priors, crowd, data, presets, types
 
 __all__ = [
   'check_drawing',
@@ -24,6 +24,7 @@ __all__ = [
   'open_dataset',
   'open_preset',
   'open_segmenter',
+  'open_users',
   'searches',
   'seed_of',
 ]
@@ -107,10 +108,34 @@ def searches(config: presets.AttackConfig) -> bool:
   return config.search is not None
 
 
-def seed_of(settings: Seed, configs: Sequence[presets.AttackConfig]) -> int:
+def open_users(settings: Users) -> tuple[crowd.Crowd | None, data.ClickMaps | None]:
+  """Who clicks beside an attack, and the maps that they follow; None where there are none.
+
+  Raises:
+    UsageError: a prior that is neither known nor a folder of maps.
+  """
+  if not settings.users:
+    return None, None
+  named = settings.prior
+  folder = os.path.expanduser(named)
+  try:
+    if named != click_priors.MAPS and not os.path.isdir(folder):
+      return crowd.Crowd(named, settings.users), None
+  except ValueError as error:
+    why = f'{error}, or a folder of click maps'
+    raise UsageError(f'--prior={named}: {why}') from error
+  try:
+    return crowd.Crowd(click_priors.MAPS, settings.users), data.ClickMaps(folder)
+  except data.DataError as error:
+    raise UsageError(f'--prior={named}: {error}') from error
+
+
+def seed_of(
+  settings: Seed, configs: Sequence[presets.AttackConfig], users: crowd.Crowd | None = None
+) -> int:
   """The seed of the draws, 0 by default; raises UsageError for a seed where nothing is drawn."""
   drawing = [config.name for config in configs if config.search is not None and config.search.draws]
-  if settings.seed is not None and not drawing:
+  if settings.seed is not None and not drawing and users is None:
     names = ', '.join(config.name for config in configs)
     raise UsageError(f'--seed={settings.seed}: {names} draws nothing at random; leave it out')
   return settings.seed or 0

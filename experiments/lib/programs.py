@@ -11,7 +11,7 @@ import numpy as np
 
 import tetris_jax
 from experiments.lib.progress import Say, ticking
-from tetris_jax import mesh, presets, types
+from tetris_jax import crowd, mesh, presets, types
 
 __all__ = ['Programs', 'Say', 'attack']
 
@@ -20,21 +20,27 @@ def attack(
   key: jax.Array,
   segmenter: types.Segmenter,
   batch: types.Batch,
-  *,
+  *click_maps: types.Array,
   config: presets.AttackConfig,
   rounds: tuple[int, ...] = (),
+  users: crowd.Crowd | None = None,
 ) -> types.Trajectories:
   """`tetris_jax.attack` as a program: of the masks only those after some rounds are kept.
 
   Args:
-    key: of a search that draws at random.
+    key: of users, and of a search that draws at random.
     segmenter: the model.
     batch: the instances.
+    *click_maps: one array, where the users' prior reads maps.
     config: the preset.
     rounds: whose masks are kept, from 0; where there are none, `mask` is None.
+    users: who clicks beside the attack.
   """
-  draws = config.search is not None and config.search.draws
-  found = tetris_jax.attack(segmenter, batch, config, key=key if draws else None)
+  draws = users is not None or (config.search is not None and config.search.draws)
+  found = tetris_jax.attack(
+    segmenter, batch, config, key=key if draws else None, users=users,
+    click_maps=click_maps[0] if click_maps else None,
+  )  # fmt: skip
   kept = found.mask
   if kept is not None:
     kept = kept[:, :, np.array(rounds)] if rounds else None

@@ -39,6 +39,7 @@ __all__ = [
   'Search',
   'Seed',
   'UsageError',
+  'Users',
   'setting',
 ]
 
@@ -281,12 +282,39 @@ class Attack(Search, Rounds):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Users(Group):
+  """Who clicks beside an attack."""
+
+  # They stand under "users" in config.json, where there are some.
+  users: int = setting(
+    64,
+    'Sampled users an instance who click beside the attack, for the robustness profile; 0 for '
+    'none.',
+    least=0,
+    recorded='never',
+  )
+  prior: str = setting(
+    'distance',
+    'Where users click: "distance" from the border of the error, "uniform", "gaussian_0.05" around '
+    "the robot user's click (a share of the diagonal), a prior that a plug-in registers, or a "
+    'folder of maps, a.npy or a.png for a.jpg.',
+    recorded='never',
+  )
+
+  def __post_init__(self) -> None:
+    """Raises UsageError also for a prior of nobody."""
+    super().__post_init__()
+    if not self.users and self.prior != 'distance':
+      raise UsageError(f'--prior={self.prior}: nobody clicks with --users=0; leave it out')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Seed(Group):
   """Of attacks, most of which draw nothing."""
 
   seed: int | None = setting(
     None,
-    'Of a preset whose search draws at random; refused with any other.',
+    'Of users, and of a preset whose search draws at random; refused where nothing is drawn.',
     least=0,
     most=LARGEST_SEED,
     recorded='given',

@@ -2,6 +2,7 @@
 
 from tetris_jax.data.benchmarks import BENCHMARKS, Benchmark, read_benchmark
 from tetris_jax.data.canvas import Group, canvas_for, instance_id, plan, stack
+from tetris_jax.data.click_maps import ClickMapError, ClickMaps
 from tetris_jax.data.clicks import RCLICKS_NAMES, ClickFile, UserClick, place, read_clicks
 from tetris_jax.data.coco import read_coco, read_coco_panoptic
 from tetris_jax.data.dataset import DataError, Dataset, Entry
@@ -26,6 +27,8 @@ __all__ = [
   'RCLICKS_NAMES',
   'Benchmark',
   'ClickFile',
+  'ClickMapError',
+  'ClickMaps',
   'DataError',
   'Dataset',
   'Entry',

@@ -13,7 +13,7 @@ from jax import lax
 from tetris_jax.geometry.distance import error_distance
 from tetris_jax.types import EMPTY, NEGATIVE, POSITIVE, Array, Clicks
 
-__all__ = ['clicked_pixels', 'error_regions', 'next_click']
+__all__ = ['clicked_pixels', 'error_regions', 'largest_error', 'next_click']
 
 
 def error_regions(mask: Array, prediction: Array, valid: Array) -> tuple[jax.Array, jax.Array]:
@@ -70,6 +70,21 @@ def next_click(
     yx (..., 2) float32 and label (...) int32.
   """
   distance = error_distance(*error_regions(mask, prediction, valid))
+  return largest_error(distance, clicked, size)
+
+
+def largest_error(distance: Array, clicked: Clicks, size: Array) -> tuple[jax.Array, jax.Array]:
+  """The robot user's click where the distances inside of the errors are known; see `next_click`.
+
+  Args:
+    distance: (..., height, width) float32, of `distance.error_distance`.
+    clicked: as for `next_click`, and so is `size`.
+    size: see there.
+
+  Returns:
+    yx (..., 2) float32 and label (...) int32.
+  """
+  distance = jnp.asarray(distance)
   lead, (height, width) = distance.shape[:-2], distance.shape[-2:]
   pixel = clicked_pixels(clicked, size).reshape(-1, clicked.yx.shape[-2], 2)
   distance = distance.reshape(-1, height, width)

@@ -171,6 +171,7 @@ def unlike(
     yield from _other_length('iou.base', row['iou']['base'], config)
     yield from _other('modes', *([m for m in ORDER if one['iou'][m]] for one in (row, first)))
     yield from _other('levels', *(_depths(one) for one in (row, first)))
+    yield from _other('users', *(_crowd(one) for one in (row, first)))
     if row.get('levels') == []:
       yield 'levels is empty'
     yield from _other_quantiles(row)
@@ -198,6 +199,10 @@ def _other(path: str, here: Any, there: Any) -> Iterator[str]:
 
 def _depths(row: Mapping[str, Any]) -> list[float] | None:
   return [level['depth'] for level in row['levels']] if 'levels' in row else None
+
+
+def _crowd(row: Mapping[str, Any]) -> tuple[str, int] | None:
+  return (row['users']['prior'], row['users']['count']) if 'users' in row else None
 
 
 def _other_quantiles(row: Mapping[str, Any]) -> Iterator[str]:

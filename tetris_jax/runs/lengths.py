@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tetris_jax.runs.typed import shown
 from tetris_jax.scores.table import ORDER
 
 __all__ = ['uneven']
@@ -48,6 +49,18 @@ def _attack_lengths(row: Mapping[str, Any]) -> Iterator[str]:
   yield from _unlike({f'{field}.{mode}': row[field][mode] for field in fields for mode in there})
   for mode in there:
     yield from _wide(f'clicks.{mode}', row['clicks'][mode], 3)
+  if 'users' in row:
+    yield from _crowd_lengths(row['users'], len(row['iou']['base']))
+
+
+def _crowd_lengths(crowd: Mapping[str, Any], num_clicks: int) -> Iterator[str]:
+  """Of the sampled users beside an attack of so many clicks."""
+  lists = {f'auc.{field}': entries for field, entries in crowd['auc'].items()}
+  for path, entries in (lists | {field: crowd[field] for field in ('iou', 'first')}).items():
+    if len(entries) != crowd['count']:
+      yield f'users.{path} has {len(entries)} entries, users.count is {shown(crowd["count"])}'
+  yield from _wide('users.iou', crowd['iou'], num_clicks)
+  yield from _wide('users.first', crowd['first'], 2)
 
 
 def _users_lengths(row: Mapping[str, Any]) -> Iterator[str]:

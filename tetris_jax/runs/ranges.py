@@ -10,9 +10,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from tetris_jax.runs import files
 from tetris_jax.runs.typed import shown, told
 from tetris_jax.scores.coverage import LEAST_RANGE
+from tetris_jax.scores.metrics import iou_auc
 from tetris_jax.scores.table import ORDER
 
 __all__ = ['MOST_PIXELS', 'MOST_TEXT', 'impossible']
@@ -68,6 +71,20 @@ def _attacked(row: Mapping[str, Any]) -> Iterator[str]:
   if 'levels' in row:
     yield from _outlook(row)
     yield from _share('hidden', row['hidden'])
+  if 'users' in row:
+    yield from _crowd(row['users'])
+
+
+def _crowd(crowd: Mapping[str, Any]) -> Iterator[str]:
+  yield from _named('users', crowd['prior'])
+  if crowd['count'] < 1:
+    yield f'users.count is {shown(crowd["count"])}, expected at least 1'
+  yield from _curves({f'users.auc.{field}': scores for field, scores in crowd['auc'].items()})
+  yield from _curves({f'users.iou[{user}]': curve for user, curve in enumerate(crowd['iou'])})
+  yield from _places('users.first', crowd['first'])
+  for user, (auc, curve) in enumerate(zip(crowd['auc']['iou'], crowd['iou'], strict=True)):
+    if abs(auc - float(iou_auc(np.array(curve)))) > _ROUNDING:
+      yield f'users.auc.iou[{user}] is {auc}, which is not that of users.iou[{user}]'
 
 
 def _of_users(row: Mapping[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tetris_jax import types
 from tetris_jax.runs import maps, schema
-from tetris_jax.scores import checks, coverage, priors
+from tetris_jax.scores import checks, coverage, metrics, priors
 from tetris_jax.scores.table import ORDER
 
 __all__ = ['Given', 'floats', 'map_row', 'trajectory_rows', 'users_row']
@@ -79,6 +79,8 @@ def trajectory_rows(
   instances: Sequence[str],
   sizes: Sequence[tuple[int, int]],
   warned: Sequence[Sequence[str]] | None = None,
+  *,
+  prior: str = '',
 ) -> list[dict[str, Any]]:
   """Rows of the first `len(instances)` members of a batch; the rest of the batch is filling.
 
@@ -86,13 +88,15 @@ def trajectory_rows(
   failed row. Numbers are kept as the shortest decimals that restore the float32 exactly, so a row
   can be replayed. "warnings" are those of `tetris_jax.scores.checks` and then those of the samples.
   Rows of a global search also hold "levels", "quantiles" (see `tetris_jax.scores.priors.outlook`)
-  and "hidden" (see `tetris_jax.scores.checks.hidden_range`) of the first click.
+  and "hidden" (see `tetris_jax.scores.checks.hidden_range`) of the first click, and those beside
+  which users clicked "users".
 
   Args:
     trajectories: of the batch; see `types.Trajectories` for shapes.
     instances: names.
     sizes: (height, width) of each.
     warned: the warnings of each sample; None for none.
+    prior: that users followed, where some clicked beside the attack.
   """
   iou, biou = np.asarray(trajectories.iou), np.asarray(trajectories.biou)
   yx = np.asarray(trajectories.clicks.yx)
@@ -100,7 +104,7 @@ def trajectory_rows(
   forward, backward = np.asarray(trajectories.forward), np.asarray(trajectories.backward)
   rows = []
   for i, (instance, size) in enumerate(zip(instances, sizes, strict=True)):
-    complaint = _complaint(iou[i], biou[i], yx[i])
+    complaint = _complaint(iou[i], biou[i], yx[i]) or _complaint_of_users(trajectories.users, i)
     if complaint:
       rows.append(schema.empty_row('attack', instance, 'failed', complaint, size))
       continue
@@ -124,7 +128,33 @@ def trajectory_rows(
     )
     if trajectories.byproducts.outlook is not None:
       rows[-1] |= _first_click(trajectories, i, size)
+    if trajectories.users is not None:
+      rows[-1]['users'] = _crowd(trajectories.users, i, prior)
   return rows
+
+
+def _complaint_of_users(walked: types.Walked | None, i: int) -> str:
+  """Why the users of instance `i` are no result; else ''."""
+  if walked is None:
+    return ''
+  bad = ~(np.isfinite(np.asarray(walked.iou)[i]) & np.isfinite(np.asarray(walked.biou)[i]))
+  if not bad.any():
+    return ''
+  user, click = np.argwhere(bad)[0]
+  return f'IoU of sampled user {user + 1} after click {click + 1} is not a finite number'
+
+
+def _crowd(walked: types.Walked, i: int, prior: str) -> dict[str, Any]:
+  """The users of instance `i` as its row holds them."""
+  iou, biou = np.asarray(walked.iou)[i], np.asarray(walked.biou)[i]
+  scores = lambda curves: [round(float(auc), _DECIMALS) for auc in metrics.iou_auc(curves)]
+  return {
+    'prior': prior,
+    'count': len(iou),
+    'auc': {'iou': scores(iou), 'biou': scores(biou)},
+    'iou': floats(iou),
+    'first': floats(np.asarray(walked.clicks.yx)[i, :, 0]),
+  }
 
 
 class Given(NamedTuple):

@@ -16,6 +16,8 @@ __all__ = [
   'STATUSES',
   'AttackRow',
   'Clicks',
+  'Crowd',
+  'CrowdScores',
   'Curves',
   'Facts',
   'FirstClicks',
@@ -152,6 +154,31 @@ class _Attacked(_Named):
   backward: int | None
 
 
+class CrowdScores(TypedDict):
+  """IoU-AuC of each sampled user's trajectory, of IoU and of boundary IoU."""
+
+  iou: list[float]
+  biou: list[float]
+
+
+class Crowd(TypedDict):
+  """Trajectories of sampled users beside those of the attack; all users are equally likely.
+
+  Attributes:
+    prior: the click prior that they follow.
+    count: how many there are; every list has an entry for each, in one order.
+    auc: what their trajectories score.
+    iou: IoU after each click.
+    first: [y, x] of the first click, in image pixels.
+  """
+
+  prior: str
+  count: int
+  auc: CrowdScores
+  iou: list[list[float]]
+  first: list[list[float]]
+
+
 class AttackRow(_Attacked, total=False):
   """One instance of experiments.attack.
 
@@ -165,12 +192,14 @@ class AttackRow(_Attacked, total=False):
     levels: of the first click, by depth; these and what follows after a global search only.
     quantiles: likewise, by prior and name of the quantile; None where nothing is known.
     hidden: likewise, the range that the search may have left; None where nothing is known.
+    users: who clicked beside the attack; there only where somebody did.
   """
 
   warnings: list[str]
   levels: list[Level]
   quantiles: dict[str, dict[str, float]] | None
   hidden: float | None
+  users: Crowd
 
 
 class Robot(TypedDict):
@@ -297,8 +326,8 @@ _TYPES: dict[str, Any] = {'attack': AttackRow, 'users': UsersRow, 'heatmap': Map
 _NAMED = frozenset(_Named.__annotations__)
 # What only a global search adds to a row with numbers.
 _OF_A_SEARCH = frozenset(('levels', 'quantiles', 'hidden'))
-# Whose rows have the field "warnings" only where there are any.
-_WARNED_AT_TIMES = ('users', 'heatmap')
+# What rows with numbers of a kind have only where there is any of it.
+_AT_TIMES = {'attack': ('users',), 'users': ('warnings',), 'heatmap': ('warnings',)}
 # What may be null in a row with numbers.
 _NULLABLE = frozenset(('left_out', 'picture', 'quantiles', 'hidden'))
 
@@ -373,7 +402,7 @@ def _of_numbers(
     yield 'size is null, but status is ok'
   optional = _OF_A_SEARCH if kind == 'attack' else frozenset()
   for key in typed.keys(_TYPES[kind]):
-    if key in row or (key == 'warnings' and kind in _WARNED_AT_TIMES):
+    if key in row or key in _AT_TIMES[kind]:
       continue
     if key not in optional or optional & row.keys():
       yield f'{key} is missing'

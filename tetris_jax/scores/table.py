@@ -47,7 +47,7 @@ _COMPARED = ('printed', 'kept', 'no')
 # What summaries and lines of a comparison hold beside metrics.
 _TAKEN = frozenset(
   ('n', 'n_ok', 'n_failed', 'n_skipped', 'n_warned', 'n_outside', 'model', 'dataset', 'preset')
-  + ('num_clicks', 'forward', 'backward', 'levels', 'quantiles', 'hidden', 'estimates')
+  + ('num_clicks', 'forward', 'backward', 'levels', 'quantiles', 'hidden', 'users', 'estimates')
   + ('evaluations_per_second', 'device_seconds', 'compile_seconds', 'programs')
   + ('rank', 'robust_rank', 'ranks', 'curves', 'first', 'instances', 'pictures', 'reasons', 'facts')
 )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tetris_jax.report import summaries
+from tetris_jax.report.attack import profile
 from tetris_jax.scores import checks, priors, statistics, table
 from tetris_jax.scores.table import Metric
 
@@ -115,7 +116,8 @@ def summarise(
   a metric of MIN and MAX together, such as `d`, is an object whose values are then None.
   `n_warned` of the rows that are ok bear a warning, and `n_outside` clicks of each mode lie outside
   of their pictures. `levels`, `quantiles` and `hidden` are of the first click, see
-  `tetris_jax.runs.rows`; None where the search was not a global one.
+  `tetris_jax.runs.rows`; None where the search was not a global one. `users` is the robustness
+  profile, see `tetris_jax.report.attack.profile`; it is there only where users clicked.
   NoC and NoF take `num_clicks` for the value of a curve that never reaches the quality, so they
   compare between runs of equal `num_clicks` only.
 
@@ -147,5 +149,6 @@ def summarise(
     'forward': sum(row['forward'] or 0 for row in rows),
     'backward': sum(row['backward'] or 0 for row in rows),
     **_first_click(rows),
+    **({} if (users := profile.summarise(rows)) is None else {'users': users}),
     'estimates': {metric.name: found[metric.name] for metric in known if metric.format != 'count'},
   }

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tetris_jax.report import markdown, style, summaries
+from tetris_jax.report.attack import profile
 from tetris_jax.report.style import interval, number, x100
 from tetris_jax.scores import priors, table
 from tetris_jax.scores.table import ORDER, ROBUST, STANDARD, Metric
@@ -189,6 +190,7 @@ def _numbers(
     _scores(summary),
     *([f'Clicks outside of the picture: {beyond}.'] if beyond else []),
     '![IoU over clicks](figures/curves.png)',
+    *profile.section(summary),
     '## Clicks to a quality',
     f'NoC@q: mean clicks to an IoU of q, {clicks} where it is never reached. NoF@q: instances that '
     f'need all {clicks}.',
