@@ -23,7 +23,7 @@ PROCESSES = ['coordinator', 'num_processes', 'process_id']
 FLAGS = {
   'attack': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'batch_size', 'seed', *RUN, *PROCESSES,
-    'pictures', 'masks',
+    'users', 'prior', 'pictures', 'masks',
   ],
   'users': [
     *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, *PROCESSES, 'clicks', 'clicks_dataset',
