@@ -31,6 +31,23 @@ def _collect(found: Round, spent: Cost, byproducts: Byproducts) -> Trajectories:
   )
 
 
+def _check_drawn(
+  config: AttackConfig,
+  key: jax.Array | None,
+  users: crowd.Crowd | None,
+  click_maps: Array | None,
+) -> None:
+  """Raises ValueError for a key or maps that nobody needs, or that are needed and missing."""
+  draws = config.search is not None and config.search.draws
+  if (draws or users is not None) != (key is not None):
+    raise ValueError(
+      f'{config.name} draws nothing, so a key changes nothing; leave it out' if key is not None
+      else f'{config.name if draws else "users"} draws at random and needs a key'
+    )
+  if (users is not None and users.prior == click_priors.MAPS) != (click_maps is not None):
+    raise ValueError(f'click_maps and users of the prior {click_priors.MAPS!r} need each other')
+
+
 def attack(
   segmenter: Segmenter,
   batch: Batch,
@@ -74,20 +91,13 @@ def attack(
   """
   search, num_clicks = config.search, config.num_clicks
   draws = search is not None and search.draws
-  if (draws or users is not None) != (key is not None):
-    raise ValueError(
-      f'{config.name} draws nothing, so a key changes nothing; leave it out' if key is not None
-      else f'{config.name if draws else "users"} draws at random and needs a key'
-    )
-  if (users is not None and users.prior == click_priors.MAPS) != (click_maps is not None):
-    raise ValueError(f'click_maps and users of the prior {click_priors.MAPS!r} need each other')
+  _check_drawn(config, key, users, click_maps)
   at_once = rows_at_once(at_once)
   spent = rounds.cost(search, num_clicks)
   with full_precision():
     stage = set_stage(segmenter, batch, at_once)
     walked = None
-    if users is not None:
-      assert key is not None
+    if users is not None and key is not None:
       walked = crowd.walk(key, stage, users, num_clicks, click_maps)
     if search is None:
       walk = begin(stage, 1, num_clicks)

@@ -175,6 +175,17 @@ def _differences(num_users: int) -> np.ndarray:
   return (np.eye(num_users) - np.eye(num_users, k=1))[:, ::-1]
 
 
+def _resampled(
+  rng: np.random.Generator, outcomes: np.ndarray, coefficients: np.ndarray, others: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Scores of the users of one instance (columns,), and of resamples of them (_INNER, columns)."""
+  order = np.argsort(outcomes, kind='stable')
+  mine, more = outcomes[order], others[order]
+  own = np.concatenate([mine @ coefficients, more.mean(0)])
+  users = np.sort(rng.integers(len(mine), size=(_INNER, len(mine))), axis=1)
+  return own, np.concatenate([mine[users] @ coefficients, more[users].mean(1)], axis=1)
+
+
 def nested_means(
   outcomes: np.ndarray,
   coefficients: np.ndarray,
@@ -213,17 +224,13 @@ def nested_means(
       f'outcomes, others: expected (instances, users) and (instances, users, means), found '
       f'{outcomes.shape} and {others.shape}'
     )
-  n, num_users = outcomes.shape
+  n = len(outcomes)
   rng = np.random.default_rng(seed)
   drawn = rng.multinomial(n, [1 / n] * n, num_resamples) if n else np.zeros((num_resamples, 0), int)
   total = np.zeros((num_resamples, coefficients.shape[1] + others.shape[2]))
   value = np.zeros(total.shape[1])
   for instance in range(n):
-    order = np.argsort(outcomes[instance], kind='stable')
-    mine, more = outcomes[instance][order], others[instance][order]
-    own = np.concatenate([mine @ coefficients, more.mean(0)])
-    users = np.sort(rng.integers(num_users, size=(_INNER, num_users)), axis=1)
-    again = np.concatenate([mine[users] @ coefficients, more[users].mean(1)], axis=1)
+    own, again = _resampled(rng, outcomes[instance], coefficients, others[instance])
     away = (again - again.mean(0))[rng.integers(_INNER, size=num_resamples)]
     # An instance that was drawn several times has other users each time.
     times = drawn[:, instance, None]

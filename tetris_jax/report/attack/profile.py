@@ -80,6 +80,15 @@ def _per_click(iou: np.ndarray) -> dict[str, list[float]]:
   }
 
 
+def _with_users(ok: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+  """The users of rows with numbers, none or of all; raises ValueError for others."""
+  found = [row['users'] for row in ok if 'users' in row]
+  kinds = {(users['prior'], users['count']) for users in found}
+  if len(kinds) > 1 or (found and len(found) < len(ok)):
+    raise ValueError(f'rows of different runs: users are {sorted(kinds)}, or absent')
+  return found
+
+
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
   """What `summary.json` holds under "users"; None where nobody clicked beside the attack.
 
@@ -98,13 +107,10 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     ValueError: rows of different runs.
   """
   ok = summaries.measured(rows)
-  with_users = [row['users'] for row in ok if 'users' in row]
+  with_users = _with_users(ok)
   if not with_users:
     return None
-  kinds = {(users['prior'], users['count']) for users in with_users}
-  if len(kinds) > 1 or len(with_users) < len(ok):
-    raise ValueError(f'rows of different runs: users are {sorted(kinds)}, or absent')
-  (prior, count), = kinds
+  prior, count = with_users[0]['prior'], with_users[0]['count']
   iou = np.array([users['iou'] for users in with_users], np.float64)
   auc, biou = (
     np.array([users['auc'][field] for users in with_users], np.float64) for field in ('iou', 'biou')
