@@ -4,7 +4,9 @@
   python -m experiments.attack --dataset=folder --data_dir=D --preset=tetris --workdir=runs/mine
   tetris-jax attack --model=ritm_h18s_it_cl --weights=PATH --workdir=runs/ritm
 
-The work folder gets rows.jsonl, summary.json, report.md, figures/, config.json and instances.json.
+The work folder gets report.html, a page to look at, report.md, rows.jsonl, summary.json, figures/,
+config.json and instances.json;
+with --masks also masks/, from which `python -m experiments.export` makes COCO's results.
 
 Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
 below which every shard has a folder; `python -m experiments.report` merges them. The processes of
@@ -27,8 +29,10 @@ from typing import Any
 from experiments.lib import attack_job, describe, guard, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
-from tetris_jax import presets
+from tetris_jax import data, presets
 from tetris_jax.report.attack import write
+from tetris_jax.report.comparison import compare, page
+from tetris_jax.runs import merge
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Settings', 'execute', 'main']
@@ -52,6 +56,12 @@ class Settings(
     -1, 'How many instances are drawn, the first ones; -1 for all.', least=-1, recorded='never'
   )
 
+  masks: bool = lib.setting(
+    False,
+    'Keeps the masks after the last click, and the objects, for experiments.export.',
+    recorded='never',
+  )
+
   @property
   def name(self) -> str:
     """Of the work folder, by default."""
@@ -72,6 +82,39 @@ def _headline(made: Mapping[str, Any]) -> str:
   if made['n_warned']:
     counts += f', {made["n_warned"]} with a warning (see the report)'
   return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
+
+
+def _write(
+  settings: Settings,
+  workdir: results.Workdir,
+  described: Mapping[str, Any],
+  dataset: data.Dataset,
+  found: tuple[Sequence[Mapping[str, Any]], Mapping[str, float]],
+) -> dict[str, Any]:
+  """Writes the reports of rows and totals, report.html among them; returns the summary."""
+  rows, totals = found
+  drawn = {
+    name: pathlib.Path('figures') / loop.picture_name(index, name)
+    for index, name in enumerate(dataset.names)
+  }
+  picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
+  run = merge.Run(
+    described['model']['name'],
+    merge.dataset_name(settings.dataset, settings.data_dir),
+    described['preset']['name'],
+    described,
+    loop.listed(dataset),
+    rows,
+    totals,
+    {name: workdir.path / file for name in drawn if (file := picture(name)) is not None},
+  )
+
+  def look(made: Mapping[str, Any]) -> None:
+    # What experiments.report makes of several runs, of this one alone.
+    html = page.render([run], [made], compare.overview([run], [made]), [], [])
+    results.write_atomically(workdir.path / 'report.html', html.encode(errors='replace'))
+
+  return write.write_run(workdir, rows, described, totals, picture, beside=look)
 
 
 def execute(settings: Settings) -> int:
@@ -98,23 +141,22 @@ def execute(settings: Settings) -> int:
     if click_maps is not None:
       attacks['users']['maps'] = str(click_maps.folder.resolve())
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
-  with results.open_workdir(settings.folder, described) as workdir:
+  # Once kept they stay in step with the rows.
+  masks = settings.masks or (settings.folder / 'masks').is_dir()
+  folders = ('results', 'figures', *(['masks'] if masks else []))
+  with results.open_workdir(settings.folder, described, folders) as workdir:
     pictures = len(dataset) if settings.pictures < 0 else settings.pictures
     programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
+    kept = workdir.path / 'masks' if masks else None
     job = attack_job.AttackJob(
-      programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps
+      programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps,
+      masks=kept,
     )
     guarded = guard.Guarded(job, dataset)
-    rows, totals = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
-    drawn = {
-      name: pathlib.Path('figures') / loop.picture_name(index, name)
-      for index, name in enumerate(dataset.names)
-    }
-    picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
-    made = write.write_run(workdir, rows, described, totals, picture)
-  page = settings.folder / 'report.md'
-  print(f'{_headline(made)}\n{page}')
-  return launch.exit_status(rows, made, page)
+    found = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
+    made = _write(settings, workdir, described, dataset, found)
+  print(f'{_headline(made)}\n{settings.folder / "report.html"}')
+  return launch.exit_status(found[0], made, settings.folder / 'report.md')
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,6 +5,8 @@
 Per instance into the work folder's maps/: an .npz (positions `yx` with their `iou`, `biou` and
 `predicted` IoU, NaN where a model expects none; `legal`; and `<preset>/yx`, `<preset>/iou`,
 `<preset>/spent`) and a picture.
+`explorer.html` is a page of the maps: move over a photograph, and the mask and the numbers of a
+click there appear; `masks` and `depth` in the .npz and the photographs are kept for it.
 `rows.jsonl` and `shares.json` have a row an instance with the share of the true range that each
 preset found, or the reason why it has no numbers; `shares.md` is their table. `summary.json` has
 the means over instances of the extremes by depth in the legal region (`levels`) and of IoU
@@ -33,7 +35,9 @@ from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
 from tetris_jax import presets
+from tetris_jax.report.heatmaps import explorer
 from tetris_jax.report.heatmaps import summary as heatmaps
+from tetris_jax.runs import merge
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Settings', 'execute', 'main']
@@ -57,6 +61,12 @@ class Settings(
     0,
     'Rows and columns between positions, in pixels; 0 for about 2500 positions an instance.',
     least=0,
+  )
+  explorer: bool = lib.setting(
+    True,
+    'Keeps every mask that the model answered, at low resolution, and the photographs, and makes a '
+    'page of them to explore.',
+    recorded='never',
   )
   every: int = lib.setting(
     1, 'Only every so-manieth instance, from the first; --limit counts those.', least=1
@@ -105,6 +115,16 @@ def _write(
   return made
 
 
+def _write_page(
+  settings: Settings, workdir: results.Workdir, model: str, rows: Sequence[Mapping[str, Any]]
+) -> None:
+  """Writes explorer.html."""
+  files = {row['instance']: workdir.path / 'maps' / (row.get('picture') or '') for row in rows}
+  dataset = merge.dataset_name(settings.dataset, settings.data_dir)
+  page = explorer.render(heatmaps.of_rows(model, dataset, rows, files))
+  results.write_atomically(workdir.path / 'explorer.html', page.encode())
+
+
 def execute(settings: Settings) -> int:
   """Runs or resumes the maps and writes what they amount to.
 
@@ -135,13 +155,18 @@ def execute(settings: Settings) -> int:
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
     programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
-    job = heatmap_job.HeatmapJob(programs, dataset, configs, settings.stride, size, maps)
+    job = heatmap_job.HeatmapJob(
+      programs, dataset, configs, settings.stride, size, maps, explorable=settings.explorer
+    )
     guarded = guard.Guarded(job, dataset)
     rows, _ = loop.run(guarded, dataset, workdir, size, settings.shard)
+    if settings.explorer:
+      _write_page(settings, workdir, segmenter.info.name, rows)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
-  print(f'Instances: {counts}.\n{folder / "shares.md"}')
+  page = folder / ('explorer.html' if settings.explorer else 'shares.md')
+  print(f'Instances: {counts}.\n{page}')
   return launch.exit_status(rows, made, folder / 'summary.json')
 
 

@@ -28,6 +28,7 @@ from tetris_jax.report.attack import summary as attack_summary
 from tetris_jax.report.attack import write
 from tetris_jax.report.comparison import common, compare, page
 from tetris_jax.report.comparison import tables as overview
+from tetris_jax.report.heatmaps import explorer
 from tetris_jax.report.heatmaps import summary as heatmaps
 from tetris_jax.runs import files, merge, pieces, staging
 from tetris_jax.runs import workdirs as results
@@ -44,6 +45,9 @@ class Settings(lib.Plugins):
   )
   heatmaps: tuple[str, ...] = lib.setting(
     (), 'Work folders of experiments.heatmap, for the page.', path=True
+  )
+  users: tuple[str, ...] = lib.setting(
+    (), 'Work folders of experiments.users, whose clicks the pages of heat maps show.', path=True
   )
   out: str = lib.setting('report', 'Folder that everything is written into.', path=True)
   pictures_per_run: int = lib.setting(
@@ -94,12 +98,14 @@ class _Compared:
   Attributes:
     runs: as they compare, see `common.on_common`, with their summaries.
     maps: likewise, of heat maps.
+    users: runs of users' clicks.
     pairs: of `compare.pairs`.
     notes: on how far all this compares.
   """
 
   runs: Sequence[tuple[merge.Run, Mapping[str, Any]]]
   maps: Sequence[heatmaps.HeatMaps]
+  users: Sequence[merge.Run]
   pairs: Sequence[Mapping[str, Any]]
   notes: Sequence[str]
 
@@ -108,10 +114,15 @@ class _Compared:
     runs, found = [run for run, _ in self.runs], [summary for _, summary in self.runs]
     lines = compare.overview(runs, found)
     orders = compare.orders(lines)
+    explorers = explorer.file_names(self.maps)
     html = page.render(
       runs, found, lines, orders, self.pairs, pictures_per_run, self.maps,
-      notes=self.notes, read=read,
+      notes=self.notes, read=read, explorers=explorers,
     )  # fmt: skip
+    for name, one in zip(explorers, self.maps, strict=True):
+      others = explorer.beside(one, runs, self.users)
+      explored = explorer.render(one, pictures_per_run, others=others, read=read)
+      results.write_atomically(folder / name, explored.encode())
     for name, text in (
       ('comparison.md', overview.as_markdown(lines, orders, self.pairs, self.notes)),
       ('comparison.csv', overview.as_csv(lines)),
@@ -130,6 +141,7 @@ def report(
   out: str | os.PathLike[str],
   pictures_per_run: int,
   maps: Sequence[str] = (),
+  users: Sequence[str] = (),
 ) -> list[Mapping[str, Any]]:
   """Merges, compares and writes; returns the rows of all runs.
 
@@ -138,6 +150,7 @@ def report(
     out: folder for everything; written whole, or left as it is.
     pictures_per_run: of the most fragile instances, on the page.
     maps: work folders of experiments.heatmap, for the page.
+    users: work folders of experiments.users, for the pages of maps.
 
   Raises:
     results.WorkdirError: something is missing, does not merge or cannot be written.
@@ -147,10 +160,12 @@ def report(
   root, called, read = pathlib.Path(out), f'--out={out}', pictures.Reader()
   folders = merge.find_workdirs(workdirs, '--workdirs')
   mapped = [merge.find_workdirs([place], '--heatmaps') for place in pieces.expanded(maps)]
-  sources = [*folders, *(folder for some in mapped for folder in some)]
+  clicked = merge.find_workdirs(users, '--users')
+  sources = [*folders, *clicked, *(folder for some in mapped for folder in some)]
   staging.check_apart([root], sources, called)
   runs = merge.collect(folders)
   maps_of = [merge.merge([merge.read_piece(one, 'heatmap') for one in some]) for some in mapped]
+  users_of = merge.collect(clicked, 'users')
   names = [''] if len(runs) == 1 else files.distinct_names([run.name for run in runs])
   staging.check_apart([root / name for name in names], sources, called)
   shown, said = common.on_common(runs)
@@ -166,6 +181,7 @@ def report(
     compared = _Compared(
       list(zip(shown, found, strict=True)),
       [heatmaps.of_run(run) for run in shown_maps],
+      users_of,
       compare.pairs(runs, shown),
       said,
     )
@@ -177,7 +193,8 @@ def report(
 
 def execute(settings: Settings) -> int:
   """Makes the report; returns the exit status. Raises results.WorkdirError as `report`."""
-  asked = settings.workdirs, settings.out, settings.pictures_per_run, settings.heatmaps
+  pictures_per_run, maps, users = settings.pictures_per_run, settings.heatmaps, settings.users
+  asked = settings.workdirs, settings.out, pictures_per_run, maps, users
   return launch.merged_status(report(*asked), pathlib.Path(settings.out) / 'comparison.md')
 
 

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import toy
+from report_comparison_page_test import held
 
 from experiments import attack
 from experiments.lib import attack_job, opening
@@ -89,7 +90,10 @@ def test_a_run_leaves_everything_that_it_promises(data_dir, tmp_path, capsys):
   figures = sorted(file.name for file in (tmp_path / 'figures').iterdir())
   assert figures == [f'0000{k}_p{k}.png' for k in range(5)] + ['curves.png']
   assert '(figures/00003_p3.png)' in (tmp_path / 'report.md').read_text()
-  assert 'D ' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert 'D ' in said and said.splitlines()[-1] == str(tmp_path / 'report.html')
+  (shown,) = held((tmp_path / 'report.html').read_text())['runs']
+  assert shown['d']['value'] == summary['d']['value'] and len(shown['pictures']) == len(figures) - 1
 
 
 @pytest.mark.slow
@@ -326,6 +330,7 @@ import os, signal, sys
 sys.path.insert(0, sys.argv.pop(1))
 stop = sys.argv.pop(1)
 import toy
+from report_comparison_page_test import held
 from experiments import attack
 from experiments.lib import opening
 opening.zoo = toy

@@ -111,13 +111,13 @@ def test_the_work_folder_has_no_empty_folders(made, again):
   assert heatmap.execute(settings(made / 'data', again)) == 0
   for work in (made / 'work', again):
     assert sorted(file.name for file in work.iterdir()) == [
-      '.lock', 'config.json', 'instances.json', 'maps', 'results', 'rows.jsonl', 'shares.json',
-      'shares.md', 'summary.json',
+      '.lock', 'config.json', 'explorer.html', 'instances.json', 'maps', 'results', 'rows.jsonl',
+      'shares.json', 'shares.md', 'summary.json',
     ]  # fmt: skip
     assert [file.name for file in (work / 'results').iterdir()] == ['00000.jsonl']
     assert results.read_rows(work / 'rows.jsonl', 'heatmap') == rows_of(work)
     assert sorted(file.name for file in (work / 'maps').iterdir()) == [
-      '00000_p0.npz', '00000_p0.png'
+      '00000_p0.npz', '00000_p0.photo.png', '00000_p0.png'
     ]  # fmt: skip
 
 
@@ -233,7 +233,7 @@ def test_bad_instances_are_counted_and_the_others_go_on(mixed, tmp_path, monkeyp
   assert heatmap.execute(settings(mixed, work, batch_size=1)) == 3
   assert tried == [(60, 1)]
   assert [row['status'] for row in rows_of(work)][:4] == ['ok'] * 4
-  assert len(list((work / 'maps').glob('*.png'))) == 4
+  assert len(list((work / 'maps').glob('*.photo.png'))) == 4
 
 
 def test_numbers_are_not_given_up_for_a_picture(made, again, monkeypatch, capsys):

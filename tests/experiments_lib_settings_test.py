@@ -23,7 +23,7 @@ PROCESSES = ['coordinator', 'num_processes', 'process_id']
 FLAGS = {
   'attack': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'batch_size', 'seed', *RUN, *PROCESSES,
-    'pictures', 'users', 'prior',
+    'users', 'prior', 'pictures', 'masks',
   ],
   'users': [
     *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, *PROCESSES, 'clicks', 'clicks_dataset',
@@ -31,11 +31,13 @@ FLAGS = {
   ],
   'heatmap': [
     *MODEL, *DATA, 'preset', 'depth', 'batch_size', 'seed', *RUN, *PROCESSES, 'stride', 'every',
+    'explorer',
   ],
   'bench': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'what', 'batch_sizes', 'repeats', 'out',
   ],
-  'report': ['workdirs', 'heatmaps', 'out', 'pictures_per_run'],
+  'report': ['workdirs', 'heatmaps', 'users', 'out', 'pictures_per_run'],
+  'export': ['workdirs', 'out', 'tables', 'coco'],
   'replay': ['workdir', 'tolerance'],
   'fetch': ['model', 'source', 'sha256', 'force'],
   'prepare': ['dataset', 'data_dir', 'out'],
@@ -140,7 +142,8 @@ PATHS = {
   'users': {'weights', 'data_dir', 'workdir', 'clicks', 'workdirs', 'compare'},
   'heatmap': {'weights', 'data_dir', 'workdir'},
   'bench': {'weights', 'data_dir', 'out'},
-  'report': {'workdirs', 'heatmaps', 'out'},
+  'report': {'workdirs', 'heatmaps', 'users', 'out'},
+  'export': {'workdirs', 'out'},
   'replay': {'workdir'},
   'fetch': {'source'},
   'prepare': {'data_dir', 'out'},
@@ -172,7 +175,7 @@ def test_a_program_says_what_it_is_asked_to_do(program, monkeypatch):
   monkeypatch.setattr(jax, 'process_count', lambda: pytest.fail('a device was asked for'))
   said = of(program)().doing
   assert said.startswith(f'{program}: ') and '\n' not in said
-  assert of(program)().uses_device == (program not in ('report', 'prepare'))
+  assert of(program)().uses_device == (program not in ('report', 'export', 'prepare'))
   if program in ('attack', 'heatmap', 'users'):
     assert said.endswith('-> ' + str(of(program)().whole))
     assert 'mobile_sam' in said and 'samples' in said

@@ -93,3 +93,25 @@ def test_a_model_that_expects_an_iou_is_quoted_by_position():
   exists = np.asarray(found.exists)
   np.testing.assert_allclose(found.predicted[exists], found.yx[exists][:, 1] / 100)
   assert np.isnan(found.predicted[~exists]).all()
+
+
+def test_masks_are_kept_small_and_change_no_score():
+  batch, stride = batch_of((SIDE + 2, SIDE + 5)), np.int32([5])
+  plain, kept = (
+    jax.device_get(jax.jit(
+      lambda b, side=side: truth.grid(needle(), b, stride, 20, at_once=3, mask_side=side)
+    )(batch))
+    for side in (0, 12)
+  )  # fmt: skip
+  assert plain.mask is None
+  for one, other in zip(plain[:-1], kept[:-1], strict=True):
+    np.testing.assert_array_equal(one, other)
+  exists = kept.exists[0]
+  # Of 24 pixels a side every second one, from the second on; the object's first row is the fourth.
+  there = np.arange(1, SIDE, 2)
+  for (y, x), small in zip(kept.yx[0][exists], kept.mask[0][exists], strict=True):
+    hit = abs(y - NEEDLE[0]) <= 1 and abs(x - NEEDLE[1]) <= 1
+    right = 20 if hit else 8 if y <= 5 else 12
+    expected = ((there >= 4) & (there < 20))[:, None] & ((there >= 4) & (there < right))
+    np.testing.assert_array_equal(np.unpackbits(small).reshape(12, 12), expected)
+  assert exists.sum() > 2 and not kept.mask[0][~exists].any()

@@ -25,7 +25,7 @@ from tetris_jax.search.base import Asked, Rows, decode_at
 from tetris_jax.stage import begin, given, legal_regions, open_round, robot_user, set_stage
 from tetris_jax.types import Array, Batch, Clicks, Segmenter
 
-__all__ = ['Grid', 'at', 'grid', 'lattice', 'stride_for']
+__all__ = ['Grid', 'at', 'grid', 'lattice', 'small_mask', 'stride_for']
 
 class Grid(NamedTuple):
   """IoU of one more click, by where it is made; leading dimension (batch,).
@@ -38,6 +38,8 @@ class Grid(NamedTuple):
     biou: (batch, count) float32, likewise; NaN if it was not asked for.
     predicted: (batch, count) float32, IoU that the model itself expects; NaN if it expects none.
     wanted: (batch,) int32, legal pixels of the lattice, also those that `count` left no room for.
+    mask: (batch, count, bytes) uint8, the masks that the model answered as `small_mask` has them,
+      eight pixels a byte in the order of `numpy.packbits`; None if they were not asked for.
   """
 
   yx: jax.Array
@@ -47,6 +49,7 @@ class Grid(NamedTuple):
   biou: jax.Array
   predicted: jax.Array
   wanted: jax.Array
+  mask: jax.Array | None = None
 
 
 def stride_for(legal: np.ndarray, *, wanted: int = 2500) -> int:
@@ -79,6 +82,7 @@ def grid(
   earlier: Clicks | None = None,
   at_once: int | None = None,
   with_boundary: bool = True,
+  mask_side: int = 0,
 ) -> Grid:
   """Evaluates the next click at every legal pixel of a lattice, forward only.
 
@@ -95,6 +99,7 @@ def grid(
       none, so that the first round is evaluated.
     at_once: positions that are decoded together. Default: 1 on a CPU, 64 elsewhere.
     with_boundary: whether boundary IoU is evaluated as well.
+    mask_side: rows, and columns, of the masks that are kept; 0 for none.
 
   Returns:
     Grid.
@@ -112,7 +117,7 @@ def grid(
     return found[order], other[order], jnp.sum(taken, dtype=jnp.int32)
 
   places = _Places(choose, jnp.asarray(stride, jnp.int32), count)
-  return _evaluate(segmenter, batch, places, earlier, at_once, with_boundary)
+  return _evaluate(segmenter, batch, places, earlier, at_once, _Wanted(with_boundary, mask_side))
 
 
 def at(
@@ -150,7 +155,35 @@ def at(
     return *mine, jnp.sum(mine[1], dtype=jnp.int32)
 
   places = _Places(choose, given, given[1].shape[1] + 1)
-  return _evaluate(segmenter, batch, places, earlier, at_once, with_boundary)
+  return _evaluate(segmenter, batch, places, earlier, at_once, _Wanted(with_boundary, 0))
+
+
+def small_mask(mask: Array, size: Array, *, side: int) -> jax.Array:
+  """A mask at low resolution: of each of side x side equal cells of the picture the centre's pixel.
+
+  Args:
+    mask: (height, width) bool on a canvas.
+    size: (2,) int32, the picture's (height, width) on it.
+    side: rows, and columns.
+
+  Returns:
+    (side, side) bool.
+  """
+  twice = 2 * lax.iota(jnp.int32, side) + 1
+  rows, columns = ((twice * size[axis]) // (2 * side) for axis in (0, 1))
+  return jnp.asarray(mask)[rows[:, None], columns[None, :]]
+
+
+class _Wanted(NamedTuple):
+  """What is kept of an evaluation beside IoU.
+
+  Attributes:
+    boundary: whether boundary IoU is.
+    side: of the masks; 0 for none.
+  """
+
+  boundary: bool
+  side: int
 
 
 class _Places(NamedTuple):
@@ -174,7 +207,7 @@ def _evaluate(
   places: _Places,
   earlier: Clicks | None,
   at_once: int | None,
-  with_boundary: bool,
+  kept: _Wanted,
 ) -> Grid:
   """`Grid` of one round, an instance after the other; arguments as for `grid`."""
   if places.room < 1:
@@ -197,16 +230,17 @@ def _evaluate(
     def one(row: tuple[Any, ...]) -> tuple[Any, ...]:
       context, clicks, legal, target, mine = row
       seen = Rows(context, clicks, legal, jnp.ones(2, jnp.float32), target)
-      return _one(asked, seen, places, mine, with_boundary)
+      return _one(asked, seen, places, mine, kept)
 
-    yx, exists, (iou, biou, predicted), wanted = lax.map(one, rows)
-  return Grid(yx, exists, turn.label[:, 0], iou, biou, predicted, wanted)
+    yx, exists, (iou, biou, predicted, *masks), wanted = lax.map(one, rows)
+  mask = masks[0] if masks else None
+  return Grid(yx, exists, turn.label[:, 0], iou, biou, predicted, wanted, mask)
 
 
 def _one(
-  asked: Asked, row: Rows, places: _Places, mine: Any, with_boundary: bool
+  asked: Asked, row: Rows, places: _Places, mine: Any, kept: _Wanted
 ) -> tuple[jax.Array, jax.Array, tuple[jax.Array, ...], jax.Array]:
-  """Positions, which exist, their three scores, and `Grid.wanted` of one instance."""
+  """Positions, which exist, their scores and masks, and `Grid.wanted` of one instance."""
   count, at_once = places.room, asked.at_once
   assert at_once is not None
   chunks = -(-count // at_once)
@@ -221,10 +255,13 @@ def _one(
     logits, state = decode_at(asked, row, at)
     found = hard_score(logits, asked.segmenter.info.threshold, row.target)
     predicted = jnp.asarray(asked.segmenter.predicted_iou(state), jnp.float32)
-    if not with_boundary:
-      return found.iou, jnp.float32(jnp.nan), predicted
-    boundary = boundary_score(found.mask, row.target)
-    return found.iou, jnp.where(found.finite, boundary, jnp.nan), predicted
+    boundary: jax.Array = jnp.float32(jnp.nan)
+    if kept.boundary:
+      boundary = jnp.where(found.finite, boundary_score(found.mask, row.target), jnp.nan)
+    if not kept.side:
+      return found.iou, boundary, predicted
+    small = small_mask(found.mask, row.target.size, side=kept.side)
+    return found.iou, boundary, predicted, jnp.packbits(small)
 
   def evaluate(number: jax.Array, scores: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     some = lax.dynamic_slice_in_dim(padded, number * at_once, at_once)
@@ -238,6 +275,10 @@ def _one(
     )
 
   needed = -(-jnp.sum(exists, dtype=jnp.int32) // at_once)
-  start = jnp.full(chunks * at_once, jnp.nan, jnp.float32)
-  scores = lax.fori_loop(0, needed, evaluate, (start, start, start))
-  return yx, exists, tuple(jnp.where(exists, x[:count], jnp.nan) for x in scores), wanted
+  start: tuple[jax.Array, ...] = (jnp.full(chunks * at_once, jnp.nan, jnp.float32),) * 3
+  if kept.side:
+    start += (jnp.zeros((chunks * at_once, -(-(kept.side**2) // 8)), jnp.uint8),)
+  scores = tuple(x[:count] for x in lax.fori_loop(0, needed, evaluate, start))
+  known = [jnp.where(exists, x, jnp.nan) for x in scores[:3]]
+  masks = [jnp.where(exists[:, None], x, jnp.uint8(0)) for x in scores[3:]]
+  return yx, exists, (*known, *masks), wanted

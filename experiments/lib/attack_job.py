@@ -15,6 +15,7 @@ import numpy as np
 from experiments.lib import guard, loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import crowd, data, presets, types
+from tetris_jax.report.attack import masks as masks_lib
 from tetris_jax.report.attack import overlay
 from tetris_jax.runs import rows, schema
 from tetris_jax.runs import workdirs as results
@@ -64,6 +65,8 @@ class AttackJob(loop.Job):
     figures: pathlib.Path,
     users: crowd.Crowd | None = None,
     click_maps: data.ClickMaps | None = None,
+    *,
+    masks: pathlib.Path | None = None,
   ):
     """Takes what stays the same over batches.
 
@@ -76,12 +79,14 @@ class AttackJob(loop.Job):
       figures: the folder that they are drawn into.
       users: who clicks beside the attack.
       click_maps: that they follow, where their prior is one of maps.
+      masks: the folder that final masks are kept in, see `tetris_jax.report.attack.masks`; None for
+        none.
     """
     self.programs = made
     self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
     self._names = dataset.names
-    self._pictures, self._figures = pictures, figures
-    # Rows of instances whose pictures `damage` has found lost.
+    self._pictures, self._figures, self._masks = pictures, figures, masks
+    # Rows of instances whose pictures or masks `damage` has found lost.
     self._lost: dict[int, loop.Row] = {}
     self._users, self._maps = users, click_maps
 
@@ -127,14 +132,15 @@ class AttackJob(loop.Job):
   def attack(
     self, batch: types.Batch, say: Say, *click_maps: np.ndarray
   ) -> types.Trajectories:
-    """Trajectories of a batch, with the masks that pictures need after some of the clicks.
+    """Trajectories of a batch, with the masks drawn or kept after some of the clicks.
 
     Args:
       batch: the instances.
       say: told of what takes long.
       *click_maps: of the instances, where users follow maps.
     """
-    rounds = overlay.rounds(self._config.num_clicks) if self._pictures else ()
+    wanted = self._pictures or self._masks is not None
+    rounds = overlay.rounds(self._config.num_clicks) if wanted else ()
     static: dict[str, Any] = {'config': self._config, 'rounds': rounds}
     if self._users is not None:
       static['users'] = self._users
@@ -189,16 +195,33 @@ class AttackJob(loop.Job):
       return 'no click map'  # Its row says so.
 
   def finish(self, found: loop.Found, say: Say) -> Sequence[loop.Row]:
-    """Draws the pictures of a batch."""
+    """Draws the pictures of a batch, and keeps its masks."""
     ok = {row['instance'] for row in found.rows if row['status'] == 'ok'}
     for samples, trajectories in found.left:
       if trajectories.mask is None:
         continue
       for slot, (index, sample) in enumerate(samples):
-        if sample.instance in ok and index < self._pictures:
-          one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], trajectories)
+        if sample.instance not in ok:
+          continue
+        one = jax.tree.map(lambda leaf, slot=slot: leaf[slot], trajectories)
+        self._keep(index, sample, one)
+        if index < self._pictures:
           self._draw(index, sample, one, say)
     return found.rows
+
+  def _keep(self, index: int, sample: data.Sample, one: types.Trajectories) -> None:
+    """Writes the masks after the last click, and the truth."""
+    if self._masks is None:
+      return
+    made = {masks_lib.TRUTH: masks_lib.encode_truth(sample.mask, sample.ignore)}
+    height, width = sample.size
+    for mode, mask in zip(types.MODES, np.asarray(one.mask)[:, -1], strict=False):
+      made[mode] = masks_lib.encode_mask(mask[:height, :width])
+    for kind, encoded in made.items():
+      results.write_atomically(self._mask(self._masks, index, kind), encoded)
+
+  def _mask(self, folder: pathlib.Path, index: int, kind: str) -> pathlib.Path:
+    return masks_lib.named(folder / loop.picture_name(index, self._names[index]), kind)
 
   def _draw(self, index: int, sample: data.Sample, one: types.Trajectories, say: Say) -> None:
     try:
@@ -213,14 +236,23 @@ class AttackJob(loop.Job):
     return self._figures / loop.picture_name(index, self._names[index])
 
   def forget(self, index: int) -> None:
-    """Removes the picture of an instance."""
+    """Removes the picture of an instance, and its masks."""
     self._picture(index).unlink(missing_ok=True)
+    if self._masks is not None:
+      for kind in (masks_lib.TRUTH, *types.MODES):
+        self._mask(self._masks, index, kind).unlink(missing_ok=True)
 
   def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> Mapping[int, str]:
-    """Whose picture is not there or not whole, of those that are asked for."""
+    """Whose picture or masks, of those that are asked for, are not there or not whole."""
     found = {}
     for index, row in zip(group.indices, rows, strict=True):
-      drawn = row['status'] == 'ok' and index < self._pictures
-      if drawn and (why := redraw.trouble(self._picture(index))):
+      if row['status'] == 'ok' and (why := self._damage(index, row)):
         found[index], self._lost[index] = why, row
     return found
+
+  def _damage(self, index: int, row: loop.Row) -> str:
+    wanted = [self._picture(index)] if index < self._pictures else []
+    if self._masks is not None:
+      modes = [mode for mode in types.MODES if row['iou'][mode] is not None]
+      wanted += [self._mask(self._masks, index, kind) for kind in (masks_lib.TRUTH, *modes)]
+    return next(filter(None, map(redraw.trouble, wanted)), '')

@@ -16,7 +16,7 @@ from experiments.lib import start
 
 __all__ = ['PROGRAMS', 'main', 'summary']
 
-PROGRAMS = ('attack', 'heatmap', 'users', 'report', 'replay', 'bench', 'fetch', 'prepare')
+PROGRAMS = ('attack', 'heatmap', 'users', 'report', 'export', 'replay', 'bench', 'fetch', 'prepare')
 
 _ASKING = ('--help', '-h', 'help')
 _UNUSABLE = 2

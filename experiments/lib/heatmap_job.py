@@ -30,11 +30,21 @@ _FEWEST_SLOTS = 4096
 _Arrays = Mapping[str, np.ndarray]
 
 
+# Longer side of the photographs that are kept, in pixels: about what a screen shows of one.
+_PHOTOGRAPH = 800
+
+
 def _grid(
-  key: jax.Array, segmenter: types.Segmenter, batch: types.Batch, stride: Any, *, count: int
+  key: jax.Array,
+  segmenter: types.Segmenter,
+  batch: types.Batch,
+  stride: Any,
+  *,
+  count: int,
+  mask_side: int,
 ) -> truth.Grid:
   del key
-  return truth.grid(segmenter, batch, stride, count)
+  return truth.grid(segmenter, batch, stride, count, mask_side=mask_side)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +80,8 @@ class HeatmapJob(loop.Job):
     stride: int,
     batch_size: int,
     folder: pathlib.Path,
+    *,
+    explorable: bool = False,
   ):
     """Takes what stays the same over batches.
 
@@ -80,10 +92,12 @@ class HeatmapJob(loop.Job):
       stride: of the lattice in pixels, or 0 to choose one for each instance.
       batch_size: instances a batch.
       folder: of maps and pictures.
+      explorable: whether what `tetris_jax.report.heatmaps.explorer` shows is kept: the masks at low
+        resolution, and the photographs.
     """
     self.programs = made
     self._dataset, self._configs, self._stride = dataset, configs, stride
-    self._slots, self._folder = made.slots(batch_size), folder
+    self._slots, self._folder, self._explorable = made.slots(batch_size), folder, explorable
     self._names = dataset.names
     # Positions of instances whose maps `damage` has found whole, in batches that are done again.
     self._whole: set[int] = set()
@@ -102,7 +116,13 @@ class HeatmapJob(loop.Job):
     made = maps.read_map(path, [config.name for config in self._configs])
     if not np.array_equal(made['legal'], sample.mask & ~sample.ignore):
       raise maps.DamagedMapError(f'{path} is of another mask')
+    if self._explorable and (absent := [key for key in maps.TO_EXPLORE if key not in made]):
+      raise maps.DamagedMapError(f'{path} cannot be explored ({absent[0]} is missing)')
     return made
+
+  def _photograph(self, index: int) -> pathlib.Path | None:
+    """Where an instance's photograph lies; None where none is kept."""
+    return heatmap_picture.photograph_of(self._picture(index)) if self._explorable else None
 
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads the instances, and the whole maps of a batch that is done again."""
@@ -126,7 +146,7 @@ class HeatmapJob(loop.Job):
     return loop.Prepared(group, made, _Asked(samples, kept, batch))
 
   def truth(self, batch: types.Batch, say: Say) -> list[dict[str, np.ndarray]]:
-    """The maps of a batch: yx (n, 2); iou, biou, predicted (n,); stride () of each."""
+    """The maps of a batch: yx (n, 2); iou, biou, predicted (n,); stride (); masks, if kept."""
     legal = np.asarray(batch.mask) & ~np.asarray(batch.ignore)
     strides = np.array([self._stride or truth.stride_for(one) for one in legal], np.int32)
     wanted = int(np.count_nonzero(truth.lattice(legal, strides), axis=(1, 2)).max())
@@ -134,13 +154,17 @@ class HeatmapJob(loop.Job):
     count = _FEWEST_SLOTS
     while count < wanted + 1:
       count *= 2
-    found = self.programs.call(say, _grid, batch, strides, count=count)
+    side = maps.MASK_SIDE if self._explorable else 0
+    found = self.programs.call(say, _grid, batch, strides, count=count, mask_side=side)
     out = []
     for slot, stride in enumerate(strides):
       some = found.exists[slot]
       fields = ('yx', 'iou', 'biou', 'predicted')
       arrays = {name: getattr(found, name)[slot][some] for name in fields}
-      out.append(arrays | {'stride': np.asarray(stride)})
+      arrays['stride'] = np.asarray(stride)
+      if found.mask is not None:
+        arrays['masks'] = found.mask[slot][some]
+      out.append(arrays)
     return out
 
   def attack(
@@ -193,31 +217,42 @@ class HeatmapJob(loop.Job):
     say: Say,
   ) -> loop.Row:
     """The row of an instance, whose map and picture lie in the folder from then on."""
-    path = self._picture(index)
-    if index in new:
-      maps.write_map(path.with_suffix('.npz'), new[index])
+    file = self._picture(index).with_suffix('.npz')
     arrays = new[index] if index in new else given.kept[index]
-    row = self._row(sample, arrays, path.with_suffix('.npz').name)
+    depth = np.asarray(region.inner_depth(arrays['legal']))
+    if index in new:
+      if self._explorable:
+        at = np.rint(arrays['yx']).astype(int)
+        arrays = {**arrays, 'depth': depth[at[:, 0], at[:, 1]]}
+      maps.write_map(file, arrays)
+    row = self._row(sample, arrays, depth, file.name)
     if row['status'] == 'ok':
-      row['picture'] = self._draw(sample, arrays, row, path, say)
+      row['picture'] = self._draw(index, sample, arrays, row, say)
       _tell(row, say)
     return row
 
-  def _row(self, sample: data.Sample, made: _Arrays, file: str) -> dict[str, Any]:
+  def _row(
+    self, sample: data.Sample, made: _Arrays, depth: np.ndarray, file: str
+  ) -> dict[str, Any]:
     # The depth that a search keeps to, where it can keep to one.
     depths = {config.name: getattr(config.search, 'depth', 0.0) for config in self._configs}
-    depth = np.asarray(region.inner_depth(made['legal']))
     return rows.map_row(
       sample.instance, made, depth, depths, file, _sparse(made), sample.warnings
     )
 
   def _draw(
-    self, sample: data.Sample, made: _Arrays, row: loop.Row, path: pathlib.Path, say: Say
+    self, index: int, sample: data.Sample, made: _Arrays, row: loop.Row, say: Say
   ) -> str | None:
     """Draws a map; returns the picture's file name, None where it was not drawn, which is said."""
+    path, photograph = self._picture(index), self._photograph(index)
     shares = {name: found['share_of_range'] for name, found in row['presets'].items()}
     try:
       picture = heatmap_picture.draw(sample.instance, sample.image, made, shares)
+      if photograph is not None:
+        small = heatmap_picture.reduced(sample.image, side=_PHOTOGRAPH)
+        results.write_atomically(photograph, small)
+    except results.WorkdirError:
+      raise
     except Exception as error:  # Numbers are not given up for a picture.
       say(f'{sample.instance!r} was not drawn: {loop.reason_of(error)}')
       path.unlink(missing_ok=True)
@@ -235,7 +270,9 @@ class HeatmapJob(loop.Job):
 
   def forget(self, index: int) -> None:
     """Removes the map of an instance and its picture."""
-    for path in (self._picture(index), self._picture(index).with_suffix('.npz')):
+    picture = self._picture(index)
+    others = picture.with_suffix('.npz'), heatmap_picture.photograph_of(picture)
+    for path in (picture, *others):
       path.unlink(missing_ok=True)
 
   def damage(self, group: data.Group, rows: Sequence[loop.Row]) -> Mapping[int, str]:
@@ -256,7 +293,8 @@ class HeatmapJob(loop.Job):
     except (maps.DamagedMapError, results.WorkdirError) as error:
       return str(error)
     self._whole.add(index)
-    return redraw.trouble(path)
+    wanted = [path, *filter(None, [self._photograph(index)])]
+    return next(filter(None, map(redraw.trouble, wanted)), '')
 
 
 def _sparse(made: _Arrays) -> str | None:

@@ -123,11 +123,15 @@ def _on_stderr(text: str) -> None:
 
 
 class Reader:
-  """Reads pictures from work folders. One that cannot be shown costs no number: it is said once."""
+  """Reads pictures from work folders. One that cannot be shown costs no number: it is said once.
+
+  Attributes:
+    say: is told of what is left out.
+  """
 
   def __init__(self, say: Callable[[str], None] = _on_stderr):
     """Takes what is told of pictures that are left out."""
-    self._say = say
+    self.say = say
     self._bad: set[pathlib.Path] = set()
 
   def __call__(self, file: pathlib.Path) -> Picture | None:
@@ -139,5 +143,5 @@ class Reader:
       return decode(data, file)
     except (files.FileError, PictureError) as error:
       self._bad.add(file)
-      self._say(style.one_line(f'note: left out of the report: {error}'))
+      self.say(style.one_line(f'note: left out of the report: {error}'))
       return None

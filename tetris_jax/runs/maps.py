@@ -5,6 +5,10 @@ user's click first, with `iou`, `biou` and `predicted` (positions,), the last Na
 expects no IoU; and `stride` () of the lattice. Of every preset there is `<preset>/yx` (3, 2),
 `<preset>/iou` and `<preset>/biou` (3,) of the modes in the order of `tetris_jax.types.MODES`,
 `<preset>/spent` (2,), evaluations and gradients, and `<preset>/hidden` (), NaN where unknown.
+
+A map that can be explored has two more: `depth` (positions,) float32, see
+`tetris_jax.geometry.region.inner_depth`, and `masks` (positions, `MASK_SIDE`^2 / 8) uint8, what
+the model answered at low resolution, see `tetris_jax.truth.small_mask` and `numpy.packbits`.
 """
 
 from __future__ import annotations
@@ -22,7 +26,13 @@ import numpy as np
 from tetris_jax.runs import files
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['OF_A_PRESET', 'DamagedMapError', 'read_map', 'write_map']
+__all__ = ['MASK_SIDE', 'OF_A_PRESET', 'TO_EXPLORE', 'DamagedMapError', 'read_map', 'write_map']
+
+MASK_SIDE = 128
+"""Rows, and columns, of the masks that a map keeps."""
+
+TO_EXPLORE = ('depth', 'masks')
+"""Arrays that only a map has that can be explored."""
 
 OF_A_PRESET = ('yx', 'iou', 'biou', 'spent', 'hidden')
 """Arrays of each preset, behind its name and a slash."""
@@ -92,7 +102,8 @@ def _check_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
   if np.lib.format.read_magic(file) != (1, 0):
     raise ValueError(f'{member.filename} has another header than ours')
   shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-  if dtype.kind not in 'bif' or math.prod(shape) * dtype.itemsize != member.file_size - file.tell():
+  held = member.file_size - file.tell()
+  if dtype.kind not in 'bifu' or math.prod(shape) * dtype.itemsize != held:
     raise ValueError(f'{member.filename} is not as long as its header says')
 
 
@@ -112,6 +123,12 @@ def _check(made: Mapping[str, np.ndarray]) -> None:
   pixels = np.rint(yx)
   if not (np.isfinite(yx).all() and (pixels >= 0).all() and (pixels < legal.shape).all()):
     raise ValueError('yx has a position outside of the picture')
+  shapes = {'depth': (len(yx),), 'masks': (len(yx), MASK_SIDE**2 // 8)}
+  for name, shape in shapes.items():
+    if name in made and made[name].shape != shape:
+      raise ValueError(f'{name} has the shape {made[name].shape}, expected {shape}')
+  if 'masks' in made and made['masks'].dtype != np.uint8:
+    raise ValueError(f'masks are of {made["masks"].dtype}')
   for name, values in made.items():
     if name.rpartition('/')[2] in ('iou', 'biou') and ((values < 0) | (values > 1)).any():
       raise ValueError(f'{name} has a value outside of 0 to 1')

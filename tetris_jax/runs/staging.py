@@ -20,7 +20,7 @@ __all__ = ['check_apart', 'discard', 'staged']
 # Folders that are being filled, each with what was made for it and is to be empty again.
 _filled: list[tuple[pathlib.Path, list[pathlib.Path]]] = []
 # Where runs keep what cannot be made again.
-_OF_RUNS = ('results', 'maps')
+_OF_RUNS = ('results', 'maps', 'masks')
 
 
 def check_apart(

@@ -21,6 +21,7 @@ def write_run(
   picture: Callable[[str], pathlib.Path | None],
   *,
   speed_apart: bool = False,
+  beside: Callable[[Mapping[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
   """Writes `figures/curves.png`, `report.md` and, last, `summary.json`.
 
@@ -32,6 +33,7 @@ def write_run(
     picture: instance -> its picture relative to the work folder, or None.
     speed_apart: whether speed goes into `speed.json` alone, so that the other files hold nothing
       that differs between two runs of the same.
+    beside: writes what else is made of the summary with the speed.
 
   Returns:
     The summary with the speed.
@@ -55,6 +57,8 @@ def write_run(
   workdirs.write_atomically(workdir.path / 'report.md', text.encode())
   if speed_apart:
     workdir.write_json('speed.json', speed)
+  if beside is not None:
+    beside(made | speed)
   # The summary comes last: where it lies, the rest does too.
   workdir.write_json('summary.json', written)
   return made | speed

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 import json
 import pathlib
-import re
+import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tetris_jax.report import markdown, style
+from tetris_jax.report import embedding, markdown, style
 from tetris_jax.report import pictures as pictures_lib
 from tetris_jax.report.comparison import compare
 from tetris_jax.report.heatmaps.summary import HeatMaps, shares
@@ -25,9 +23,8 @@ __all__ = ['MAX_PICTURE_BYTES', 'render']
 MAX_PICTURE_BYTES = 7_000_000
 
 _WIDTH = 1000
-_QUALITY = 80
 _MOST_REASONS = 50
-_TEMPLATE = pathlib.Path(__file__).parent / 'page.html'
+_HERE = pathlib.Path(__file__).parent
 
 
 def render(
@@ -41,6 +38,7 @@ def render(
   *,
   notes: Sequence[str] = (),
   read: pictures_lib.Reader | None = None,
+  explorers: Sequence[str] = (),
 ) -> str:
   """The page.
 
@@ -57,6 +55,7 @@ def render(
     maps: heat maps, which take what the pictures leave, and at least a quarter.
     notes: on how far the runs compare, shown with their scores.
     read: reads pictures; by default one that says on standard error which are left out.
+    explorers: files beside the page to explore each of `maps`, or none.
   """
   read = read or pictures_lib.Reader()
   scores = [compare.instance_scores(run) for run in runs]
@@ -77,23 +76,23 @@ def render(
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
+    'explorers': [
+      {'model': one.model, 'dataset': one.dataset, 'file': urllib.parse.quote(file)}
+      for one, file in zip(maps, explorers or [''] * len(maps), strict=True)
+      if file
+    ],
+    'cycle': list(style.CYCLE),
     'quality': table.quality_name(table.QUALITY),
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
-  # No text of a file name or a reason may end the script element.
-  text = json.dumps(_plain(held), allow_nan=False, separators=(',', ':')).replace('<', '\\u003c')
-  parts = {'COLUMNS': ''.join(map(_column, added)), 'NOTES': _notes(notes), 'DATA': text}
-  # At once: what is put in may look like a place of its own.
-  return re.sub(r'{{(\w+)}}', lambda place: parts[place[1]], _TEMPLATE.read_text('utf-8'))
-
-
-def _plain(tree: Any) -> Any:
-  """The same tree with texts that UTF-8 can hold; half a pair of surrogates ends some browsers."""
-  if isinstance(tree, Mapping):
-    return {style.plain(key): _plain(value) for key, value in tree.items()}
-  if isinstance(tree, (list, tuple)):
-    return [_plain(value) for value in tree]
-  return style.plain(tree) if isinstance(tree, str) else tree
+  columns = ''.join(map(_column, added))
+  parts = {
+    'COLUMNS': columns,
+    'NOTES': _notes(notes),
+    'PROFILE': (_HERE / 'profile.js').read_text('utf-8'),
+    'DATA': embedding.as_data(held),
+  }
+  return embedding.filled(_HERE / 'page.html', parts)
 
 
 def _notes(notes: Sequence[str]) -> str:
@@ -134,6 +133,8 @@ def _run(
   return {
     **line,
     'curves': summary['per_click'],
+    # Rows of before, and runs that sampled no users, have none.
+    'users': summary.get('users'),
     'first': {key: summary[key] for key in ('levels', 'quantiles', 'hidden')},
     'instances': [
       [name, *(_short(one[key]) for key in ('d', 'auc', *ORDER))]
@@ -192,21 +193,9 @@ def _encoded(
       picture = read(group[name])
       if picture is None:
         continue
-      source = _data_url(picture.image)
+      source = embedding.jpeg_url(picture.image, width=_WIDTH)
       if spent + len(source) > budget:
         return out, spent
       spent += len(source)
       sources[name] = source
   return out, spent
-
-
-def _data_url(image: Any) -> str:
-  from PIL import Image
-
-  rgb = image.convert('RGB')
-  if rgb.width > _WIDTH:
-    height = max(1, round(rgb.height * _WIDTH / rgb.width))
-    rgb = rgb.resize((_WIDTH, height), Image.Resampling.LANCZOS)
-  encoded = io.BytesIO()
-  rgb.save(encoded, 'JPEG', quality=_QUALITY, optimize=True)
-  return 'data:image/jpeg;base64,' + base64.b64encode(encoded.getvalue()).decode()

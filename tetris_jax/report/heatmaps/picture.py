@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from tetris_jax import types
 from tetris_jax.report import style
 
-__all__ = ['LEAST_SPAN', 'colour_limits', 'draw', 'field']
+__all__ = ['LEAST_SPAN', 'colour_limits', 'draw', 'field', 'photograph_of', 'reduced']
 
 LEAST_SPAN = 0.02
 """Of the colour scale, so that differences that mean nothing look like nothing."""
@@ -27,6 +29,22 @@ _TITLES = {
   'max': 'MAX, highest IoU',
   'base': "robot user's click",
 }
+
+
+def photograph_of(picture: pathlib.Path) -> pathlib.Path:
+  """Where the photograph lies that belongs to a map's picture."""
+  return picture.with_suffix('.photo.png')
+
+
+def reduced(image: np.ndarray, *, side: int) -> bytes:
+  """A photograph (height, width, 3) uint8 as a PNG file of at most `side` pixels a side."""
+  from PIL import Image
+
+  photograph = Image.fromarray(image)
+  photograph.thumbnail((side, side), Image.Resampling.LANCZOS)
+  file = io.BytesIO()
+  photograph.save(file, 'PNG')
+  return file.getvalue()
 
 
 def field(made: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -18,7 +18,7 @@ from tetris_jax.runs import merge
 from tetris_jax.scores import priors, statistics
 from tetris_jax.scores.coverage import LEAST_RANGE
 
-__all__ = ['HeatMaps', 'of_run', 'read_heatmaps', 'share_table', 'shares', 'summarise']
+__all__ = ['HeatMaps', 'of_rows', 'of_run', 'read_heatmaps', 'share_table', 'shares', 'summarise']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +114,27 @@ def read_heatmaps(folder: pathlib.Path, argument: str = 'heatmaps') -> HeatMaps:
 
 def of_run(run: merge.Run) -> HeatMaps:
   """The maps of a run of `experiments.heatmap`."""
-  made = measured(run.rows)
+  return of_rows(run.model, run.dataset, run.rows, run.pictures)
+
+
+def of_rows(
+  model: str,
+  dataset: str,
+  rows: Sequence[Mapping[str, Any]],
+  pictures: Mapping[str, pathlib.Path],
+) -> HeatMaps:
+  """The maps of these rows.
+
+  Args:
+    model: its name.
+    dataset: its name.
+    rows: of maps, with numbers or without.
+    pictures: path of an instance's map, by name, where it was drawn.
+  """
+  made = measured(rows)
   widest = sorted(made, key=lambda row: row['min'] - row['max'])
-  drawn = {row['instance']: run.pictures[row['instance']] for row in widest if row['picture']}
-  return HeatMaps(run.model, run.dataset, made, drawn)
+  drawn = {row['instance']: pictures[row['instance']] for row in widest if row['picture']}
+  return HeatMaps(model, dataset, made, drawn)
 
 
 def shares(maps: Sequence[HeatMaps]) -> list[dict[str, Any]]:

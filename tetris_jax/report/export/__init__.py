@@ -1,0 +1,1 @@
+"""Runs in the formats of other people's tools: tables of Arrow, results of COCO."""
