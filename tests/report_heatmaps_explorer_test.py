@@ -90,6 +90,16 @@ def test_a_damaged_map_is_left_out_and_said(tmp_path):
   assert len(said) == 1 and '00000_p.npz is damaged' in said[0]
 
 
+@pytest.mark.parametrize(('key', 'value'), [
+  ('tetris/yx', np.zeros((2, 2))), ('tetris/iou', np.float32([0, np.nan, 0])),
+  ('strong_v1/biou', np.zeros(())),
+])
+def test_a_map_of_other_shapes_or_numbers_is_damaged(tmp_path, key, value):
+  one, said = explored.write(tmp_path, [explored.row(0)], **{key: value}), []
+  found = held(explorer.render(one, read=pictures.Reader(said.append)))
+  assert found['objects'] == [] and f'is damaged ({key} is no array' in said[0]
+
+
 def test_pages_have_bounds(tmp_path, monkeypatch):
   one = explored.write(tmp_path, [explored.row(number) for number in range(3)])
   assert len(held(explorer.render(one, 2))['objects']) == 2

@@ -6,7 +6,7 @@ import base64
 import dataclasses
 import pathlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -130,6 +130,7 @@ def _object(
 ) -> dict[str, Any]:
   """What the page holds of an instance. Raises maps.DamagedMapError."""
   made = maps.read_map(file.with_suffix('.npz'), row['presets'])
+  _check(made, row['presets'], file.with_suffix('.npz'))
   photograph = picture.photograph_of(file)
   found = read(photograph) if photograph.is_file() else None
   legal = made['legal']
@@ -150,6 +151,16 @@ def _object(
     'users': _users(name, others),
     'notes': [*row.get('warnings', ()), *filter(None, [row['left_out']])],
   }
+
+
+def _check(made: Mapping[str, np.ndarray], presets: Iterable[str], path: pathlib.Path) -> None:
+  """Raises maps.DamagedMapError for arrays that a row with numbers cannot have come from."""
+  shapes = {key: (len(made['yx']),) for key in ('iou', 'biou')}
+  for name in presets:
+    shapes |= {f'{name}/yx': (3, 2), f'{name}/iou': (3,), f'{name}/biou': (3,)}
+  for key, shape in shapes.items():
+    if made[key].shape != shape or not np.isfinite(made[key]).all():
+      raise maps.DamagedMapError(f'{path} is damaged ({key} is no array of {shape} finite numbers)')
 
 
 def _whole(values: np.ndarray, scale: float = 1) -> list[int | None]:
