@@ -16,6 +16,7 @@ from report_comparison_page_test import held
 from experiments import attack
 from experiments.lib import attack_job, opening
 from experiments.lib.settings import UsageError
+from tetris_jax import data
 from tetris_jax.runs import workdirs as results
 
 SIZES = ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50))
@@ -198,31 +199,36 @@ def test_beams_are_asked_for_by_a_flag_and_named(data_dir, tmp_path):
   assert found[2]['d']['value'] >= found[1]['d']['value']
 
 
-def test_a_batch_that_raises_becomes_failed_rows_and_is_tried_again(
+def test_an_instance_that_raises_becomes_a_failed_row_and_is_tried_again(
   data_dir, tmp_path, monkeypatch, capsys
 ):
   original = attack_job.AttackJob.attack
-  calls = []
+  calls, bad = [], data.instance_id('p3')
 
-  def second_fails(self, batch, say):
+  def one_fails(self, batch, say):
     calls.append(batch)
-    if len(calls) in (2, 3, 4):  # The batch, and then each of its instances alone.
-      raise RuntimeError('RESOURCE_EXHAUSTED: out of memory\nmore')
+    if bad in batch.id:
+      raise RuntimeError('odd\nmore')
     return original(self, batch, say)
 
-  monkeypatch.setattr(attack_job.AttackJob, 'attack', second_fails)
+  monkeypatch.setattr(attack_job.AttackJob, 'attack', one_fails)
   assert attack.execute(settings(data_dir, tmp_path)) == 3
-  failed = [row for row in rows_of(tmp_path) if row['status'] == 'failed']
-  assert [row['instance'] for row in failed] == ['p2', 'p3']
-  assert 'RESOURCE_EXHAUSTED: out of memory' in failed[0]['reason']
-  assert 'traceback' not in failed[0]['reason'].lower() and '\n' not in failed[0]['reason']
-  assert failed[0]['size'] == list(SIZES[2])
+  before = rows_of(tmp_path)
+  failed = [row for row in before if row['status'] == 'failed']
+  assert [row['instance'] for row in failed] == ['p3']
+  assert failed[0]['reason'] == 'RuntimeError: odd'
+  assert failed[0]['size'] == list(SIZES[3])
   assert summary_of(tmp_path)['n_ok'] == summary_of(tmp_path)['estimates']['iou_auc']['base']['n']
   assert 'Traceback' in capsys.readouterr().err
 
+  # Three batches, and both instances of one of them alone.
+  assert len(calls) == 5
+  bad = 0
   assert attack.execute(settings(data_dir, tmp_path)) == 0
   assert len(calls) == 6
-  assert all(row['status'] == 'ok' for row in rows_of(tmp_path))
+  after = rows_of(tmp_path)
+  assert all(row['status'] == 'ok' for row in after)
+  assert [after[k] for k in (0, 1, 2, 4)] == [before[k] for k in (0, 1, 2, 4)]
 
 
 def test_a_run_without_any_number_fails_and_still_ends_in_rows(
