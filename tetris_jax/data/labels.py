@@ -168,7 +168,7 @@ def _is_answer(found: Any) -> bool:
   if 'numbers' in found:
     there = found['numbers']
     return isinstance(there, list) and index_lib.is_kept(there, *[int] * len(there))
-  rejected = found.get('rejected')
+  rejected: Any = found.get('rejected')
   if not index_lib.is_kept(rejected, str, str, (list, type(None))):
     return False
   status, _, size = rejected
