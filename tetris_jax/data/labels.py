@@ -44,7 +44,6 @@ class Reader:
     labels: path -> (height, width) int32, `IGNORED`, 0 or an object's number.
     listed: likewise, with the same numbers but perhaps of another size; cheaper than `labels`.
     size: path of a picture -> (height, width) as `picture` gives it, or None where unknown.
-    rule: by which colours are an object, as a clause for masks that have none.
   """
 
   def __init__(
@@ -54,14 +53,13 @@ class Reader:
     picture: pairs.Reader | None = None,
     size: Callable[[pathlib.Path], tuple[int, int] | None] = pairs.picture_size,
     listed: pairs.Reader | None = None,
-    rule: str = '',
   ):
     """Wraps both readers so that the same file twice in a row is decoded once."""
     # Looked up when called, so that whoever replaces images.read_picture is heard.
     self.picture = pairs.remembered(picture or (lambda path: images.read_picture(path)))
     self.labels = pairs.remembered(labels)
     self.listed = listed or labels
-    self.size, self.rule = size, rule
+    self.size = size
 
 
 def one_object(
@@ -170,9 +168,10 @@ def _is_answer(found: Any) -> bool:
   if 'numbers' in found:
     there = found['numbers']
     return isinstance(there, list) and index_lib.is_kept(there, *[int] * len(there))
-  if not index_lib.is_kept(found.get('rejected'), str, str, (list, type(None))):
+  rejected: Any = found.get('rejected')
+  if not index_lib.is_kept(rejected, str, str, (list, type(None))):
     return False
-  status, _, size = found['rejected']
+  status, _, size = rejected
   return status in ('failed', 'skipped') and (size is None or index_lib.is_kept(size, int, int))
 
 
@@ -264,5 +263,4 @@ def _read(
   if instance.endswith(f'#{number}'):
     reason = f'{name}: object {number} has no pixel at {size[0]} x {size[1]} pixels'
     return Rejected(instance, 'skipped', reason, size)
-  rule = f': {reader.rule}' if reader.rule else ''
-  return Rejected(instance, 'skipped', f'{name} has no object{rule}', size)
+  return Rejected(instance, 'skipped', f'{name} has no object', size)
