@@ -6,7 +6,8 @@ import ritm_golden
 
 from ports import zoo
 from ports.clicks.maps import DISKS
-from ports.ritm import network, segmenter, zoo_rows
+from ports.hrnet import network
+from ports.ritm import segmenter, zoo_rows
 from ports.weights.errors import CheckpointError
 
 

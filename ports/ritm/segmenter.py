@@ -8,7 +8,7 @@ import numpy as np
 
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
-from ports.ritm import network
+from ports.hrnet import network
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
 
 __all__ = ['VARIANTS', 'ZOOMS', 'ritm']
@@ -50,7 +50,7 @@ def ritm(
   """RITM (arXiv 2102.06583) with its zoom-in and flip averaging, threshold 0.49.
 
   Args:
-    params: flat tree, see `ports.ritm.weights`.
+    params: flat tree, see `ports.hrnet.weights`.
     sha256: of the file that it came from, by name.
     name: of the model; a zoom that is not "exact" is appended.
     size: key of `VARIANTS`.
