@@ -28,7 +28,8 @@ def crop_of():
   def padded(mask, before, target, pixel, padding=(0, 0)):
     around = [(0, n) for n in padding]
     masks = [jnp.asarray(np.pad(m, around)) for m in (mask, before)]
-    low, high = run(*masks, ints(*target[::2]), ints(*target[1::2]), ints(*pixel), ints(*mask.shape))
+    ends = ints(*target[::2]), ints(*target[1::2])
+    low, high = run(*masks, *ends, ints(*pixel), ints(*mask.shape))
     return [int(low[0]), int(high[0]), int(low[1]), int(high[1])]
 
   return padded

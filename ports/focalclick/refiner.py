@@ -1,7 +1,7 @@
 """FocalClick's refiner in Flax: logits of a crop, anew where it says that they should be.
 
-Chen et al., "FocalClick: Towards Practical Interactive Image Segmentation" (arXiv 2204.02574). Batch
-norms are folded.
+Chen et al., "FocalClick: Towards Practical Interactive Image Segmentation" (arXiv 2204.02574).
+Batch norms are folded.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ports.clicks import maps, zoom
+from ports.clicks.cascade import cascaded
 from ports.clicks.zoom import Box, View, Zoom
 from ports.focalclick import focus, network
 from ports.nn.resize import aligned, crop
@@ -229,6 +230,7 @@ def focalclick(
   size: str,
   disks: str = 'soft',
   merge: str = 'never',
+  cascade: str = 'none',
 ) -> Segmenter:
   """FocalClick (arXiv 2204.02574) as published: squares of 256 pixels, threshold 0.5, no flip.
 
@@ -239,12 +241,14 @@ def focalclick(
     size: key of `network.VARIANTS`.
     disks: see `segmenter`.
     merge: see `segmenter`.
+    cascade: key of `ports.clicks.cascade.CASCADES`.
 
   Raises:
-    ValueError: an unknown size, or kind of disk or of merge.
+    ValueError: an unknown size, kind of disk or of merge, or cascade.
   """
   if size not in network.VARIANTS:
     raise ValueError(f'size is {size!r}; known: {", ".join(network.VARIANTS)}')
   full = name if merge == 'never' else f'{name}_merge'
   info = ModelInfo(full, threshold=0.5, step_diagonal='frame', sha256=dict(sha256))
-  return segmenter(network.VARIANTS[size], dict(params), info, disks=disks, merge=merge)
+  model = segmenter(network.VARIANTS[size], dict(params), info, disks=disks, merge=merge)
+  return cascaded(model, cascade)

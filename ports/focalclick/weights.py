@@ -1,8 +1,9 @@
 """Names of FocalClick's published parameters, mapped onto one flat tree.
 
 HRNet's are those of `ports.hrnet.weights`. Of SegFormer, "segformer/stages/0/embed/proj/kernel"
-comes from "feature_extractor.backbone.patch_embed1.proj.weight", "segformer/stages/0/blocks/1/..." from
-"...block1.1...", "segformer/head/linear/0/..." from "feature_extractor.decode_head.linear_c1.proj".
+comes from "feature_extractor.backbone.patch_embed1.proj.weight", "segformer/stages/0/blocks/1/..."
+from "...block1.1...", "segformer/head/linear/0/..." from
+"feature_extractor.decode_head.linear_c1.proj".
 Of the refiner, a convolution has the name of the module that holds it and its norm. Kernels are
 (height, width, in, out), of linear layers (in, out). Batch norms are folded.
 """

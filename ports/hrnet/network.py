@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from ports.nn import trees
 from ports.hrnet.layers import LEVEL, Bottleneck, Conv, Exchange, Levels, point, repeat
+from ports.nn import trees
 from tetris_jax.types import Array, Params
 
 __all__ = ['LEVEL', 'Output', 'Variant', 'apply', 'shapes']

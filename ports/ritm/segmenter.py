@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ports.clicks.cascade import cascaded
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.hrnet import network
@@ -46,6 +47,7 @@ def ritm(
   zoom: str = 'exact',
   disks: str = 'soft',
   flip: bool = True,
+  cascade: str = 'none',
 ) -> Segmenter:
   """RITM (arXiv 2102.06583) with its zoom-in and flip averaging, threshold 0.49.
 
@@ -57,12 +59,13 @@ def ritm(
     zoom: key of `ZOOMS`.
     disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
+    cascade: key of `ports.clicks.cascade.CASCADES`.
 
   Returns:
     The segmenter.
 
   Raises:
-    ValueError: an unknown size, zoom or kind of disk.
+    ValueError: an unknown size, zoom, kind of disk or cascade.
   """
   for what, value, known in (('size', size, VARIANTS), ('zoom', zoom, ZOOMS)):
     if value not in known:
@@ -78,4 +81,4 @@ def ritm(
   full = name if zoom == 'exact' else f'{name}_{zoom}'
   info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
   protocol = Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
-  return segmenter(forward, dict(params), info, protocol)
+  return cascaded(segmenter(forward, dict(params), info, protocol), cascade)

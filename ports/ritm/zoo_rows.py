@@ -10,6 +10,7 @@ __all__ = ['MODELS']
 _OPTIONS = {
   'zoom': ('exact', 'exact_600', 'fixed', 'fixed_600'),
   'disks': ('soft', 'hard'),
+  'cascade': ('none', 'cf4', 'acf4'),
 }
 
 
