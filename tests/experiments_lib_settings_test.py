@@ -14,7 +14,7 @@ import pytest
 from experiments.lib import cli, settings
 from experiments.lib.settings import UsageError, setting
 
-CHOICES = ['zoom', 'disks', 'mask_choice', 'feedback', 'precision', 'hq']
+CHOICES = ['zoom', 'disks', 'cascade', 'merge', 'mask_choice', 'feedback', 'precision', 'hq']
 MODEL = ['model', 'weights', *CHOICES]
 DATA = ['dataset', 'data_dir', 'data_options', 'objects', 'ignore_id', 'limit']
 SEARCH = ['depth', 'num_beams']

@@ -10,7 +10,7 @@ import ritm_golden
 
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
-from ports.ritm import network
+from ports.hrnet import network
 from ports.ritm.segmenter import VARIANTS, ZOOMS, ritm
 from tetris_jax.types import ModelInfo
 

@@ -5,8 +5,10 @@ import pytest
 import ritm_golden
 
 from ports import zoo
+from ports.clicks.cascade import CASCADES
 from ports.clicks.maps import DISKS
-from ports.ritm import network, segmenter, zoo_rows
+from ports.hrnet import network
+from ports.ritm import segmenter, zoo_rows
 from ports.weights.errors import CheckpointError
 
 
@@ -30,7 +32,9 @@ def test_a_row_is_of_its_network(name):
   assert model.build == 'ports.ritm.segmenter:ritm' and not model.packages
   assert model.original.url.endswith('/' + model.original.file)
   assert 0.9 < 4 * model.num_parameters / model.original.size < 1.1
-  assert model.options == {'zoom': tuple(segmenter.ZOOMS), 'disks': DISKS}
+  assert model.options == {
+    'zoom': tuple(segmenter.ZOOMS), 'disks': DISKS, 'cascade': tuple(CASCADES),
+  }
 
 
 def test_a_row_converts_its_own_size_alone():

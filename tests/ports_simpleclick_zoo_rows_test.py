@@ -8,6 +8,7 @@ import golden_weights
 import numpy as np
 import pytest
 
+from ports.clicks.cascade import CASCADES
 from ports.clicks.maps import DISKS
 from ports.simpleclick import network, segmenter, weights, zoo_rows
 from ports.weights import loading
@@ -39,7 +40,9 @@ def test_a_row_is_of_its_network(name, tmp_path, monkeypatch):
   shapes = network.shapes(network.CONFIGS[size])
   assert sum(int(np.prod(shape)) for shape in shapes.values()) == model.num_parameters
   assert model.build == 'ports.simpleclick.segmenter:simpleclick' and not model.packages
-  assert model.options == {'zoom': tuple(segmenter.ZOOMS), 'disks': DISKS}
+  assert model.options == {
+    'zoom': tuple(segmenter.ZOOMS), 'disks': DISKS, 'cascade': tuple(CASCADES),
+  }
   with pytest.raises(CheckpointError, match=re.escape('github.com/uncbiag/SimpleClick')):
     loading.load(name, model)
 

@@ -12,7 +12,7 @@ import golden_weights
 import jax.numpy as jnp
 import numpy as np
 
-from ports.ritm import weights
+from ports.hrnet import weights
 from ports.ritm.segmenter import VARIANTS
 from tetris_jax.types import Clicks
 

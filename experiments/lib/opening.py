@@ -32,7 +32,9 @@ __all__ = [
 _M = TypeVar('_M', bound=Model)
 
 # Settings of a model that only some rows of the zoo have.
-_CHOICES = ('zoom', 'disks', 'mask_choice', 'feedback', 'precision', 'hq')
+_CHOICES = (
+  'zoom', 'disks', 'cascade', 'merge', 'mask_choice', 'feedback', 'precision', 'hq'
+)
 
 
 def check_drawing() -> None:

@@ -182,6 +182,19 @@ class Model(ModelName):
     'For models that read click maps: "soft" draws anti-aliased clicks, through which gradients '
     'pass, "hard" those of the published evaluation. Default: hard where nothing is searched.',
   )
+  cascade: str | None = setting(
+    None,
+    'For models that read click maps: "cf4" runs the model five times at the first click, each fed '
+    'the mask of the last, "acf4" until the mask has settled (as the published evaluation of '
+    'CFR-ICL does), "none" once.',
+    recorded='given',
+  )
+  merge: str | None = setting(
+    None,
+    'For FocalClick: "always" joins what a click changes to the mask before it, as the published '
+    'evaluation does from given masks, "never" takes the mask as it is.',
+    recorded='given',
+  )
   mask_choice: str | None = setting(
     None,
     'For the SAM family: "best_of_three" takes the mask with the highest predicted IoU, as '

@@ -19,7 +19,10 @@ from ports.nn.resize import aligned, crop
 from tetris_jax.geometry.render import hard_disks, soft_disks
 from tetris_jax.types import EMPTY, Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
-__all__ = ['DISKS', 'Context', 'Features', 'Forward', 'Protocol', 'State', 'segmenter', 'view']
+__all__ = [
+  'DISKS', 'Context', 'Features', 'Forward', 'Protocol', 'State', 'encode', 'init', 'inputs',
+  'logit', 'segmenter', 'view',
+]
 
 DISKS = ('soft', 'hard')
 
@@ -92,12 +95,14 @@ class Context(NamedTuple):
   seen: Box
 
 
-def _encode(params: Params, image: Array, size: Array) -> Features:
+def encode(params: Params, image: Array, size: Array) -> Features:
+  """The image as it is, see `tetris_jax.types.Segmenter`."""
   del params
   return Features(jnp.asarray(image), jnp.asarray(size, jnp.int32))
 
 
-def _init(params: Params, features: Features) -> State:
+def init(params: Params, features: Features) -> State:
+  """What is remembered before the first click."""
   del params
   nothing = jnp.zeros((2,), jnp.int32)
   return State(
@@ -131,10 +136,22 @@ def _maps(protocol: Protocol, yx: jax.Array, label: Array, canvas: tuple[int, in
   return maps.transpose(1, 2, 0)
 
 
-def _inputs(
+def inputs(
   protocol: Protocol, context: Context, clicks: Clicks, seen: View, canvas: tuple[int, int]
 ) -> tuple[jax.Array, jax.Array]:
-  """Image (batch, h, w, 3) and maps (batch, h, w, channels); second in the batch: mirrored."""
+  """What a network reads: the image and its maps.
+
+  Args:
+    protocol: that surrounds the network.
+    context: of the round.
+    clicks: yx (num_slots, 2) in image pixels, label (num_slots,).
+    seen: what the network sees.
+    canvas: (height, width) in whose top left corner it lies.
+
+  Returns:
+    Image (batch, height, width, 3) and maps (batch, height, width, channels); second in the batch,
+    where the protocol flips: mirrored.
+  """
   features, state, _ = context
   source = jnp.concatenate([features.image, state.probability[..., None]], axis=-1)
   yx, label = zoom.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
@@ -160,7 +177,7 @@ def _predict(
   canvas: tuple[int, int],
 ) -> jax.Array:
   """Probabilities (height, width) in image pixels; 0 outside of the pasted rectangle."""
-  images, maps = _inputs(protocol, context, clicks, seen, canvas)
+  images, maps = inputs(protocol, context, clicks, seen, canvas)
   fixed = protocol.zoom.is_fixed
   logits, low = forward(params, images, maps, None if fixed else seen.size)
   height, width = logits.shape[1:]
@@ -179,7 +196,8 @@ def _predict(
   return jnp.linalg.multi_dot([rows, probability, columns.T], precision='highest')
 
 
-def _logit(probability: jax.Array) -> jax.Array:
+def logit(probability: jax.Array) -> jax.Array:
+  """Logits of probabilities in [0, 1]; finite, and on the same side of any mask's threshold."""
   inside = jnp.clip(probability, _LEAST, _MOST)
   return jnp.log(inside) - jnp.log1p(-inside)
 
@@ -221,10 +239,10 @@ def segmenter(
       probability = jax.lax.cond(
         seen.whole, lambda: predict((image[0], image[1])), lambda: predict(zoomed)
       )
-    return _logit(probability), State(probability, seen.box, seen.zoomed)
+    return logit(probability), State(probability, seen.box, seen.zoomed)
 
   def frame(params: Params, context: Context, clicks: Clicks, size: Array) -> Frame:
     del params, size
     return zoom.frame(view(protocol, context, clicks))
 
-  return Segmenter(_encode, _init, decode, params, info, prepare, frame)
+  return Segmenter(encode, init, decode, params, info, prepare, frame)

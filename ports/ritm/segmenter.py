@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ports.clicks.cascade import cascaded
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
-from ports.ritm import network
+from ports.hrnet import network
 from tetris_jax.types import Array, ModelInfo, Params, Segmenter
 
 __all__ = ['VARIANTS', 'ZOOMS', 'ritm']
@@ -46,23 +47,25 @@ def ritm(
   zoom: str = 'exact',
   disks: str = 'soft',
   flip: bool = True,
+  cascade: str = 'none',
 ) -> Segmenter:
   """RITM (arXiv 2102.06583) with its zoom-in and flip averaging, threshold 0.49.
 
   Args:
-    params: flat tree, see `ports.ritm.weights`.
+    params: flat tree, see `ports.hrnet.weights`.
     sha256: of the file that it came from, by name.
     name: of the model; a zoom that is not "exact" is appended.
     size: key of `VARIANTS`.
     zoom: key of `ZOOMS`.
     disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
+    cascade: key of `ports.clicks.cascade.CASCADES`.
 
   Returns:
     The segmenter.
 
   Raises:
-    ValueError: an unknown size, zoom or kind of disk.
+    ValueError: an unknown size, zoom, kind of disk or cascade.
   """
   for what, value, known in (('size', size, VARIANTS), ('zoom', zoom, ZOOMS)):
     if value not in known:
@@ -78,4 +81,4 @@ def ritm(
   full = name if zoom == 'exact' else f'{name}_{zoom}'
   info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
   protocol = Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
-  return segmenter(forward, dict(params), info, protocol)
+  return cascaded(segmenter(forward, dict(params), info, protocol), cascade)

@@ -10,6 +10,7 @@ __all__ = ['MODELS']
 _OPTIONS = {
   'zoom': ('exact', 'exact_600', 'fixed', 'fixed_600'),
   'disks': ('soft', 'hard'),
+  'cascade': ('none', 'cf4', 'acf4'),
 }
 
 
@@ -19,7 +20,7 @@ def _ritm(
   """A size of RITM and a training set of it; `noc`: as its authors report."""
 
   def convert(states: States) -> Params:
-    from ports.ritm import weights
+    from ports.hrnet import weights
     from ports.ritm.segmenter import VARIANTS
 
     return weights.tree(states[file], VARIANTS[size])

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ports.clicks.cascade import cascaded
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.simpleclick import network
@@ -41,6 +42,7 @@ def simpleclick(
   zoom: str = 'fixed',
   disks: str = 'soft',
   flip: bool = True,
+  cascade: str = 'none',
 ) -> Segmenter:
   """SimpleClick (arXiv 2210.11006) with its zoom-in and flip averaging, threshold 0.49.
 
@@ -52,12 +54,13 @@ def simpleclick(
     zoom: key of `ZOOMS`.
     disks: "soft" for attacks, "hard" for the standard evaluation; see `ports.clicks.maps.Protocol`.
     flip: whether logits are averaged with those of the mirrored image.
+    cascade: key of `ports.clicks.cascade.CASCADES`.
 
   Returns:
     The segmenter.
 
   Raises:
-    ValueError: an unknown size, zoom or kind of disk.
+    ValueError: an unknown size, zoom, kind of disk or cascade.
   """
   for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
     if value not in known:
@@ -66,4 +69,4 @@ def simpleclick(
   info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
   forward = functools.partial(_forward, network.CONFIGS[size])
   protocol = Protocol(ZOOMS[zoom], flip, disks)
-  return segmenter(forward, dict(params), info, protocol)
+  return cascaded(segmenter(forward, dict(params), info, protocol), cascade)

@@ -46,7 +46,11 @@ def _simpleclick(name: str, file: str, size: str, num_parameters: int, noc: str)
     published=f'NoC: {noc}',
     reproduced='not measured: the weights could not be had',
     settings={'name': name, 'size': size},
-    options={'zoom': ('fixed', 'fixed_672'), 'disks': ('soft', 'hard')},
+    options={
+      'zoom': ('fixed', 'fixed_672'),
+      'disks': ('soft', 'hard'),
+      'cascade': ('none', 'cf4', 'acf4'),
+    },
   )
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import ritm_golden
 
+from ports.hrnet import network, weights
 from ports.nn.resize import aligned, resize
-from ports.ritm import network, weights
 from ports.ritm.segmenter import VARIANTS
 from tetris_jax.geometry.render import hard_disks
 

@@ -7,7 +7,7 @@ import pytest
 import ritm_golden
 import torch_pickles as tp
 
-from ports.ritm import network, weights
+from ports.hrnet import network, weights
 from ports.ritm.segmenter import VARIANTS
 from ports.weights import checkpoints
 from ports.weights.errors import CheckpointError

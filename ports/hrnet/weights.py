@@ -1,4 +1,4 @@
-"""Names of RITM's published parameters, mapped onto one flat tree.
+"""Names of the published parameters of HRNet with its maps, mapped onto one flat tree.
 
 The tree is torch's module path with "/" for ".", batch norms folded into the convolution before
 them. A convolution is named by its module, or by the Sequential that holds it and its norm:
@@ -16,11 +16,11 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from ports.ritm.network import Variant, shapes
+from ports.hrnet.network import Variant, shapes
 from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, as_is, conv_kernel, convert, fold_batch_norm
 
-__all__ = ['tree']
+__all__ = ['SKIP', 'plan', 'tree']
 
 # (our module, torch's convolution, torch's norm); the first pattern that fits counts.
 _HEAD = r'feature_extractor\.(aux_head)\.0'
@@ -29,7 +29,7 @@ _CONTEXT = r'.*\.(f_down|f_up|conv_bn_dropout)'
 _SEQUENTIAL = r'.*\.(downsample|conv3x3_ocr)|.*\.(fuse_layers|transition\d)\.[\d.]+'
 
 # The attention over one object is 1 whatever these say; counters of batch norms.
-_SKIP = (
+SKIP = (
   r'feature_extractor\.ocr_distri_head\.object_context_block\.(f_pixel|f_object)\..*',
   r'.*\.num_batches_tracked',
 )
@@ -79,8 +79,9 @@ def _numbered(path: str, at: tuple[int, ...]) -> str:
   return path.replace('/', '.')
 
 
-def _plan(variant: Variant) -> list[Move]:
-  plan = []
+def plan(variant: Variant) -> list[Move]:
+  """What becomes of every entry of a published state dict, but for those that `SKIP` fits."""
+  moves = []
   for target, shape in shapes(variant).items():
     path, _, leaf = target.rpartition('/')
     if leaf != 'kernel':
@@ -90,22 +91,22 @@ def _plan(variant: Variant) -> list[Move]:
     conv, norm = _source(modules[0])
     if conv == 'maps_transform.2':
       scaled = (f'{conv}.weight', f'{conv}.bias', 'maps_transform.3.scale')
-      plan.append(Move(targets, scaled, _scaled))
+      moves.append(Move(targets, scaled, _scaled))
     elif norm is None:
-      plan.append(Move(targets[:1], (f'{conv}.weight',), conv_kernel))
-      plan.append(Move(targets[1:], (f'{conv}.bias',), as_is))
+      moves.append(Move(targets[:1], (f'{conv}.weight',), conv_kernel))
+      moves.append(Move(targets[1:], (f'{conv}.bias',), as_is))
     else:
       sources: list[str] = []
       for conv, norm in map(_source, modules):
         names = ('weight', 'bias', 'running_mean', 'running_var')
         sources += [f'{conv}.weight', *(f'{norm}.{n}' for n in names)]
         sources += [f'{conv}.bias'] if conv in _BIASED else []
-      plan.append(Move(targets, tuple(sources), _fold_all(shape[:-4])))
-  return plan
+      moves.append(Move(targets, tuple(sources), _fold_all(shape[:-4])))
+  return moves
 
 
 def tree(state: Mapping[str, np.ndarray], variant: Variant) -> dict[str, np.ndarray]:
-  """RITM's parameters from its published state dict, float32.
+  """The network's parameters from its published state dict, float32.
 
   Args:
     state: with torch's names; under "state_dict." as in a published file, or without a prefix.
@@ -115,4 +116,4 @@ def tree(state: Mapping[str, np.ndarray], variant: Variant) -> dict[str, np.ndar
     Misfit: entries are missing, unknown or misshapen; it holds all of them.
   """
   state = layouts.entry(state, 'state_dict')
-  return convert(state, _plan(variant), shapes(variant), skip=_SKIP)
+  return convert(state, plan(variant), shapes(variant), skip=SKIP)

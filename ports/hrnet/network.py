@@ -1,4 +1,4 @@
-"""HRNet with an object-contextual head, as RITM builds it, in Flax.
+"""HRNet with an object-contextual head, as RITM and FocalClick build it, in Flax.
 
 Sun et al., "High-Resolution Representations for Labeling Pixels and Regions" (arXiv 1904.04514);
 Yuan et al., "Object-Contextual Representations" (arXiv 1909.11065); the click maps enter as in
@@ -24,8 +24,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from ports.hrnet.layers import LEVEL, Bottleneck, Conv, Exchange, Levels, point, repeat
 from ports.nn import trees
-from ports.ritm.layers import LEVEL, Bottleneck, Conv, Exchange, Levels, point, repeat
 from tetris_jax.types import Array, Params
 
 __all__ = ['LEVEL', 'Output', 'Variant', 'apply', 'shapes']
@@ -74,12 +74,15 @@ class Output(NamedTuple):
   Attributes:
     logits: (batch, ceil(height / 4), ceil(width / 4)) float32.
     auxiliary: likewise, the coarse prediction by which the object's context is pooled.
+    features: (batch, ceil(height / 4), ceil(width / 4), 2 * ocr_width) float32, what the logits
+      are a 1x1 convolution of.
     size: (height, width) of the part that is the picture's; ints, or (2,) int32 if traced.
     taps: inner tensors by torch's module name, if they were asked for.
   """
 
   logits: jax.Array
   auxiliary: jax.Array
+  features: jax.Array
   size: Any
   taps: dict[str, Any]
 
@@ -175,8 +178,8 @@ class Features(nnx.Module):
 
   def __call__(
     self, image: jax.Array, maps: jax.Array, levels: Levels, taps: dict[str, Any] | None
-  ) -> tuple[jax.Array, jax.Array]:
-    """(batch, h, w, 3) normalised, (batch, h / 2, w / 2, 64) -> logits and auxiliary logits."""
+  ) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """(batch, h, w, 3) normalised, (batch, h / 2, w / 2, 64) -> logits, auxiliary, features."""
     xs = self._branches(self._stem(image, maps, levels), levels, taps)
     wide = jnp.concatenate(
       [levels.stretch(x, LEVEL + i, LEVEL) for i, x in enumerate(xs)], axis=-1
@@ -194,7 +197,7 @@ class Features(nnx.Module):
         'aux_head': auxiliary, 'conv3x3_ocr': features, 'ocr_distri_head': mixed,
         'cls_head': logits,
       }
-    return logits, auxiliary
+    return logits, auxiliary, mixed
 
 
 class Network(nnx.Module):
@@ -219,8 +222,9 @@ class Network(nnx.Module):
       taps['maps_transform'] = x
     mean, deviation = _MEAN[None, None, None], _DEVIATION[None, None, None]
     normalised = (image - mean) / deviation
-    logits, auxiliary = self.feature_extractor(normalised, x, levels, taps)
-    return Output(logits[..., 0], auxiliary[..., 0], levels.size[LEVEL], taps or {})
+    logits, auxiliary, features = self.feature_extractor(normalised, x, levels, taps)
+    size = levels.size[LEVEL]
+    return Output(logits[..., 0], auxiliary[..., 0], features, size, taps or {})
 
 
 @functools.cache
@@ -229,7 +233,7 @@ def _definition(variant: Variant) -> trees.Definition[Network]:
 
 
 def shapes(variant: Variant) -> dict[str, tuple[int, ...]]:
-  """Shape of every parameter by its name in the flat tree, see `ports.ritm.weights`."""
+  """Shape of every parameter by its name in the flat tree, see `ports.hrnet.weights`."""
   return dict(_definition(variant).shapes)
 
 

@@ -9,7 +9,7 @@ import pytest
 from flax import nnx
 from scipy import signal
 
-from ports.ritm import layers
+from ports.hrnet import layers
 
 
 def normal(*shape, seed=0):

@@ -1,0 +1,1 @@
+"""FocalClick: a coarse pass over the object, a refined one around the newest change."""
