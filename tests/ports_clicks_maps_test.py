@@ -165,6 +165,35 @@ def test_hard_disks_skip_clicks_that_the_released_code_takes_for_padding():
   assert maps[..., 0].sum() > 0
 
 
+def test_disks_of_further_radii_follow():
+  protocol = Protocol(EXACT, disks='hard', more_radii=(3.0,))
+  yx, label = jnp.array([[5.0, 6.0], [8.0, 2.0]]), jnp.array([1, 0], jnp.int32)
+  maps = _maps(protocol, yx, label, (12, 16))
+  small = _maps(Protocol(EXACT, disks='hard', radius=3.0), yx, label, (12, 16))
+  assert maps.shape == (12, 16, 4)
+  np.testing.assert_array_equal(maps[..., 2:], small)
+  np.testing.assert_array_equal(
+    maps[..., :2], _maps(Protocol(EXACT, disks='hard'), yx, label, (12, 16))
+  )
+
+
+@pytest.mark.slow
+def test_what_finishes_the_logits_sees_the_picture_as_it_is_and_the_maps():
+  image, seen = image_of(40, 50), []
+
+  def finish(image, maps, logits):
+    seen.append((image.shape, maps.shape, logits.shape))
+    return jnp.where(maps[..., 1] > 0, 5.0, -5.0) + 0 * logits
+
+  plain = segmenter(forward, PARAMS, ModelInfo('toy'), Protocol(FIXED, disks='hard'), finish)
+  (logits, state), *_ = run(plain, image, (40, 50), ROWS[:1])[0]
+  assert seen[0] == ((40, 56, 3), (40, 56, 3), (40, 56))
+  # not of the mirrored one: the disk is where the click is
+  inside = np.argwhere(state.probability > 0.5)
+  np.testing.assert_allclose(inside.mean(0), [20, 30], atol=1)
+  assert logits.max() < 5.1
+
+
 @pytest.mark.slow
 def test_a_batch_gives_what_its_instances_give():
   toy = model(EXACT)

@@ -20,8 +20,8 @@ from tetris_jax.geometry.render import hard_disks, soft_disks
 from tetris_jax.types import EMPTY, Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
 __all__ = [
-  'DISKS', 'Context', 'Features', 'Forward', 'Protocol', 'State', 'encode', 'init', 'inputs',
-  'logit', 'segmenter', 'view',
+  'DISKS', 'Context', 'Features', 'Finish', 'Forward', 'Protocol', 'State', 'encode', 'init',
+  'inputs', 'logit', 'segmenter', 'view',
 ]
 
 DISKS = ('soft', 'hard')
@@ -32,7 +32,13 @@ _LEAST, _MOST = 1e-20, 1 - 2.0**-24
 # (params, image (batch, h, w, 3), maps (batch, h, w, channels), size (2,) or None) ->
 # (logits (batch, h', w'), (height, width) of the part of them that is the picture's). With a size
 # the picture lies in the top left corner of (h, w), and what is outside must have no influence.
-Forward = Callable[[Params, Array, Array, Array | None], tuple[Array, Any]]
+# Where the protocol says `with_clicks` a fifth argument follows: Clicks, yx (batch, num_slots, 2)
+# in network pixels and label (batch, num_slots).
+Forward = Callable[..., tuple[Array, Any]]
+
+# (image (h, w, 3), maps (h, w, channels), logits (h, w)) -> logits (h, w), of what the network sees
+# at its own size, averaged and not mirrored.
+Finish = Callable[[Array, Array, Array], Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +53,8 @@ class Protocol:
       does.
     radius: of a click's disk, in network pixels.
     previous: whether the previous mask is the first of the maps.
+    more_radii: of further disks, whose maps follow.
+    with_clicks: whether the network takes the clicks' places beside their maps.
   """
 
   zoom: Zoom
@@ -54,6 +62,8 @@ class Protocol:
   disks: str = 'soft'
   radius: float = 5.0
   previous: bool = True
+  more_radii: tuple[float, ...] = ()
+  with_clicks: bool = False
 
   def __post_init__(self) -> None:
     """Raises ValueError for disks of an unknown kind."""
@@ -126,14 +136,23 @@ def view(protocol: Protocol, context: Context, clicks: Clicks) -> View:
 
 
 def _maps(protocol: Protocol, yx: jax.Array, label: Array, canvas: tuple[int, int]) -> jax.Array:
-  """(height, width, 2) float32, positive clicks first."""
+  """(height, width, 2) float32 by radius, positive clicks first."""
   if protocol.disks == 'soft':
-    maps = soft_disks(Clicks(yx, label), *canvas, protocol.radius)
+    disks = soft_disks
   else:
+    disks = hard_disks
     # A click whose coordinates are both negative is taken for padding by the released code.
     label = jnp.where(jnp.max(yx, axis=1) < 0, EMPTY, label)
-    maps = hard_disks(Clicks(yx, label), *canvas, protocol.radius)
-  return maps.transpose(1, 2, 0)
+  radii = (protocol.radius, *protocol.more_radii)
+  maps = [disks(Clicks(yx, label), *canvas, radius).transpose(1, 2, 0) for radius in radii]
+  return maps[0] if len(maps) == 1 else jnp.concatenate(maps, axis=-1)
+
+
+def _places(protocol: Protocol, clicks: Clicks, seen: View) -> list[jax.Array]:
+  """(num_slots, 2) in network pixels; a second one where the protocol flips: mirrored."""
+  yx = zoom.to_view(clicks.yx, seen)
+  width = seen.size[1].astype(jnp.float32)
+  return [yx, jnp.stack([yx[:, 0], width - yx[:, 1] - 1], axis=1)] if protocol.flip else [yx]
 
 
 def inputs(
@@ -154,14 +173,10 @@ def inputs(
   """
   features, state, _ = context
   source = jnp.concatenate([features.image, state.probability[..., None]], axis=-1)
-  yx, label = zoom.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
   images, maps = [], []
-  for mirrored in (False, True) if protocol.flip else (False,):
-    cut = crop(source, canvas, seen.start, seen.extent, seen.size, mirrored)
-    if mirrored:
-      width = seen.size[1].astype(jnp.float32)
-      yx = jnp.stack([yx[:, 0], width - yx[:, 1] - 1], axis=1)
-    drawn = _maps(protocol, yx, label, canvas)
+  for mirrored, yx in enumerate(_places(protocol, clicks, seen)):
+    cut = crop(source, canvas, seen.start, seen.extent, seen.size, mirrored == 1)
+    drawn = _maps(protocol, yx, jnp.asarray(clicks.label), canvas)
     images.append(cut[..., :3])
     maps.append(jnp.concatenate([cut[..., 3:], drawn], axis=-1) if protocol.previous else drawn)
   return jnp.stack(images), jnp.stack(maps)
@@ -169,6 +184,7 @@ def inputs(
 
 def _predict(
   forward: Forward,
+  finish: Finish | None,
   protocol: Protocol,
   params: Params,
   context: Context,
@@ -179,14 +195,22 @@ def _predict(
   """Probabilities (height, width) in image pixels; 0 outside of the pasted rectangle."""
   images, maps = inputs(protocol, context, clicks, seen, canvas)
   fixed = protocol.zoom.is_fixed
-  logits, low = forward(params, images, maps, None if fixed else seen.size)
+  more = []
+  if protocol.with_clicks:
+    places = jnp.stack(_places(protocol, clicks, seen))
+    label = jnp.broadcast_to(jnp.asarray(clicks.label)[None], places.shape[:2])
+    more.append(Clicks(places, label))
+  logits, low = forward(params, images, maps, None if fixed else seen.size, *more)
   height, width = logits.shape[1:]
   rows = aligned(canvas[0], height, seen.size[0], low[0])
   total = jnp.zeros(canvas, jnp.float32)
   for mirrored, one in zip((False, True), logits, strict=False):
     columns = aligned(canvas[1], width, seen.size[1], low[1], mirrored=mirrored)
     total = total + jnp.linalg.multi_dot([rows, one, columns.T], precision='highest')
-  probability = jax.nn.sigmoid(total / logits.shape[0])
+  mean: Array = total / logits.shape[0]
+  if finish is not None:
+    mean = finish(images[0], maps[0], mean)
+  probability = jax.nn.sigmoid(mean)
   paste = seen.paste
   extent = paste.high - paste.low + 1
   rows, columns = (
@@ -203,7 +227,11 @@ def logit(probability: jax.Array) -> jax.Array:
 
 
 def segmenter(
-  forward: Forward, params: Params, info: ModelInfo, protocol: Protocol
+  forward: Forward,
+  params: Params,
+  info: ModelInfo,
+  protocol: Protocol,
+  finish: Finish | None = None,
 ) -> Segmenter:
   """A network that reads click maps, as a click model.
 
@@ -216,6 +244,8 @@ def segmenter(
     params: passed to it.
     info: of the model.
     protocol: what surrounds it.
+    finish: what becomes of its averaged logits; for a zoom that `is_fixed`, as nothing tells it
+      where a picture ends on its canvas.
 
   Returns:
     The segmenter. Its logits are (height, width) float32 in image pixels, differentiable in the
@@ -231,7 +261,7 @@ def segmenter(
     zoomed, image = protocol.zoom.canvas, context.features.image.shape[:2]
 
     def predict(canvas: tuple[int, int]) -> jax.Array:
-      return _predict(forward, protocol, params, context, clicks, seen, canvas)
+      return _predict(forward, finish, protocol, params, context, clicks, seen, canvas)
 
     if protocol.zoom.skip_clicks < 0 or (image[0] <= zoomed[0] and image[1] <= zoomed[1]):
       probability = predict(zoomed)

@@ -38,7 +38,7 @@ class Zoom:
     expansion: of the box around mask and clicks, about its centre.
     min_crop: sides of the rectangle are at least this, in image pixels, where the image allows.
     keep_iou: the rectangle is chosen anew when its overlap with the one that would be chosen now
-      falls below.
+      falls below; above 1 it is chosen anew at every click.
     threshold: the probability above which a pixel belongs to the mask that is zoomed into.
   """
 

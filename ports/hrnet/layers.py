@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from ports.nn.convolution import convolve
+from ports.nn.convolution import Conv, point
 from ports.nn.resize import aligned, resize
 from tetris_jax.types import Array
 
@@ -71,41 +71,6 @@ class Levels:
     if level == to:
       return x
     return resize(x, *self._matrices[level, to])
-
-
-class Conv(nnx.Module):
-  """Convolution with bias and torch's symmetric padding; kernel (size, size, in, out).
-
-  Repeated modules are stacked: their arrays have the axes `stack` in front, which `repeat` takes
-  off one by one.
-  """
-
-  def __init__(
-    self,
-    inputs: int,
-    outputs: int,
-    rngs: nnx.Rngs,
-    size: int = 3,
-    stride: int = 1,
-    stack: tuple[int, ...] = (),
-  ):
-    init = nnx.initializers.lecun_normal()
-    self.kernel = nnx.Param(init(rngs.params(), (*stack, size, size, inputs, outputs)))
-    self.bias = nnx.Param(jnp.zeros((*stack, outputs)))
-    self.stride = stride
-
-  def __call__(self, x: jax.Array) -> jax.Array:
-    """(batch, h, w, in) -> (batch, ceil(h / stride), ceil(w / stride), out)."""
-    kernel = self.kernel[...]
-    bias = self.bias[...][None, None, None]
-    if kernel.shape[0] == 1:
-      return x @ kernel[0, 0] + bias
-    return convolve(x, kernel, self.stride) + bias
-
-
-def point(inputs: int, outputs: int, rngs: nnx.Rngs, stack: tuple[int, ...] = ()) -> Conv:
-  """A 1x1 convolution, kernel (*stack, 1, 1, inputs, outputs)."""
-  return Conv(inputs, outputs, rngs, size=1, stack=stack)
 
 
 def repeat(stacked: Any, x: Any, *more: Any) -> Any:

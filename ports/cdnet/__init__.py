@@ -1,0 +1,1 @@
+"""CDNet in Flax."""
