@@ -23,6 +23,7 @@ import user_runs
 import work_folders
 from PIL import Image
 
+from tetris_jax import regular
 from tetris_jax.report import pictures
 from tetris_jax.runs import maps, merge, pieces, workdirs
 from tetris_jax.runs.workdirs import WorkdirError
@@ -84,8 +85,8 @@ def _mend_sums(folder: pathlib.Path, draw: random.Random) -> None:
       end = {'sha256': hashlib.sha256(b''.join(lines)).hexdigest()}
       shard.write_bytes(b''.join(lines) + json.dumps(end).encode() + b'\n')
   try:
-    listed = json.loads((folder / 'instances.json').read_bytes())['instances']
-    config = json.loads((folder / 'config.json').read_bytes())
+    listed = json.loads(regular.read(folder / 'instances.json'))['instances']
+    config = json.loads(regular.read(folder / 'config.json'))
     config['instances'] = workdirs.fingerprint(listed)
     (folder / 'config.json').write_text(json.dumps(config))
   except (OSError, ValueError, TypeError, KeyError):
