@@ -71,14 +71,13 @@ class Block(nnx.Module):
     stride, start, rest = stage
     stride, dilation = (stride, start) if first else (1, rest)
     outputs = 4 * width if bottleneck else width
-    self.conv3: Conv | None = None
     if bottleneck:
       self.conv1 = Conv(inputs, width, rngs, size=1)
       self.conv2 = Conv(width, width, rngs, stride=stride, dilation=dilation)
-      self.conv3 = Conv(width, outputs, rngs, size=1)
     else:
       self.conv1 = Conv(inputs, width, rngs, stride=stride, dilation=dilation)
       self.conv2 = Conv(width, width, rngs, dilation=rest)
+    self.conv3 = Conv(width, outputs, rngs, size=1) if bottleneck else None
     alike = stride == 1 and inputs == outputs
     self.downsample = None if alike else Conv(inputs, outputs, rngs, size=1, stride=stride)
 

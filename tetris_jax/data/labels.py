@@ -44,6 +44,7 @@ class Reader:
     labels: path -> (height, width) int32, `IGNORED`, 0 or an object's number.
     listed: likewise, with the same numbers but perhaps of another size; cheaper than `labels`.
     size: path of a picture -> (height, width) as `picture` gives it, or None where unknown.
+    rule: by which colours are an object, as a clause for masks that have none.
   """
 
   def __init__(
@@ -53,13 +54,14 @@ class Reader:
     picture: pairs.Reader | None = None,
     size: Callable[[pathlib.Path], tuple[int, int] | None] = pairs.picture_size,
     listed: pairs.Reader | None = None,
+    rule: str = '',
   ):
     """Wraps both readers so that the same file twice in a row is decoded once."""
     # Looked up when called, so that whoever replaces images.read_picture is heard.
     self.picture = pairs.remembered(picture or (lambda path: images.read_picture(path)))
     self.labels = pairs.remembered(labels)
     self.listed = listed or labels
-    self.size = size
+    self.size, self.rule = size, rule
 
 
 def one_object(
@@ -263,4 +265,5 @@ def _read(
   if instance.endswith(f'#{number}'):
     reason = f'{name}: object {number} has no pixel at {size[0]} x {size[1]} pixels'
     return Rejected(instance, 'skipped', reason, size)
-  return Rejected(instance, 'skipped', f'{name} has no object', size)
+  rule = f': {reader.rule}' if reader.rule else ''
+  return Rejected(instance, 'skipped', f'{name} has no object{rule}', size)

@@ -1,0 +1,1 @@
+"""GPCIS in Flax."""
