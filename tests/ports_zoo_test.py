@@ -53,7 +53,9 @@ def toy(**changes):
 
 def test_every_family_has_its_rows_in_its_folder():
   families = sorted(p.parent.name for p in pathlib.Path(zoo.__file__).parent.glob('*/zoo_rows.py'))
-  assert families == ['cdnet', 'gpcis', 'ritm', 'sam', 'sam2', 'simpleclick']
+  assert families == [
+    'cdnet', 'cfr', 'focalclick', 'gpcis', 'ritm', 'sam', 'sam2', 'simpleclick'
+  ]
   assert zoo.names() == tuple(sorted(zoo.MODELS))
   for name, model in zoo.MODELS.items():
     # in the family's own folder, as everything that is particular to it
@@ -198,11 +200,7 @@ def test_taken_names_and_what_is_no_row_are_refused(clean):
 def test_the_models_are_changed_by_registering_only():
   with pytest.raises(TypeError):
     zoo.MODELS['toy'] = toy()
-<<<<<<< HEAD
-  with pytest.raises(CheckpointError, match=r'model "none"; known: cdnet_.*, mobile_sam, ritm_'):
-=======
   with pytest.raises(CheckpointError, match='unknown model "none"; known: cdnet_res'):
->>>>>>> f-cdnet
     zoo.options('none')
 
 
