@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch_pickles as tp
 
-from ports.weights import archives, cache, checkpoints, convert, sources, torch_files
+from ports.weights import archives, cache, checkpoints, convert, downloads, torch_files
 from ports.weights.errors import CheckpointError, Misfit
 
 
@@ -21,7 +21,7 @@ def test_it_is_a_value_error_that_keeps_its_text():
   lambda folder: checkpoints.read(folder / 'none.pt'),
   lambda folder: checkpoints.read_safetensors(io.BytesIO(b'')),
   lambda folder: convert.convert({'a': np.ones(1)}, [], {}),
-  lambda folder: sources.download('http://a/a', folder / 'a', 1),
+  lambda folder: downloads.download('http://a/a', folder / 'a', 1),
   lambda folder: torch_files.read_torch(io.BytesIO(b'')),
   lambda folder: checkpoints.read(
     tp.write_state(folder / 'a.pt', {'w': np.full(1, np.nan, np.float32)})
