@@ -169,3 +169,16 @@ def test_clicks_are_attacked_at_a_quarter_of_the_released_size(preset):
   assert iou['min'][0] < iou['max'][0]
   again = jax.jit(tetris_jax.replay)(model, batch, found.clicks)
   np.testing.assert_array_equal(np.asarray(again.iou), np.asarray(found.iou))
+
+
+@pytest.mark.slow
+def test_the_encoder_in_bfloat16_is_near_and_gives_float32(toy):
+  found = []
+  for model in (toy(), toy(precision='bfloat16')):
+    features = features_of(model, noise(48, 64))
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(features))
+    state = model.init(model.params, features)
+    logits, _ = rounds(model)(features, state, clicks_of([(20, 30, 1)], 2))
+    found.append(np.asarray(logits))
+  # eight bits of a number are kept, of which a sum over many loses some
+  assert 1e-4 < largest(found[1], found[0]) < 5e-2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import sam2_golden
 
-from ports.sam.segmenter import FEEDBACKS
+from ports.sam.segmenter import FEEDBACKS, PRECISIONS
 from ports.sam2 import hiera, network, segmenter, zoo_rows
 from ports.weights.errors import CheckpointError
 
@@ -27,7 +27,9 @@ def test_a_row_is_of_its_network(name):
   shapes = network.shapes(hiera.CONFIGS[size])
   assert sum(int(np.prod(shape)) for shape in shapes.values()) == model.num_parameters
   assert model.build == 'ports.sam2.segmenter:sam2' and not model.packages
-  assert model.options == {'mask_choice': segmenter.MASK_CHOICES, 'feedback': FEEDBACKS}
+  assert model.options == {
+    'mask_choice': segmenter.MASK_CHOICES, 'feedback': FEEDBACKS, 'precision': PRECISIONS
+  }
   # The file holds float32 of every entry, those of videos too, and a little beside them.
   entries = sum(int(np.prod(shape)) for _, shape, _ in sam2_golden.listings()[name])
   assert 0 < model.original.size - 4 * entries < 400_000

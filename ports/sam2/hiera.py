@@ -233,7 +233,8 @@ class Trunk(nnx.Module):
   def positions(self, height: int, width: int) -> jax.Array:
     """(height, width, channels): one table stretched over the grid, one repeated in windows."""
     table, tile = self.pos_embed[...], self.pos_embed_window[...]
-    stretched = resize(table, cubic(height, table.shape[0]), cubic(width, table.shape[1]))
+    rows, columns = cubic(height, table.shape[0]), cubic(width, table.shape[1])
+    stretched = resize(table.astype(jnp.float32), rows, columns).astype(table.dtype)
     return stretched + jnp.tile(tile, (height // len(tile), width // len(tile), 1))
 
   def block_outputs(self, image: jax.Array) -> Iterator[jax.Array]:

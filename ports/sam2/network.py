@@ -166,19 +166,28 @@ def bind(params: Params) -> Prompted:
   return trees.bind(definition, {name: jnp.asarray(params[name]) for name in definition.shapes})
 
 
-def encode(config: hiera.Config, params: Params, image: jax.Array) -> tuple[jax.Array, Fine]:
-  """All of an image that no click touches.
+def encode(
+  config: hiera.Config, params: Params, image: jax.Array, *, precision: str = 'float32'
+) -> tuple[jax.Array, Fine]:
+  """All of an image that no click touches, float32.
 
   Args:
     config: sizes of the encoder.
     params: flat tree that holds at least the leaves of `shapes(config)`.
     image: (side, side, 3) float32, as `ports.sam2.preprocess` makes it; side a multiple of 32.
+    precision: in which the trunk computes; the pyramid's few products are float32.
 
   Returns:
     (side / 16, side / 16, 256) embedding, and the finer features.
   """
-  encoder, prompted = hiera.bind(config, params), bind(params)
-  stages, neck = encoder.trunk(image), encoder.neck
+  prompted, trunk_params = bind(params), dict(params)
+  if precision != 'float32':
+    for name in hiera.shapes(config):
+      if name.startswith('image_encoder/trunk/'):
+        trunk_params[name] = jnp.asarray(params[name]).astype(precision)
+  encoder = hiera.bind(config, trunk_params)
+  stages = [x.astype(jnp.float32) for x in encoder.trunk(image.astype(precision))]
+  neck = encoder.neck
   embedding = neck.coarse(stages) + prompted.no_mem_embed[...].reshape(1, 1, -1)
   quarter = _in_blocks(_in_blocks(neck.fine(stages, 0, prompted.mask_decoder.conv_s0)))
   half = _in_blocks(neck.fine(stages, 1, prompted.mask_decoder.conv_s1))

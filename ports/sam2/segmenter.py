@@ -14,7 +14,7 @@ import numpy as np
 
 from ports.nn.resize import unaligned
 from ports.sam.network import EMBED
-from ports.sam.segmenter import FEEDBACKS, POSITION, State, forgetful, prepare_round
+from ports.sam.segmenter import FEEDBACKS, POSITION, PRECISIONS, State, forgetful, prepare_round
 from ports.sam2 import hiera, network, preprocess
 from tetris_jax.types import Array, Clicks, Frame, ModelInfo, Params, Segmenter
 
@@ -40,16 +40,22 @@ class Kind:
     mask_choice: one of `MASK_CHOICES`.
     feedback: one of `ports.sam.segmenter.FEEDBACKS`.
     side: of the input, in pixels; a multiple of 32.
+    precision: one of `ports.sam.segmenter.PRECISIONS`, of the encoder.
   """
 
   encoder: hiera.Config
   mask_choice: str = MASK_CHOICES[0]
   feedback: str = FEEDBACKS[0]
   side: int = preprocess.SIDE
+  precision: str = PRECISIONS[0]
 
   def __post_init__(self) -> None:
     """Raises ValueError for what cannot be."""
-    for what, known in (('mask_choice', MASK_CHOICES), ('feedback', FEEDBACKS)):
+    for what, known in (
+      ('mask_choice', MASK_CHOICES),
+      ('feedback', FEEDBACKS),
+      ('precision', PRECISIONS),
+    ):
       if getattr(self, what) not in known:
         raise ValueError(f'{what} is {getattr(self, what)!r}; known: {", ".join(known)}')
     if self.side < 32 or self.side % 32:
@@ -66,6 +72,7 @@ class Kind:
     chosen = {
       self.mask_choice: MASK_CHOICES[0],
       self.feedback: FEEDBACKS[0],
+      self.precision: PRECISIONS[0],
       str(self.side): str(preprocess.SIDE),
     }
     return ''.join(f'_{value}' for value, default in chosen.items() if value != default)
@@ -92,7 +99,7 @@ class Features(NamedTuple):
 def _encode(kind: Kind, params: Params, image: Array, size: Array) -> Features:
   height, width = image.shape[:2]
   frame = preprocess.preprocess(image, size, side=kind.side)
-  embedding, fine = network.encode(kind.encoder, params, frame)
+  embedding, fine = network.encode(kind.encoder, params, frame, precision=kind.precision)
   true = jnp.asarray(size).astype(jnp.float32)
   low = 4 * kind.grid
   return Features(
@@ -161,6 +168,7 @@ def sam2(
   size: str,
   mask_choice: str = MASK_CHOICES[0],
   feedback: str = FEEDBACKS[0],
+  precision: str = PRECISIONS[0],
   side: int = preprocess.SIDE,
 ) -> Segmenter:
   """SAM 2 or SAM 2.1 (arXiv 2408.00714) on single images, as a click model.
@@ -175,6 +183,7 @@ def sam2(
     mask_choice: one of `MASK_CHOICES`; like what follows, appended to the model's name where it is
       not the default.
     feedback: one of `ports.sam.segmenter.FEEDBACKS`.
+    precision: one of `ports.sam.segmenter.PRECISIONS`, of the encoder; all else is float32.
     side: of the input, in pixels, a multiple of 32.
 
   Returns:
@@ -185,7 +194,7 @@ def sam2(
   """
   if size not in hiera.CONFIGS:
     raise ValueError(f'size is {size!r}; known: {", ".join(hiera.CONFIGS)}')
-  kind = Kind(hiera.CONFIGS[size], mask_choice, feedback, side)
+  kind = Kind(hiera.CONFIGS[size], mask_choice, feedback, side, precision)
   encode, init, decode, prepare, frame = _functions(kind)
   position = np.asarray(network.bind(params).prompt_encoder.grid_position(kind.grid))
   return Segmenter(

@@ -7,10 +7,11 @@ from ports.weights.sources import Download
 
 __all__ = ['MODELS']
 
-# `segmenter.MASK_CHOICES` and `FEEDBACKS`, which importing a row must not import.
+# `segmenter.MASK_CHOICES` and the like, which importing a row must not import.
 _OPTIONS = {
   'mask_choice': ('single', 'best_of_three', 'advised'),
   'feedback': ('always', 'forget_at_negative_second'),
+  'precision': ('float32', 'bfloat16'),
 }
 _PARITY = {
   'tiny': (
