@@ -76,23 +76,31 @@ def render(
       for one, sources in zip(maps, mapped, strict=True)
       for name, source in sources.items()
     ],
-    'explorers': [
-      {'model': one.model, 'dataset': one.dataset, 'file': urllib.parse.quote(file)}
-      for one, file in zip(maps, explorers or [''] * len(maps), strict=True)
-      if file
-    ],
+    'explorers': _links(maps, explorers),
     'cycle': list(style.CYCLE),
     'quality': table.quality_name(table.QUALITY),
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
-  columns = ''.join(map(_column, added))
   parts = {
-    'COLUMNS': columns,
+    'COLUMNS': ''.join(map(_column, added)),
     'NOTES': _notes(notes),
     'PROFILE': (_HERE / 'profile.js').read_text('utf-8'),
     'DATA': embedding.as_data(held),
   }
   return embedding.filled(_HERE / 'page.html', parts)
+
+
+def _links(maps: Sequence[HeatMaps], names: Sequence[str]) -> list[dict[str, str]]:
+  """Where maps can be explored: those that have a file."""
+  return [
+    {
+      'model': one.model,
+      'dataset': one.dataset,
+      'file': urllib.parse.quote(name, errors='surrogateescape'),
+    }
+    for one, name in zip(maps, names or [''] * len(maps), strict=True)
+    if name
+  ]
 
 
 def _notes(notes: Sequence[str]) -> str:
