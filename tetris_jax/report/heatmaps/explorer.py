@@ -160,7 +160,7 @@ def _object(
 
 def _check(made: Mapping[str, np.ndarray], presets: Iterable[str], path: pathlib.Path) -> None:
   """Raises maps.DamagedMapError for arrays that a row with numbers cannot have come from."""
-  shapes = {key: (len(made['yx']),) for key in ('iou', 'biou')}
+  shapes: dict[str, tuple[int, ...]] = {key: (len(made['yx']),) for key in ('iou', 'biou')}
   for name in presets:
     shapes |= {f'{name}/yx': (3, 2), f'{name}/iou': (3,), f'{name}/biou': (3,)}
   for key, shape in shapes.items():
