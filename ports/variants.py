@@ -27,7 +27,7 @@ def _through(size: jax.Array, scale: jax.Array, canvas: int) -> jax.Array:
   centre = (pixel + 0.5) / scale - 0.5
   # Shrinking: a triangle as wide as a pixel of the small line; enlarging: bilinear.
   down = jnp.maximum(1 - scale * jnp.abs(pixel[None, :] - centre[:, None]), 0)
-  down = down * ((pixel < size)[None, :] & (pixel < least)[:, None])
+  down = jnp.where((pixel < size)[None, :] & (pixel < least)[:, None], down, 0.0)
   down = down / jnp.maximum(jnp.sum(down, axis=1, keepdims=True), 1e-6)
   place = jnp.clip((pixel + 0.5) * scale - 0.5, 0, least - 1)
   up = jnp.maximum(1 - jnp.abs(place[:, None] - pixel[None, :]), 0)

@@ -28,8 +28,8 @@ def _attacked(rows: Sequence[Mapping[str, Any]]) -> tuple[np.ndarray, np.ndarray
   """IoU-AuC of MIN and of MAX of every instance; None where nothing was searched."""
   if rows[0]['iou']['min'] is None:
     return None
-  low, high = (metrics.iou_auc([row['iou'][mode] for row in rows]) for mode in ('min', 'max'))
-  return low, high
+  low, high = (np.array([row['iou'][mode] for row in rows]) for mode in ('min', 'max'))
+  return metrics.iou_auc(low), metrics.iou_auc(high)
 
 
 def _spread(auc: np.ndarray, others: np.ndarray) -> list[Estimate]:
