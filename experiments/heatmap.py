@@ -117,12 +117,14 @@ def _write(
 
 def _write_page(
   settings: Settings, workdir: results.Workdir, model: str, rows: Sequence[Mapping[str, Any]]
-) -> None:
-  """Writes explorer.html."""
+) -> bool:
+  """Writes explorer.html; returns whether there is anything to show."""
   files = {row['instance']: workdir.path / 'maps' / (row.get('picture') or '') for row in rows}
   dataset = merge.dataset_name(settings.dataset, settings.data_dir)
   page = explorer.render(heatmaps.of_rows(model, dataset, rows, files))
-  results.write_atomically(workdir.path / 'explorer.html', page.encode())
+  if page is not None:
+    results.write_atomically(workdir.path / 'explorer.html', page.encode())
+  return page is not None
 
 
 def execute(settings: Settings) -> int:
@@ -160,12 +162,11 @@ def execute(settings: Settings) -> int:
     )
     guarded = guard.Guarded(job, dataset)
     rows, _ = loop.run(guarded, dataset, workdir, size, settings.shard)
-    if settings.explorer:
-      _write_page(settings, workdir, segmenter.info.name, rows)
+    shown = settings.explorer and _write_page(settings, workdir, segmenter.info.name, rows)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''
   counts = f'{made["n_ok"]} ok{left_out}, {made["n_failed"]} failed, {made["n_skipped"]} skipped'
-  page = folder / ('explorer.html' if settings.explorer else 'shares.md')
+  page = folder / ('explorer.html' if shown else 'shares.md')
   print(f'Instances: {counts}.\n{page}')
   return launch.exit_status(rows, made, folder / 'summary.json')
 

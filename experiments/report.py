@@ -114,15 +114,11 @@ class _Compared:
     runs, found = [run for run, _ in self.runs], [summary for _, summary in self.runs]
     lines = compare.overview(runs, found)
     orders = compare.orders(lines)
-    explorers = explorer.file_names(self.maps)
+    explorers = self._explore(runs, folder, pictures_per_run, read)
     html = page.render(
       runs, found, lines, orders, self.pairs, pictures_per_run, self.maps,
       notes=self.notes, read=read, explorers=explorers,
     )  # fmt: skip
-    for name, one in zip(explorers, self.maps, strict=True):
-      others = explorer.beside(one, runs, self.users)
-      explored = explorer.render(one, pictures_per_run, others=others, read=read)
-      results.write_atomically(folder / name, explored.encode())
     for name, text in (
       ('comparison.md', overview.as_markdown(lines, orders, self.pairs, self.notes)),
       ('comparison.csv', overview.as_csv(lines)),
@@ -134,6 +130,24 @@ class _Compared:
     document = {'runs': lines, 'orders': orders, 'pairs': self.pairs, 'shares': shares}
     told = {'notes': self.notes} if self.notes else {}
     results.Workdir(folder).write_json('comparison.json', {**document, **told})
+
+  def _explore(
+    self,
+    runs: Sequence[merge.Run],
+    folder: pathlib.Path,
+    pictures_per_run: int,
+    read: pictures.Reader,
+  ) -> list[str]:
+    """Writes a page to explore each of the maps; returns their names, '' where none is shown."""
+    names = explorer.file_names(self.maps)
+    for number, one in enumerate(self.maps):
+      others = explorer.beside(one, runs, self.users)
+      made = explorer.render(one, pictures_per_run, others=others, read=read)
+      if made is None:
+        names[number] = ''
+      else:
+        results.write_atomically(folder / names[number], made.encode())
+    return names
 
 
 def report(

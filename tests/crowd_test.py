@@ -60,6 +60,7 @@ def walked(given, num_clicks=1, prior='uniform', count=64, maps=None, seed=0, at
   return jax.tree.map(np.asarray, found.users)
 
 
+@pytest.mark.slow
 def test_a_known_distribution_is_found_within_its_interval():
   # Uniform clicks, so the IoU of a user is 1 / 16, 2 / 16, ... 1, each as likely.
   found = walked(batch(range(12)), num_clicks=2)
@@ -79,6 +80,7 @@ def test_a_known_distribution_is_found_within_its_interval():
   assert (np.diff(falling, axis=0) <= 1e-12).all()
 
 
+@pytest.mark.slow
 def test_users_are_the_same_whatever_the_batch_and_the_canvas():
   together = walked(batch([5, 7, 9]), count=8)
   alone = walked(batch([7]), count=8)
@@ -103,6 +105,7 @@ def test_every_stratum_of_the_mass_has_its_user():
   assert ((32 * share).astype(int) != (32 * later).astype(int)).any()
 
 
+@pytest.mark.slow
 def test_clicks_follow_a_map_and_never_repeat_a_pixel():
   weight = np.zeros((1, SIDE, SIDE), np.float32)
   weight[0, 3, 2], weight[0, 9, 4], weight[0, 9, 5] = 2, 1, np.nan

@@ -110,6 +110,7 @@ def test_what_cannot_be_drawn_is_said(dataset, tmp_path, monkeypatch):
   assert said == ["'p0' was not drawn: MemoryError: too large"]
 
 
+@pytest.mark.slow
 def test_users_follow_the_maps_of_their_pictures(dataset, tmp_path):
   weight = np.zeros((40, 56), np.float32)
   weight[20, 27:29] = 1  # In the middle, where the object is.

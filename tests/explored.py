@@ -32,7 +32,7 @@ def arrays():
   yx = np.concatenate([[[29, 44]], lattice]).astype(np.float32)
   iou = (yx[:, 1] / 100 + yx[:, 0] / 1000).astype(np.float32)
   made = {
-    'yx': yx, 'iou': iou, 'biou': iou / 2, 'predicted': 1 - iou, 'stride': np.int32(STRIDE),
+    'yx': yx, 'iou': iou, 'biou': iou**2, 'predicted': 1 - iou, 'stride': np.int32(STRIDE),
     'legal': legal, 'depth': (yx[:, 0] / SIZE[0]).astype(np.float32),
     'masks': np.stack([np.packbits(answer(*at)) for at in yx]),
   }  # fmt: skip

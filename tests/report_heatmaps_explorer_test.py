@@ -96,14 +96,15 @@ def test_a_damaged_map_is_left_out_and_said(tmp_path):
 ])
 def test_a_map_of_other_shapes_or_numbers_is_damaged(tmp_path, key, value):
   one, said = explored.write(tmp_path, [explored.row(0)], **{key: value}), []
-  found = held(explorer.render(one, read=pictures.Reader(said.append)))
-  assert found['objects'] == [] and f'is damaged ({key} is no array' in said[0]
+  assert explorer.render(one, read=pictures.Reader(said.append)) is None
+  assert f'is damaged ({key} is no array' in said[0]
 
 
 def test_pages_have_bounds(tmp_path, monkeypatch):
   one = explored.write(tmp_path, [explored.row(number) for number in range(3)])
   assert len(held(explorer.render(one, 2))['objects']) == 2
-  size = len(explorer.render(one, 1)) - len(explorer.render(one, 0))
+  assert explorer.render(one, 0) is None
+  size = len(explorer.render(one, 2)) - len(explorer.render(one, 1))
   monkeypatch.setattr(explorer, 'MAX_BYTES', int(2.5 * size))
   assert len(held(explorer.render(one))['objects']) == 2
 
@@ -204,8 +205,8 @@ const SIZE = [60, 90];
   report.second = document.getElementById('layer').value;
   pick('layer', 'iou');
   report.found = text('found');
-  pick('preset', '1');
-  report.strong = text('found');
+  pick('preset', '0');
+  report.other_preset = text('found');
   pick('preset', '');
   report.nothing = [text('found'), looks('map')];
   pick('users', '0');
@@ -260,9 +261,9 @@ def test_the_page_works_in_a_browser(tmp_path, width):
   assert found['drawn'][4][:2] == ['0.00', '1.00']
   assert len({looks for *_, looks in found['drawn'][:5]}) == 5
   assert found['second'] == 'biou'
-  assert found['found'].startswith('tetris: IoU of MIN 0.165, BASE 0.469, MAX 0.73')
+  assert found['found'].startswith('strong_v1: IoU of MIN 0.165, BASE 0.469, MAX 0.73')
   assert found['found'].endswith('; share of the true range 0.50.')
-  assert found['strong'].startswith('strong_v1: ')
+  assert found['other_preset'].startswith('tetris: ')
   assert found['nothing'][0] == ''
   assert found['users'][0] == 'file: 2 clicks, mean IoU 0.400, 1 below 0.5.'
   assert found['users'][1] != found['nothing'][1]

@@ -59,9 +59,7 @@ def render(
   """
   read = read or pictures_lib.Reader()
   scores = [compare.instance_scores(run) for run in runs]
-  fragile = [
-    _fragile(run, found, pictures_per_run) for run, found in zip(runs, scores, strict=True)
-  ]
+  fragile = [_fragile(*one, pictures_per_run) for one in zip(runs, scores, strict=True)]
   widest = [dict(list(one.pictures.items())[:pictures_per_run]) for one in maps]
   _, kept = _encoded(widest, MAX_PICTURE_BYTES // 4, read)
   drawn, spent = _encoded(fragile, MAX_PICTURE_BYTES - kept, read)
@@ -71,28 +69,43 @@ def render(
     'orders': list(orders),
     'pairs': list(pairs),
     'shares': shares(maps),
-    'maps': [
-      {'model': one.model, 'dataset': one.dataset, 'name': name, 'picture': source}
-      for one, sources in zip(maps, mapped, strict=True)
-      for name, source in sources.items()
-    ],
-    'explorers': [
-      {'model': one.model, 'dataset': one.dataset, 'file': urllib.parse.quote(file)}
-      for one, file in zip(maps, explorers or [''] * len(maps), strict=True)
-      if file
-    ],
+    'maps': _mapped(maps, mapped),
+    'explorers': _links(maps, explorers),
     'cycle': list(style.CYCLE),
     'quality': table.quality_name(table.QUALITY),
   }
   added = [one for one in table.compared('printed') if one not in (STANDARD, ROBUST, NOC)]
-  columns = ''.join(map(_column, added))
   parts = {
-    'COLUMNS': columns,
+    'COLUMNS': ''.join(map(_column, added)),
     'NOTES': _notes(notes),
     'PROFILE': (_HERE / 'profile.js').read_text('utf-8'),
     'DATA': embedding.as_data(held),
   }
   return embedding.filled(_HERE / 'page.html', parts)
+
+
+def _mapped(
+  maps: Sequence[HeatMaps], pictures: Sequence[Mapping[str, str]]
+) -> list[dict[str, str]]:
+  """Pictures of maps, by name, as the page holds them."""
+  return [
+    {'model': one.model, 'dataset': one.dataset, 'name': name, 'picture': source}
+    for one, sources in zip(maps, pictures, strict=True)
+    for name, source in sources.items()
+  ]
+
+
+def _links(maps: Sequence[HeatMaps], names: Sequence[str]) -> list[dict[str, str]]:
+  """Where maps can be explored: those that have a file."""
+  return [
+    {
+      'model': one.model,
+      'dataset': one.dataset,
+      'file': urllib.parse.quote(name, errors='surrogateescape'),
+    }
+    for one, name in zip(maps, names or [''] * len(maps), strict=True)
+    if name
+  ]
 
 
 def _notes(notes: Sequence[str]) -> str:

@@ -84,7 +84,7 @@ def render(
   *,
   others: Beside | None = None,
   read: pictures_lib.Reader | None = None,
-) -> str:
+) -> str | None:
   """The page of the maps of one model on one data set, those of the widest range first.
 
   A map that is damaged is left out and said; one without masks or photograph, which its run was
@@ -95,6 +95,9 @@ def render(
     most: how many there may be; fewer where `MAX_BYTES` are reached.
     others: what else is shown.
     read: reads pictures; by default one that says on standard error which are left out.
+
+  Returns:
+    The page; None where no map can be shown.
   """
   read, others = read or pictures_lib.Reader(), others or Beside()
   rows = {row['instance']: row for row in one.rows}
@@ -113,6 +116,8 @@ def render(
       break
     spent += size
     shown.append(made)
+  if not shown:
+    return None
   held = {
     'model': one.model,
     'dataset': one.dataset,
