@@ -154,7 +154,8 @@ def inputs(
   """
   features, state, _ = context
   source = jnp.concatenate([features.image, state.probability[..., None]], axis=-1)
-  yx, label = zoom.to_view(clicks.yx, seen), jnp.asarray(clicks.label)
+  yx = zoom.to_view(clicks.yx, seen, exact=protocol.disks == 'hard')
+  label = jnp.asarray(clicks.label)
   images, maps = [], []
   for mirrored in (False, True) if protocol.flip else (False,):
     cut = crop(source, canvas, seen.start, seen.extent, seen.size, mirrored)
