@@ -158,7 +158,7 @@ def test_places_of_whole_clicks_are_rounded_as_the_released_code_rounds_them():
     view = View(
       jnp.array(False), pair(0), pair(extent), pair(size), nothing, nothing, jnp.array(True)
     )
-    yx = jnp.stack([jnp.asarray(pixels) * extent / 40] * 2, axis=1)
+    yx = jnp.stack([jnp.asarray(pixels) * extent.astype(jnp.float32) / 40] * 2, axis=1)
     whole = jnp.floor(yx)
     return whole[:, 0], to_view(whole, view, exact=True)[:, 0]
 
