@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ports.clicks.zoom import Box, Zoom, _expanded, _scaled, choose, surround, to_view
+from ports.clicks.zoom import Box, View, Zoom, _expanded, _scaled, choose, surround, to_view
 from ports.nn.resize import aligned, crop
 from tetris_jax.types import Clicks
 
@@ -146,3 +146,24 @@ def test_crops_are_sized_as_float64_does(target):
 def test_settings_out_of_range_are_refused(setting):
   with pytest.raises(ValueError, match=next(iter(setting))):
     Zoom(**setting)
+
+
+def test_places_of_whole_clicks_are_rounded_as_the_released_code_rounds_them():
+  nothing = Box(jnp.zeros(2, jnp.int32), jnp.zeros(2, jnp.int32))
+  pixels = np.arange(40, dtype=np.float32)
+
+  @jax.jit
+  def places(extent, size):
+    pair = lambda n: jnp.stack([n, n])
+    view = View(
+      jnp.array(False), pair(0), pair(extent), pair(size), nothing, nothing, jnp.array(True)
+    )
+    yx = jnp.stack([jnp.asarray(pixels) * extent.astype(jnp.float32) / 40] * 2, axis=1)
+    whole = jnp.floor(yx)
+    return whole[:, 0], to_view(whole, view, exact=True)[:, 0]
+
+  for size in (256, 400, 448):
+    extents = np.arange(1, 600, dtype=np.int32)
+    pixel, found = jax.vmap(places, (0, None))(extents, np.int32(size))
+    wanted = size * np.asarray(pixel, np.float64) / extents[:, None]
+    np.testing.assert_array_equal(found, wanted.astype(np.float32))

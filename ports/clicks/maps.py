@@ -150,7 +150,7 @@ def _maps(protocol: Protocol, yx: jax.Array, label: Array, canvas: tuple[int, in
 
 def _places(protocol: Protocol, clicks: Clicks, seen: View) -> list[jax.Array]:
   """(num_slots, 2) in network pixels; a second one where the protocol flips: mirrored."""
-  yx = zoom.to_view(clicks.yx, seen)
+  yx = zoom.to_view(clicks.yx, seen, exact=protocol.disks == 'hard')
   width = seen.size[1].astype(jnp.float32)
   return [yx, jnp.stack([yx[:, 0], width - yx[:, 1] - 1], axis=1)] if protocol.flip else [yx]
 

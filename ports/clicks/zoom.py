@@ -261,11 +261,20 @@ def frame(view: View) -> Frame:
   return Frame(*(x.astype(jnp.float32) for x in (view.start, view.extent, view.size)))
 
 
-def to_view(yx: Array, view: View) -> jax.Array:
+def to_view(yx: Array, view: View, *, exact: bool = False) -> jax.Array:
   """Clicks (num_slots, 2) in image pixels -> network pixels: `size * (yx - start) / extent`.
 
   This is the released rule; it is not where aligned corners would put the click.
+
+  Args:
+    yx: clicks.
+    view: what the network sees.
+    exact: rounds the quotient as float32 should; XLA multiplies by a rounded reciprocal, and
+      448 * 120 / 240 is not 224 then. A hard disk's rim turns on it, a soft one's does not.
   """
   at = frame(view)
-  moved = at.size[None] * (jnp.asarray(yx) - at.offset[None]) / at.extent[None]
+  scaled = at.size[None] * (jnp.asarray(yx) - at.offset[None])
+  moved = scaled / at.extent[None]
+  if exact:
+    moved = moved + (scaled - moved * at.extent[None]) / at.extent[None]
   return jnp.where(view.whole, yx, moved)

@@ -24,9 +24,10 @@ def _reached(mask: jax.Array, seeds: jax.Array, axis: int) -> jax.Array:
   place = jax.lax.broadcasted_iota(jnp.int32, mask.shape, axis)
 
   def run(reverse: bool) -> jax.Array:
-    at = mask.shape[axis] - place if reverse else place + 1
-    newest = lambda here: jax.lax.cummax(jnp.where(here, at, 0), axis=axis, reverse=reverse)
-    return newest(seeds) > newest(~mask)
+    at = 2 * (mask.shape[axis] - place if reverse else place + 1)
+    # Of what was passed last, a seed (odd) or a gap (even), the number is the largest.
+    passed = jnp.where(seeds, at + 1, jnp.where(mask, 0, at))
+    return (jax.lax.cummax(passed, axis=axis, reverse=reverse) & 1) == 1
 
   return mask & (run(False) | run(True))
 
