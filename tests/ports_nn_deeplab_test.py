@@ -22,6 +22,7 @@ def test_stretching_aligns_corners_and_is_straight_between():
   np.testing.assert_allclose(found[0, :, 3, 0], [0, 0.5, 1, 1.5, 2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_separable_convolutions_have_no_norm_between():
   module = trees.define(lambda rngs: deeplab.Separable(2, 3, rngs))
   params = deeplab_golden.toy_params(dict(module.shapes))
@@ -60,6 +61,7 @@ def test_the_pyramid_is_its_branches_and_the_mean_of_the_image():
   np.testing.assert_allclose(found[0], np.maximum(wanted, 0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_decoder_works_at_the_finer_resolution():
   config = resnet.Config((1, 1, 1, 1), False, 4)
   module = trees.define(lambda rngs: deeplab.Decoder(config, 6, 5, rngs))

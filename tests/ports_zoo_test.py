@@ -54,7 +54,7 @@ def toy(**changes):
 def test_every_family_has_its_rows_in_its_folder():
   families = sorted(p.parent.name for p in pathlib.Path(zoo.__file__).parent.glob('*/zoo_rows.py'))
   assert families == [
-    'cdnet', 'cfr', 'focalclick', 'gpcis', 'ritm', 'sam', 'sam2', 'simpleclick'
+    'adaptiveclick', 'cdnet', 'cfr', 'focalclick', 'gpcis', 'ritm', 'sam', 'sam2', 'simpleclick'
   ]
   assert zoo.names() == tuple(sorted(zoo.MODELS))
   for name, model in zoo.MODELS.items():
@@ -200,7 +200,7 @@ def test_taken_names_and_what_is_no_row_are_refused(clean):
 def test_the_models_are_changed_by_registering_only():
   with pytest.raises(TypeError):
     zoo.MODELS['toy'] = toy()
-  with pytest.raises(CheckpointError, match='unknown model "none"; known: cdnet_res'):
+  with pytest.raises(CheckpointError, match='unknown model "none"; known: adaptiveclick_'):
     zoo.options('none')
 
 

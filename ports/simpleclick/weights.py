@@ -25,7 +25,7 @@ from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, convert, moves
 from ports.weights.errors import CheckpointError
 
-__all__ = ['config_of', 'tree', 'unused']
+__all__ = ['config_of', 'position_table', 'published', 'tree', 'unused']
 
 # Attention heads by width: the only size that the shapes of a state dict do not tell.
 _HEADS = {160: 4, 768: 12, 1024: 16, 1280: 16}
@@ -58,6 +58,11 @@ for _i in range(2):
     _MODULES[f'head/up_convs/{_i}/{_part}'] = f'head.up_conv{_i + 1}.{_j}'
 
 
+def published(module: str) -> str:
+  """Torch's path of a module of the tree, such as "neck/down_4/up1"; slashes left become dots."""
+  return _MODULES.get(module, module)
+
+
 def unused(config: Config) -> tuple[str, ...]:
   """Published entries that the network of `config` never reads.
 
@@ -83,7 +88,7 @@ def _plan(config: Config) -> list[Move]:
   rest = shapes(config)
   del rest['backbone/pos_embed']
   positions = Move(('backbone/pos_embed',), ('backbone.pos_embed',), position_table)
-  return [positions, *moves(rest, lambda module: _MODULES.get(module, module))]
+  return [positions, *moves(rest, published)]
 
 
 def config_of(state: Mapping[str, np.ndarray], heads: int | None = None) -> Config:

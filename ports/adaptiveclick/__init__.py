@@ -1,0 +1,1 @@
+"""AdaptiveClick in Flax."""
