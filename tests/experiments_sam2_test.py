@@ -30,21 +30,18 @@ def small(monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-  ('preset', 'choice'), [('tetris', None), ('strong_v1_16', 'advised')]
-)
-def test_a_checkpoint_is_attacked_end_to_end(tmp_path, preset, choice):
+def test_a_checkpoint_is_attacked_end_to_end(tmp_path):
   checkpoint = tp.write_nested(tmp_path / f'{MODEL}.pt', 'model', sam2_golden.state(MODEL))
-  toy.write_folder(tmp_path / 'd', ((40, 56), (60, 48)))
+  toy.write_folder(tmp_path / 'd', ((40, 56), (48, 60)))
   asked = attack.Settings(
     model=MODEL, weights=str(checkpoint), dataset='folder', data_dir=str(tmp_path / 'd'),
-    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset=preset, mask_choice=choice,
+    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset='tetris', mask_choice='advised',
     users=2,
   )
   assert attack.execute(asked) == 0
   rows = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
   config = json.loads((tmp_path / 'run' / 'config.json').read_text())
-  assert config['model']['name'] == f'{MODEL}_advised_128' if choice else f'{MODEL}_128'
+  assert config['model']['name'] == f'{MODEL}_advised_128'
   assert list(config['model']['sha256']) == [f'{MODEL}.pt']
   assert len(rows) == 2
   for row in rows:
