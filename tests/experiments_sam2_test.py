@@ -35,8 +35,8 @@ def test_a_checkpoint_is_attacked_end_to_end(tmp_path):
   toy.write_folder(tmp_path / 'd', ((40, 56), (48, 60)))
   asked = attack.Settings(
     model=MODEL, weights=str(checkpoint), dataset='folder', data_dir=str(tmp_path / 'd'),
-    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset='tetris', mask_choice='advised',
-    users=2,
+    workdir=str(tmp_path / 'run'), num_clicks=2, batch_size=1, preset='tetris',
+    mask_choice='advised', users=2,
   )
   assert attack.execute(asked) == 0
   rows = results.read_rows(tmp_path / 'run' / 'rows.jsonl')
