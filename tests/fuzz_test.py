@@ -19,12 +19,6 @@ QUICK = ('tree', 'stream', 'safetensors', 'png', 'gif', 'tiff', 'rclicks', 'atta
 FEW = 12
 # Of these hardly any is whole.
 REFUSED = ('program', 'json-clicks')
-# A run that goes on in a work folder from elsewhere still opens what lies there with little care.
-AWAITED = ('resume',)
-ALL = [
-  pytest.param(name, marks=pytest.mark.xfail(reason='not yet') if name in AWAITED else ())
-  for name in TARGETS
-]
 
 
 @pytest.fixture(scope='module')
@@ -56,14 +50,14 @@ def test_some_damage_is_read_or_refused(fuzz, target):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('target', ALL)
+@pytest.mark.parametrize('target', TARGETS)
 def test_hostile_files_are_read_or_refused(fuzz, target):
   _, found = fallen(fuzz, target, TARGETS[target].cases)
   assert not found, found
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('target', ALL)
+@pytest.mark.parametrize('target', TARGETS)
 def test_damage_is_read_or_refused(fuzz, target, fuzz_minutes):
   assert fuzz(target, '')['outcome'] == 'read'
   if fuzz_minutes:
