@@ -61,9 +61,10 @@ def toy(monkeypatch):
 
   def coarse(variant, params, image, maps):
     x = maps @ params['weights'] + 0.5 * image[..., 0]
-    kernel = jnp.ones((9, 9)) / 12
+    kernel = jnp.ones((9, 9)) / 81
     smooth = jax.scipy.signal.convolve(x[0], kernel, mode='same')
-    return network.Coarse(3 * smooth[None] - 1.5, smooth[None, ::4, ::4, None])
+    logits = 2 * smooth - 2 + 5e-4 * jnp.sum(maps[..., 1:])  # every click moves all of them
+    return network.Coarse(logits[None], smooth[None, ::4, ::4, None])
 
   def refine(params, image, clicks, found, low, high):
     rows, columns = (network._bins(SIDE, SIDE, low[i], high[i]) for i in range(2))
