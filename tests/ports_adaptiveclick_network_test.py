@@ -93,7 +93,7 @@ def test_inner_tensors_equal_the_goldens(case):
     elif x.ndim == 2:
       x = x[None]
     strides = tuple(slice(None, None, int(step)) for step in golden[f'tapstride/{name}'])
-    # measured: below 2e-6
+    # measured: below 4e-6
     assert largest(x[strides], wanted) < 2e-5, name
 
 
@@ -103,6 +103,6 @@ def test_logits_and_map_gradients_equal_the_goldens(case):
   assert largest(logits[::4, ::4], golden['logits_every4'][0, 0]) < 2e-5
   found = slope.transpose(2, 0, 1)[:, 1::4, 1::4].ravel()
   wanted = golden['grad/coord_features_every4_from1'].ravel()
-  # measured: 1.2e-5 in relative L2
+  # measured: 1.2e-5 and 5.9e-4 in relative L2
   assert np.linalg.norm(found - wanted) < 2e-2 * np.linalg.norm(wanted)
   assert found @ wanted > 0.999 * np.linalg.norm(found) * np.linalg.norm(wanted)
