@@ -2,10 +2,13 @@
 
 import os
 
-# Before the first import of jax.
-os.environ['XLA_FLAGS'] = (
-  os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=2'
-)
+# Before the first import of jax. Most tests compile far more than they compute, which takes half as
+# long without LLVM's optimisations; TESTS_OPTIMISE=1 has them, for parity with real checkpoints.
+os.environ['XLA_FLAGS'] = ' '.join([
+  os.environ.get('XLA_FLAGS', ''),
+  '--xla_force_host_platform_device_count=2',
+  *([] if os.environ.get('TESTS_OPTIMISE') == '1' else ['--xla_backend_optimization_level=0']),
+])
 
 import hypothesis
 import jax
