@@ -14,7 +14,7 @@ import pytest
 from fuzz_targets import TARGETS
 
 # What is drawn by default, and how long that may take of a busy machine.
-CASES, SECONDS = 120, 20
+CASES, SECONDS = 60, 2
 QUICK = ('tree', 'stream', 'safetensors', 'png', 'gif', 'tiff', 'rclicks', 'attack', 'index')
 FEW = 12
 # Of these hardly any is whole.

@@ -105,7 +105,11 @@ class Watch:
       return bool(flags and flags & _WRITES) and self._is_outside(path)
     if not event.startswith(_CHANGES):
       return False
-    return any(self._is_outside(one) for one in args if isinstance(one, str | bytes | os.PathLike))
+    # A link that is replaced or removed is not followed.
+    paths = [os.fsdecode(one) for one in args if isinstance(one, str | bytes | os.PathLike)]
+    return any(
+      self._is_outside(os.path.join(os.path.realpath(os.path.dirname(one)), '.')) for one in paths
+    )
 
   def _is_code(self, event: str, args: tuple[Any, ...]) -> bool:
     if event != 'exec':
