@@ -19,6 +19,7 @@ import numpy as np
 from ports.hrnet.network import Variant, shapes
 from ports.weights import layouts
 from ports.weights.convert import Arrays, Move, as_is, conv_kernel, convert, fold_batch_norm
+from ports.weights.folding import scaled_conv
 
 __all__ = ['SKIP', 'plan', 'tree']
 
@@ -48,15 +49,6 @@ def _source(module: str) -> tuple[str, str | None]:
   if re.fullmatch(_SEQUENTIAL, module):
     return f'{module}.0', f'{module}.1'
   return module, None
-
-
-def _scaled(weight: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> Arrays:
-  """The last convolution of the maps and the layer that multiplies it by |scale|."""
-  if scale.shape != (1,):
-    raise ValueError(f'one number was expected, found shape {scale.shape}')
-  gain = np.abs(scale.astype(np.float64))
-  (kernel,) = conv_kernel(weight)
-  return kernel * gain, bias * gain
 
 
 def _fold_all(stack: tuple[int, ...]) -> Callable[..., Arrays]:
@@ -91,7 +83,7 @@ def plan(variant: Variant) -> list[Move]:
     conv, norm = _source(modules[0])
     if conv == 'maps_transform.2':
       scaled = (f'{conv}.weight', f'{conv}.bias', 'maps_transform.3.scale')
-      moves.append(Move(targets, scaled, _scaled))
+      moves.append(Move(targets, scaled, scaled_conv))
     elif norm is None:
       moves.append(Move(targets[:1], (f'{conv}.weight',), conv_kernel))
       moves.append(Move(targets[1:], (f'{conv}.bias',), as_is))

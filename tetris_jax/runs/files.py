@@ -14,6 +14,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
+from tetris_jax import regular
+
 __all__ = [
   'FileError',
   'MissingFileError',
@@ -26,14 +28,6 @@ __all__ = [
   'safe_name',
 ]
 
-_KINDS = (
-  (stat.S_ISREG, 'a file'),
-  (stat.S_ISDIR, 'a folder'),
-  (stat.S_ISFIFO, 'a named pipe'),
-  (stat.S_ISSOCK, 'a socket'),
-  (stat.S_ISBLK, 'a device'),
-  (stat.S_ISCHR, 'a device'),
-)
 # Where the system has them: no link, no waiting for a pipe's other end, no conversion of lines.
 _SAFE = sum(
   getattr(os, name, 0) for name in ('O_NOFOLLOW', 'O_NONBLOCK', 'O_CLOEXEC', 'O_BINARY', 'O_NOCTTY')
@@ -116,7 +110,8 @@ def check_folder(folder: pathlib.Path) -> bool:
   if stat.S_ISLNK(about.st_mode):
     raise FileError(f'cannot read {folder}: it is a link, and none in a work folder is followed')
   if not stat.S_ISDIR(about.st_mode):
-    raise FileError(f'cannot read {folder}: it is {_kind(about.st_mode)}, expected a folder')
+    found = regular.called(about.st_mode)
+    raise FileError(f'cannot read {folder}: it is {found}, expected a folder')
   return True
 
 
@@ -192,10 +187,6 @@ def _unsafe(character: str) -> bool:
   return unicodedata.category(character) in ('Cc', 'Cs', 'Zl', 'Zp')
 
 
-def _kind(mode: int) -> str:
-  return next((words for test, words in _KINDS if test(mode)), 'something else')
-
-
 @contextlib.contextmanager
 def _spoken(path: pathlib.Path) -> Iterator[None]:
   """Turns what the system says into this module's errors."""
@@ -240,4 +231,4 @@ def _check_regular(path: pathlib.Path, about: os.stat_result) -> None:
   if stat.S_ISLNK(about.st_mode):
     raise FileError(f'cannot read {path}: it is a link; put the file itself in its place')
   if not stat.S_ISREG(about.st_mode):
-    raise FileError(f'cannot read {path}: it is {_kind(about.st_mode)}, expected a file')
+    raise FileError(f'cannot read {path}: it is {regular.called(about.st_mode)}, expected a file')
