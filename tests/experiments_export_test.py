@@ -95,7 +95,7 @@ def test_shards_export_as_one_run(made, tmp_path):
   run(made / 'kept', out=tmp_path / 'whole')
   run(made / 'cut', out=tmp_path / 'cut')
   names = sorted(file.name for file in (tmp_path / 'whole').iterdir())
-  assert names == sorted(file.name for file in (tmp_path / 'cut').iterdir()) and len(names) == 6
+  assert names == sorted(file.name for file in (tmp_path / 'cut').iterdir()) and len(names) == 7
   for name in names:
     assert (tmp_path / 'cut' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
 
@@ -118,7 +118,7 @@ def test_a_run_without_masks_exports_its_tables_and_says_so(made, tmp_path, caps
   assert run(made / 'plain', out=tmp_path / 'out') == 0
   assert 'note: toy-dev-tetris: 3 of 3 measured instances have no masks' in capsys.readouterr().err
   assert sorted(file.name for file in (tmp_path / 'out').iterdir()) == [
-    'clicks.parquet', 'rows.parquet'
+    'clicks.parquet', 'rows.parquet', 'users.parquet'
   ]  # fmt: skip
 
 

@@ -72,7 +72,7 @@ def test_a_hostile_file_is_refused_by_name_even_with_the_right_sum(tmp_path):
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    (('--model=none',), 'unknown model "none"; known: mobile_sam'),
+    (('--model=none',), 'unknown model "none"; known: adaptiveclick'),
     (('--source=/no/such/file.pt',), 'cannot be read'),
     (('--source=http://a/mobile_sam.pt',), 'only https'),
     (('--sha256=00',), '--sha256 goes with --source'),

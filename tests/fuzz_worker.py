@@ -115,7 +115,8 @@ class Watch:
     if event != 'exec':
       return False
     file = getattr(args[0], 'co_filename', '')
-    return not (file.startswith('<frozen') or os.path.realpath(file).startswith(_CODE))
+    ours = os.path.isabs(file) and os.path.realpath(file).startswith(_CODE)
+    return not (ours or file.startswith('<frozen'))
 
 
 def resident() -> int:

@@ -116,7 +116,7 @@ def test_pictures_that_are_none_cost_no_number(tmp_path, capsys):
     '00002_p2.png', 'curves.png',
   ]  # fmt: skip
   text = (tmp_path / 'out' / 'report.html').read_text()
-  assert text.count('data:image/jpeg') == 2 and 'mine' not in text
+  assert text.count('data:image/jpeg') == 2 and 'bWluZQ' not in text
   assert (tmp_path / 'out' / 'report.md').read_text().count('](figures/0') == 1
 
 

@@ -86,7 +86,7 @@ opening.zoo = toy
 jax.config.update('jax_platforms', 'cpu')
 launch.join(Processes(coordinator='localhost:{port}', num_processes=2, process_id={process}))
 settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
-                           num_clicks=2, batch_size=1, pictures=0, users=0)
+                           num_clicks=2, batch_size=1, pictures=0, users=4)
 print(settings.shard, jax.local_device_count(), jax.device_count())
 sys.exit(attack.execute(settings))
 """

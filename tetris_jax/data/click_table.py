@@ -119,7 +119,11 @@ class Table:
       if said:
         return number, said
       for separator in _SEPARATORS:
-        header = [_column(cell) for cell in next(csv.reader([line], delimiter=separator), [])]
+        try:
+          cells = next(csv.reader([line], delimiter=separator), [])
+        except csv.Error as error:
+          raise DataError(f'clicks={self.path}, line {number + 1}: {error}') from error
+        header = [_column(cell) for cell in cells]
         if any(columns <= set(header) for columns in self._needed):
           return number, separator
       return number, ','

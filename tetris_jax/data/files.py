@@ -54,8 +54,8 @@ MAX_PIXELS = 89_478_485
 DEEP_GREY = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 """Pillow's modes of grey with more than 8 bits, in whole numbers."""
 
-# Pillow takes 2 s for so many numbers that a PPM writes in letters.
-_MOST_PLAIN = 4_000_000
+# Pillow takes seconds for so many numbers that a PPM writes in letters.
+_MOST_PLAIN = 1_000_000
 _MODES = ('1', 'CMYK', 'F', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'YCbCr')
 # Pages beyond these are not looked at, so that no file keeps a reader busy.
 _MOST_PAGES = 64
@@ -149,8 +149,10 @@ def deep_colours(path: Source, layout: str) -> np.ndarray | None:
     return pair[..., :1] << 8 | pair[..., 1:2]
   if not re.fullmatch('(R|RGB|RGBA|RGBX);16[BLN]', layout):
     return None
-  high, low = (np.asarray(_decoded(path, change).image)[..., :3] for change in (str, _swapped))
-  return high.astype(np.uint16) << 8 | low
+  colours = np.asarray(_decoded(path, str).image)[..., :3].astype(np.uint16)
+  colours <<= 8
+  colours |= np.asarray(_decoded(path, _swapped).image)[..., :3]
+  return colours
 
 
 def _swapped(layout: str) -> str:
@@ -251,10 +253,12 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
     length, opened = about.st_size, functools.partial(open, path, 'rb')
   if not length:
     raise UnreadableImage(f'{name_of(path)} is empty (0 bytes)')
-  with (
-    _guarded(opened, path) as file,
-    _guarded(lambda: Image.open(file, formats=FORMATS), path, file) as image,
-  ):
+  with contextlib.ExitStack() as open_files:
+    file = open_files.enter_context(_guarded(opened, path))
+    if found := _guarded(lambda: headers.excess(file), path):
+      raise UnreadableImage(f'{name_of(path)} is damaged: it has {found}')
+    image = _guarded(lambda: Image.open(file, formats=FORMATS), path, file)
+    open_files.enter_context(image)
     width, height = image.size
     if width * height > MAX_PIXELS:
       raise UnreadableImage(

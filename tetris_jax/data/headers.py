@@ -6,7 +6,7 @@ import re
 import struct
 from typing import IO, Any, NamedTuple
 
-__all__ = ['BITS_PER_SAMPLE', 'SUBFILE_TYPE', 'About', 'about', 'stranger']
+__all__ = ['BITS_PER_SAMPLE', 'SUBFILE_TYPE', 'About', 'about', 'excess', 'stranger']
 
 # Tags of TIFF 6.0.
 SUBFILE_TYPE = 254
@@ -32,6 +32,12 @@ _STRANGERS = (
   (0, b'version https://git-lfs', 'a pointer of Git LFS: run git lfs pull'),
   (0, b'<', 'a text such as the error page of a download'),
 )
+
+
+_PNG = b'\x89PNG\r\n\x1a\n'
+_MOST_PARTS = 10_000
+_LONGEST_PPM = 1 << 16
+_PPM_HEAD = re.compile(rb'P[1-6](?:(?:\s|#[^\n\r]*[\n\r])+\d+){2}')
 
 
 class About(NamedTuple):
@@ -74,6 +80,28 @@ def about(image: Any, file: IO[bytes]) -> About:
     return _tiff(image) if image.format == 'TIFF' else About()
   finally:
     file.seek(place)
+
+
+def excess(file: IO[bytes]) -> str:
+  """What of a header would keep Pillow busy for seconds, a clause; '' for nothing.
+
+  Pillow takes a PNG's parts one by one, and the comments of a PPM letter by letter.
+  """
+  start = file.read(8)
+  found = ''
+  if start == _PNG:
+    parts = 0
+    while parts <= _MOST_PARTS and len(head := file.read(8)) == 8:
+      length, name = struct.unpack('>I4s', head)
+      parts += name != b'IDAT'
+      file.seek(length + 4, 1)
+    found = f'more than {_MOST_PARTS} parts beside its pixels' if parts > _MOST_PARTS else ''
+  elif re.match(rb'P[1-6]\s', start):
+    head = start + file.read(_LONGEST_PPM)
+    if len(head) > _LONGEST_PPM and not _PPM_HEAD.match(head):
+      found = f'no size in its first {_LONGEST_PPM} bytes'
+  file.seek(0)
+  return found
 
 
 def _png_bits(file: IO[bytes]) -> int:

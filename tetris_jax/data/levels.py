@@ -50,12 +50,15 @@ def rgb(found: Decoded, path: Source, *, bits: int = 0) -> np.ndarray:
     return np.repeat(grey[..., None], 3, axis=2)
   if mode == 'L':
     whole(found, path)
-  out = np.ascontiguousarray(np.asarray(to_rgb(found.image), np.uint8))
+  colours = lambda: np.ascontiguousarray(np.asarray(to_rgb(found.image), np.uint8))
+  out = colours()
   if '16' in found.layout and (bits or found.about.bits or int(out.max(initial=0)) < 16):
+    del out  # Each reading of a large file takes as much again.
     deep = files.deep_colours(path, found.layout)
-    if deep is not None:
-      out = _of_whole(deep, found, path, bits)
-      out = np.repeat(out, 3, axis=2) if out.shape[2] == 1 else out
+    if deep is None:
+      return colours()
+    out = _of_whole(deep, found, path, bits)
+    out = np.repeat(out, 3, axis=2) if out.shape[2] == 1 else out
   return out
 
 

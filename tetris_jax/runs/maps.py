@@ -101,7 +101,10 @@ def _check_header(file: IO[bytes], member: zipfile.ZipInfo) -> None:
   """An array has to fill its file: a header with a checksum of its own may ask for any memory."""
   if np.lib.format.read_magic(file) != (1, 0):
     raise ValueError(f'{member.filename} has another header than ours')
-  shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+  try:
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+  except Exception as error:  # NumPy parses it as Python, and raises what that raises.
+    raise ValueError(f'the header of {member.filename} cannot be read') from error
   held = member.file_size - file.tell()
   if dtype.kind not in 'bifu' or math.prod(shape) * dtype.itemsize != held:
     raise ValueError(f'{member.filename} is not as long as its header says')
