@@ -115,7 +115,8 @@ def test_every_entry_of_a_published_size_has_its_leaf(variant):
     name: np.broadcast_to(np.zeros((), np.float32), shape) for name, shape, _ in listing
   }
   hq = variant.startswith('samhq')
-  plan = weights._vit_moves(config) + weights._decoder_moves(config.width if hq else 0)
+  plan, unused = weights._sam_plan(state, config, config.width if hq else 0)
+  assert unused == ()
   assert sorted(source for move in plan for source in move.sources) == sorted(state)
   shapes = vit.shapes(config) | weights.decoder_shapes(config.width if hq else 0)
   assert sorted(target for move in plan for target in move.targets) == sorted(shapes)
