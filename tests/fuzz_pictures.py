@@ -280,7 +280,7 @@ CASES: Mapping[str, Mapping[str, Callable[[pathlib.Path], pathlib.Path]]] = {
     'of-nine-thousand-pixels': _file('png', lambda: _even_png(9400)),
     'of-nine-thousand-colours': _file('png', lambda: _even_png(9400, 2)),
     'as-large-as-is-read': _file('png', lambda: _even_png(4096, 6)),
-    'as-large-and-deep-as-is-read': _file('png', lambda: _even_png(4096, 6, 16)),
+    'large-and-deep': _file('png', lambda: _even_png(3000, 6, 16)),
     'more-pixels-than-stated': _file('png', lambda: png(
       _head(9, 9), (b'IDAT', zlib.compress(bytes(200_000_000), 1)), (b'IEND', b''))),
     'texts-of-gigabytes': _file('png', lambda: png(

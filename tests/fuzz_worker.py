@@ -38,11 +38,11 @@ _OTHERS = ('os.system', 'os.exec', 'os.fork', 'os.posix_spawn', 'os.spawn', 'os.
 _CHANGES = ('os.remove', 'os.rename', 'os.mkdir', 'os.rmdir', 'os.link', 'os.symlink', 'os.chmod',
             'os.chown', 'os.truncate', 'os.utime', 'shutil.')  # fmt: skip
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-_CODE = tuple(
+_LIBRARIES = tuple(
   os.path.realpath(path)
   for path in {sysconfig.get_path(name) for name in ('stdlib', 'platlib', 'purelib')}
-  | {str(pathlib.Path(__file__).parents[1])}
 )
+_CODE = (*_LIBRARIES, os.path.realpath(pathlib.Path(__file__).parents[1]))
 
 
 class Late(BaseException):
@@ -115,8 +115,11 @@ class Watch:
     if event != 'exec':
       return False
     file = getattr(args[0], 'co_filename', '')
-    ours = os.path.isabs(file) and os.path.realpath(file).startswith(_CODE)
-    return not (ours or file.startswith('<frozen'))
+    if not os.path.isabs(file):
+      # Libraries make classes of text when they are imported.
+      caller = os.path.realpath(sys._getframe(2).f_code.co_filename)
+      return not (file.startswith('<frozen') or caller.startswith(_LIBRARIES))
+    return not os.path.realpath(file).startswith(_CODE)
 
 
 def resident() -> int:
