@@ -276,5 +276,9 @@ def to_view(yx: Array, view: View, *, exact: bool = False) -> jax.Array:
   scaled = at.size[None] * (jnp.asarray(yx) - at.offset[None])
   moved = scaled / at.extent[None]
   if exact:
-    moved = moved + (scaled - moved * at.extent[None]) / at.extent[None]
+    # Twelve bits of the quotient and then the other twelve, whose products with a side are exact.
+    bits = jax.lax.bitcast_convert_type(moved, jnp.int32) & jnp.int32(-(1 << 12))
+    high = jax.lax.bitcast_convert_type(bits, jnp.float32)
+    left = (scaled - high * at.extent[None]) - (moved - high) * at.extent[None]
+    moved = moved + jax.lax.stop_gradient(left / at.extent[None])
   return jnp.where(view.whole, yx, moved)
