@@ -60,7 +60,7 @@ def values(rows: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
   """
   if any('users' not in row for row in summaries.measured(rows)):
     raise UsageError('--workdirs: a run without users has no profile; run it with --users=64')
-  names = ('BASE', 'D', *(f'D({alpha:g})' for alpha in profile.ALPHAS), 'mean')
+  names = ('BASE', 'D', *profile.NAMES, 'mean')
   found = np.full((len(rows), len(names)), np.nan)
   for number, row in enumerate(rows):
     if row['status'] != 'ok':

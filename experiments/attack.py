@@ -5,8 +5,8 @@
   tetris-jax attack --model=ritm_h18s_it_cl --weights=PATH --workdir=runs/ritm
 
 The work folder gets report.html, a page to look at, report.md, rows.jsonl, summary.json, figures/,
-config.json and instances.json;
-with --masks also masks/, from which `python -m experiments.export` makes COCO's results.
+config.json and instances.json; with --masks also masks/, from which `python -m experiments.export`
+makes COCO's results.
 
 Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
 below which every shard has a folder; `python -m experiments.report` merges them. The processes of
@@ -152,8 +152,7 @@ def execute(settings: Settings) -> int:
       programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps,
       masks=kept,
     )
-    guarded = guard.Guarded(job, dataset)
-    found = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
+    found = guard.run(job, dataset, workdir, settings.batch_size, settings.shard)
     made = _write(settings, workdir, described, dataset, found)
   print(f'{_headline(made)}\n{settings.folder / "report.html"}')
   return launch.exit_status(found[0], made, settings.folder / 'report.md')

@@ -30,7 +30,7 @@ from typing import Any
 
 import jax
 
-from experiments.lib import describe, guard, heatmap_job, launch, loop, opening
+from experiments.lib import describe, guard, heatmap_job, launch, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -160,8 +160,7 @@ def execute(settings: Settings) -> int:
     job = heatmap_job.HeatmapJob(
       programs, dataset, configs, settings.stride, size, maps, explorable=settings.explorer
     )
-    guarded = guard.Guarded(job, dataset)
-    rows, _ = loop.run(guarded, dataset, workdir, size, settings.shard)
+    rows, _ = guard.run(job, dataset, workdir, size, settings.shard)
     shown = settings.explorer and _write_page(settings, workdir, segmenter.info.name, rows)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''

@@ -33,7 +33,7 @@ __all__ = ['COUNTS', 'Settings', 'execute', 'main', 'measure']
 COUNTS = (16, 32, 64, 128, 256)
 """Of users, each of whom costs a pass of the decoder at the first click."""
 
-_SCORES = (*(f'D({alpha:g})' for alpha in profile.ALPHAS), 'mean')
+_SCORES = (*profile.NAMES, 'mean')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -27,16 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import (
-  describe,
-  guard,
-  interrupts,
-  launch,
-  loop,
-  missed,
-  opening,
-  users_job,
-)
+from experiments.lib import describe, guard, interrupts, launch, missed, opening, users_job
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -282,8 +273,7 @@ def execute(settings: Settings) -> int:
   with results.open_workdir(settings.folder, described) as workdir:
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
-    guarded = guard.Guarded(job, dataset)
-    rows, totals = loop.run(guarded, dataset, workdir, settings.batch_size, settings.shard)
+    rows, totals = guard.run(job, dataset, workdir, settings.batch_size, settings.shard)
     cause = missed.told(settings.clicks, rows, clicks or {}, dataset)
     made = user_report.write_run(workdir, rows, described, totals, scores, cause=cause)
   page = settings.folder / 'report.md'

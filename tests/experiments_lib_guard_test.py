@@ -72,7 +72,7 @@ class Counted(loop.Job):
 def run(job, folder, count=4, batch_size=4):
   held = dataset(count)
   with results.open_workdir(folder, {'flags': {}}) as workdir:
-    return loop.run(guard.Guarded(job, held), held, workdir, batch_size)
+    return guard.run(job, held, workdir, batch_size, (0, 1))
 
 
 @pytest.mark.parametrize('where', ['prepare', 'measure', 'row'])

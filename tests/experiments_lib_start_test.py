@@ -19,7 +19,7 @@ ROOT = pathlib.Path(start.__file__).parents[2]
   (['-m', '--help'], ['python', '-m', 'experiments.attack', '--help'], ''),
   (['-m', 'attack'], ['python', '-m', 'experiments.lib.cli', 'attack'], ''),
   (['-m', 'x'], ['python', '-m', 'pytest', 'x'], ''),
-  (['/work/experiments/attack.py'], ['python', '-m', 'experiments.attack'], ''),
+  (['/p/experiments/attack.py'], ['python', '-m', 'experiments.attack'], ''),
   ([''], ['python'], ''),
   ([], [], ''),
 ])

@@ -1,11 +1,11 @@
 """GPCIS as a segmenter: what canvases and empty slots must not change, names, refusals."""
 
+import click_sessions
 import deeplab_golden
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import ritm_golden
 
 from ports.clicks.zoom import Zoom
 from ports.gpcis import network, segmenter
@@ -21,29 +21,13 @@ def test_two_rounds_on_two_canvases_and_with_an_empty_slot(monkeypatch):
   monkeypatch.setattr(segmenter, 'ZOOMS', zooms)
   params = deeplab_golden.toy_params(network.shapes(TOY))
   model = segmenter.gpcis(params, {'a.pth': 'sum'}, name='x', size='small')
-  picture = np.random.default_rng(1).random((40, 56, 3), np.float32)
-  rows = np.array([(20, 30, 1), (12, 9, 0)])
-
-  @jax.jit
-  def step(params, features, state, clicks):
-    return model.decode(params, model.prepare(params, features, state), clicks)
-
-  found = []
-  for canvas, slots in (((40, 56), 2), ((64, 64), 3)):
-    image = np.pad(
-      picture, ((0, canvas[0] - 40), (0, canvas[1] - 56), (0, 0)), constant_values=0.5
-    )
-    features = model.encode(model.params, image, jnp.array([40, 56], jnp.int32))
-    state, seen = model.init(model.params, features), []
-    for i in range(2):
-      clicks = ritm_golden.clicks_of_rows(rows[: i + 1], slots)
-      logits, state = step(model.params, features, state, clicks)
-      seen.append(np.asarray(state.probability)[:40, :56])
-      np.testing.assert_allclose(jax.nn.sigmoid(logits)[:40, :56], seen[-1], atol=1e-6)
-    found.append(seen)
-  for probability, other in zip(*found, strict=True):
+  found = click_sessions.on_two_canvases(model)
+  for seen in found:
+    for logits, probability, _ in seen:
+      np.testing.assert_allclose(jax.nn.sigmoid(logits), probability, atol=1e-6)
+  for (_, probability, _), (_, other, _) in zip(*found, strict=True):
     np.testing.assert_allclose(other, probability, atol=1e-4)
-  assert np.abs(found[0][0] - found[0][1]).max() > 1e-2
+  assert np.abs(found[0][0][1] - found[0][1][1]).max() > 1e-2
 
 
 def test_names_say_the_evaluation_and_unknown_ones_are_refused():

@@ -3,12 +3,12 @@
 import json
 import pathlib
 
+import click_sessions
 import golden_weights
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import ritm_golden
 
 from ports.clicks.zoom import Zoom
 from ports.simpleclick import network, segmenter, weights
@@ -56,27 +56,10 @@ def test_the_network_sees_the_squashed_picture_and_its_mirror_image(reduced):
 
 @pytest.mark.slow
 def test_two_rounds_on_two_canvases_and_with_an_empty_slot(model):
-  picture = np.random.default_rng(1).random((40, 56, 3), np.float32)
-  rows = np.array([(20, 30, 1), (12, 9, 0)])
-
-  @jax.jit
-  def step(params, features, state, clicks):
-    return model.decode(params, model.prepare(params, features, state), clicks)
-
-  found = []
-  for canvas, slots in (((40, 56), 2), ((64, 64), 3)):
-    image = np.pad(
-      picture, ((0, canvas[0] - 40), (0, canvas[1] - 56), (0, 0)), constant_values=0.5
-    )
-    features = model.encode(model.params, image, jnp.array([40, 56], jnp.int32))
-    state, seen = model.init(model.params, features), []
-    for i in range(2):
-      clicks = ritm_golden.clicks_of_rows(rows[: i + 1], slots)
-      logits, state = step(model.params, features, state, clicks)
-      seen.append((np.asarray(logits)[:40, :56], np.asarray(state.probability)[:40, :56]))
-    assert bool(state.zoomed)
-    found.append(seen)
-  for (logits, probability), (others, _) in zip(*found, strict=True):
+  found = click_sessions.on_two_canvases(model)
+  for seen in found:
+    assert bool(seen[-1][2].zoomed)
+  for (logits, probability, _), (others, _, _) in zip(*found, strict=True):
     np.testing.assert_allclose(jax.nn.sigmoid(logits), probability, atol=1e-6)
     np.testing.assert_allclose(jax.nn.sigmoid(others), probability, atol=1e-4)
   assert np.abs(found[0][0][0] - found[0][1][0]).max() > 1e-2

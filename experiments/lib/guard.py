@@ -19,7 +19,7 @@ from tetris_jax import data
 from tetris_jax.runs import schema
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['Guarded', 'row']
+__all__ = ['Guarded', 'row', 'run']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,3 +179,14 @@ class Guarded(loop.Job):
   def forget(self, index: int) -> None:
     """Removes what the inner job has left beside a row."""
     self._job.forget(index)
+
+
+def run(
+  job: loop.Job,
+  dataset: data.Dataset,
+  workdir: results.Workdir,
+  batch_size: int,
+  shard: tuple[int, int],
+) -> tuple[list[loop.Row], dict[str, float]]:
+  """`loop.run` of a job whose instances are guarded; see there."""
+  return loop.run(Guarded(job, dataset), dataset, workdir, batch_size, shard)

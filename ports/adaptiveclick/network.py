@@ -22,7 +22,7 @@ from ports.nn.resize import linear, resize
 from ports.simpleclick import network as simpleclick
 from tetris_jax.types import Array, Params
 
-__all__ = ['CONFIGS', 'AdaptiveClick', 'Config', 'bind', 'decode', 'prepare', 'shapes']
+__all__ = ['CONFIGS', 'AdaptiveClick', 'Config', 'apply', 'bind', 'shapes']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,27 +119,13 @@ def bind(config: Config, params: Params) -> AdaptiveClick:
   return trees.bind(_definition(config), params)
 
 
-def prepare(config: Config, params: Params, image: Array) -> jax.Array:
-  """All that no click touches: the image's tokens with their positions.
+def apply(config: Config, params: Params, image: Array, maps: Array) -> jax.Array:
+  """Logits of the object for click maps over an image; differentiable in `maps`.
 
   Args:
     config: of the network.
     params: flat tree that holds at least the leaves of `shapes(config)`.
     image: (height, width, 3) float32 RGB in [0, 1], not normalised.
-
-  Returns:
-    (height // patch, width // patch, width of a token) float32.
-  """
-  return bind(config, params).prepare(jnp.asarray(image))
-
-
-def decode(config: Config, params: Params, prepared: Array, maps: Array) -> jax.Array:
-  """Logits of the object for click maps over a prepared image; differentiable in `maps`.
-
-  Args:
-    config: of the network.
-    params: flat tree, as for `prepare`.
-    prepared: what `prepare` returned for the image.
     maps: (height, width, 3) float32 of the image's size: probability of the previous mask (zeros
       before the first click), hard or soft disks of the positive clicks, of the negative ones.
 
@@ -150,4 +136,5 @@ def decode(config: Config, params: Params, prepared: Array, maps: Array) -> jax.
     ValueError: a size whose tokens do not split into equal attention windows; multiples of 224
       pixels always do.
   """
-  return bind(config, params).decode(jnp.asarray(prepared), jnp.asarray(maps))
+  net = bind(config, params)
+  return net.decode(net.prepare(jnp.asarray(image)), jnp.asarray(maps))

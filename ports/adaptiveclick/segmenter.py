@@ -8,30 +8,24 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ports import choices
 from ports.adaptiveclick import network
+from ports.clicks import evaluation
 from ports.clicks.maps import Protocol, segmenter
-from ports.clicks.zoom import Zoom
-from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+from tetris_jax.types import Array, Params, Segmenter
 
 __all__ = ['ZOOMS', 'adaptiveclick']
 
 # As SimpleClick's: every click sees one square, the aspect not kept; 672 pixels on DAVIS.
-ZOOMS = {
-  'fixed': Zoom(target=(448, 448), skip_clicks=-1),
-  'fixed_672': Zoom(target=(672, 672), skip_clicks=-1),
-}
+ZOOMS = {'fixed': evaluation.square(448), 'fixed_672': evaluation.square(672)}
 
 
 def _forward(
   config: network.Config, params: Params, image: Array, maps: Array, size: Array | None
 ) -> tuple[jax.Array, tuple[int, int]]:
-  if size is not None:
-    raise ValueError('AdaptiveClick sees squares of one size; choose a Zoom that is fixed')
-
-  def one(image: Array, maps: Array) -> jax.Array:
-    return network.decode(config, params, network.prepare(config, params, image), maps)
-
-  logits = jax.vmap(one)(image, maps)
+  evaluation.only_squares('AdaptiveClick', size)
+  apply = functools.partial(network.apply, config, params)
+  logits = jax.vmap(apply)(image, maps)
   return logits, (logits.shape[1], logits.shape[2])
 
 
@@ -62,10 +56,7 @@ def adaptiveclick(
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
   """
-  for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
-    if value not in known:
-      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
-  full = name if zoom == 'fixed' else f'{name}_{zoom}'
-  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  choices.check('size', size, network.CONFIGS)
+  info = evaluation.told(name, sha256, zoom, ZOOMS)
   forward = functools.partial(_forward, network.CONFIGS[size])
   return segmenter(forward, dict(params), info, Protocol(ZOOMS[zoom], flip, disks))

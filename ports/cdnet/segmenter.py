@@ -8,11 +8,12 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ports import choices
 from ports.cdnet import network
 from ports.cdnet.diffusion import diffuse
+from ports.clicks import evaluation
 from ports.clicks.maps import Protocol, segmenter
-from ports.clicks.zoom import Zoom
-from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+from tetris_jax.types import Array, Params, Segmenter
 
 __all__ = ['ZOOMS', 'cdnet']
 
@@ -20,11 +21,7 @@ __all__ = ['ZOOMS', 'cdnet']
 # yet, else a crop that is chosen anew at every click. Where a mask has vanished, the released
 # program pastes the whole image's prediction into the last crop; RClicks' (arXiv 2410.11722) on its
 # large pictures does as here and pastes it over the whole image.
-ZOOMS = {
-  'fixed': Zoom(
-    target=(384, 384), skip_clicks=-1, min_crop=10, keep_iou=2.0, threshold=0.49
-  )
-}
+ZOOMS = {'fixed': evaluation.square(384, anew=True)}
 
 # of the disks that the feature diffusion reads, in network pixels
 _WIDE = 24.0
@@ -33,8 +30,7 @@ _WIDE = 24.0
 def _forward(
   config: network.Config, params: Params, image: Array, maps: Array, size: Array | None
 ) -> tuple[jax.Array, tuple[int, int]]:
-  if size is not None:
-    raise ValueError('CDNet sees squares of one size; choose a Zoom that is fixed')
+  evaluation.only_squares('CDNet', size)
   logits = network.apply(config, params, image, maps[..., :2], maps[..., 2:]).logits
   return logits, (logits.shape[1], logits.shape[2])
 
@@ -68,10 +64,8 @@ def cdnet(
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
   """
-  for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
-    if value not in known:
-      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
-  info = ModelInfo(name, threshold=0.5, step_diagonal='frame', sha256=dict(sha256))
+  choices.check('size', size, network.CONFIGS)
+  info = evaluation.told(name, sha256, zoom, ZOOMS, threshold=0.5)
   forward = functools.partial(_forward, network.CONFIGS[size])
   protocol = Protocol(ZOOMS[zoom], flip, disks, previous=False, more_radii=(_WIDE,))
   finish = lambda image, maps, logits: diffuse(image, logits, maps[..., :2])

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ports.cdnet.network import Config, shapes
-from ports.weights import layouts
+from ports.weights import folding, layouts
 from ports.weights.convert import Arrays, Move, convert, fold_batch_norm, linear_kernel
-from ports.weights.folding import deeplab_source, folded, scaled_conv
 
 __all__ = ['tree']
 
@@ -30,7 +29,7 @@ _HEADS = (
 
 def _source(config: Config, module: str) -> tuple[str, str]:
   """Torch's convolution, and the norm behind it or ""."""
-  inner = deeplab_source(module, config.backbone.bottleneck)
+  inner = folding.deeplab_source(module, config.backbone.bottleneck)
   if inner is not None:
     conv, norm = inner
     return f'feature_extractor.{conv}', norm and f'feature_extractor.{norm}'
@@ -62,20 +61,15 @@ def _matrix(weight: np.ndarray) -> Arrays:
 
 def _plan(config: Config) -> list[Move]:
   fdm = 'feature_extractor.FDM'
-  plan = [
+  plan = [folding.MAPS]
+  plan += [
     Move((f'diffusion/{name}/kernel',), (f'{fdm}.{name}.weight',), _matrix) for name in 'tpg'
   ]
   for name, norm in (('z', 'bn'), ('z2', 'bn2')):
     parts = ('weight', 'bias', 'running_mean', 'running_var')
     sources = (f'{fdm}.{name}.weight', *(f'{fdm}.{norm}.{part}' for part in parts))
     plan.append(Move((f'diffusion/{name}/kernel', f'diffusion/{name}/bias'), sources, _projection))
-  last = 'maps_transform.2'
-  scaled = (f'{last}.weight', f'{last}.bias', 'maps_transform.3.scale')
-  plan.append(Move(('maps_transform/2/kernel', 'maps_transform/2/bias'), scaled, scaled_conv))
-  done = {target for move in plan for target in move.targets}
-  kernels = [t for t in shapes(config) if t not in done and t.endswith('/kernel')]
-  modules = [kernel.removesuffix('/kernel') for kernel in kernels]
-  return plan + folded(modules, lambda module: _source(config, module))
+  return folding.completed(plan, shapes(config), lambda module: _source(config, module))
 
 
 def tree(state: Mapping[str, np.ndarray], config: Config) -> dict[str, np.ndarray]:

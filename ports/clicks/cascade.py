@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ports import choices
 from tetris_jax.types import Array, Clicks, Frame, Params, Segmenter
 
 __all__ = ['CASCADES', 'Cascade', 'around', 'cascaded']
@@ -133,8 +134,7 @@ def cascaded(model: Segmenter, cascade: str, *, default: str = 'none') -> Segmen
   Raises:
     ValueError: an unknown cascade.
   """
-  if cascade not in CASCADES:
-    raise ValueError(f'cascade is {cascade!r}; known: {", ".join(CASCADES)}')
+  choices.check('cascade', cascade, CASCADES)
   chosen = CASCADES[cascade]
   if chosen is not None:
     model = around(model, chosen)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ports import choices
 from ports.clicks import zoom
 from ports.clicks.zoom import Box, View, Zoom
 from ports.nn.resize import aligned, crop
@@ -67,8 +68,7 @@ class Protocol:
 
   def __post_init__(self) -> None:
     """Raises ValueError for disks of an unknown kind."""
-    if self.disks not in DISKS:
-      raise ValueError(f'disks is {self.disks!r}; known: {", ".join(DISKS)}')
+    choices.check('disks', self.disks, DISKS)
 
 
 class Features(NamedTuple):

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ports import choices
 from ports.clicks import maps, zoom
 from ports.clicks.cascade import cascaded
 from ports.clicks.zoom import Box, View, Zoom
@@ -198,8 +199,7 @@ def segmenter(
   Raises:
     ValueError: an unknown kind of disk or of merge.
   """
-  if merge not in MERGES:
-    raise ValueError(f'merge is {merge!r}; known: {", ".join(MERGES)}')
+  choices.check('merge', merge, MERGES)
   joins = merge == 'always'
   protocol = maps.Protocol(zoom_in, flip=False, disks=disks, radius=variant.radius)
 
@@ -246,8 +246,7 @@ def focalclick(
   Raises:
     ValueError: an unknown size, kind of disk or of merge, or cascade.
   """
-  if size not in network.VARIANTS:
-    raise ValueError(f'size is {size!r}; known: {", ".join(network.VARIANTS)}')
+  choices.check('size', size, network.VARIANTS)
   full = name if merge == 'never' else f'{name}_merge'
   info = ModelInfo(full, threshold=0.5, step_diagonal='frame', sha256=dict(sha256))
   model = segmenter(network.VARIANTS[size], dict(params), info, disks=disks, merge=merge)

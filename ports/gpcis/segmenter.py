@@ -8,23 +8,21 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ports import choices
+from ports.clicks import evaluation
 from ports.clicks.maps import Protocol, segmenter
-from ports.clicks.zoom import Zoom
 from ports.gpcis import network
-from tetris_jax.types import Array, Clicks, ModelInfo, Params, Segmenter
+from tetris_jax.types import Array, Clicks, Params, Segmenter
 
 __all__ = ['ZOOMS', 'gpcis']
-
-
-def _square(side: int) -> Zoom:
-  return Zoom((side, side), skip_clicks=-1, min_crop=10, keep_iou=2.0, threshold=0.49)
-
 
 # Every click sees 384x384 pixels, or 256x256 on SBD, the aspect not kept: the whole image where
 # nothing has been found yet, else a crop that is chosen anew at every click. Where a mask has
 # vanished, the released program pastes the whole image's prediction into the last crop; RClicks'
 # (arXiv 2410.11722) on its large pictures does as here and pastes it over the whole image.
-ZOOMS = {'fixed': _square(384), 'fixed_256': _square(256)}
+ZOOMS = {
+  'fixed': evaluation.square(384, anew=True), 'fixed_256': evaluation.square(256, anew=True)
+}
 
 
 def _forward(
@@ -36,8 +34,7 @@ def _forward(
   size: Array | None,
   clicks: Clicks,
 ) -> tuple[jax.Array, tuple[int, int]]:
-  if size is not None:
-    raise ValueError('GPCIS sees squares of one size; choose a Zoom that is fixed')
+  evaluation.only_squares('GPCIS', size)
   logits = network.apply(config, params, image, maps, clicks, between=between).logits
   return logits, (logits.shape[1], logits.shape[2])
 
@@ -70,11 +67,8 @@ def gpcis(
   Raises:
     ValueError: an unknown size, zoom or kind of disk.
   """
-  for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
-    if value not in known:
-      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
-  full = name if zoom == 'fixed' else f'{name}_{zoom}'
-  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  choices.check('size', size, network.CONFIGS)
+  info = evaluation.told(name, sha256, zoom, ZOOMS)
   protocol = Protocol(ZOOMS[zoom], flip=False, disks=disks, with_clicks=True)
   forward = functools.partial(_forward, network.CONFIGS[size], disks == 'soft')
   return segmenter(forward, dict(params), info, protocol)

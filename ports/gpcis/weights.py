@@ -12,9 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from ports.gpcis.network import Config, shapes
-from ports.weights import layouts
+from ports.weights import folding, layouts
 from ports.weights.convert import Arrays, Move, as_is, convert, moves
-from ports.weights.folding import deeplab_source, folded, scaled_conv
 
 __all__ = ['tree']
 
@@ -25,7 +24,7 @@ _LINEAR = {'process/theta': 'theta', 'process/sure1': 'u_mlp.0', 'process/sure2'
 
 def _source(config: Config, module: str) -> tuple[str, str]:
   """Torch's convolution, and the norm behind it or ""."""
-  inner = deeplab_source(module, config.backbone.bottleneck)
+  inner = folding.deeplab_source(module, config.backbone.bottleneck)
   if inner is None:
     return module.replace('/', '.'), ''
   conv, norm = inner
@@ -40,23 +39,15 @@ def _column(array: np.ndarray) -> Arrays:
 
 def _plan(config: Config) -> list[Move]:
   rest = shapes(config)
-  last = 'maps_transform.2'
   plan = [
+    folding.MAPS,
     Move(('process/omega',), ('omega',), _column),
     Move(('process/log_scale',), ('logsigma2',), as_is),
     Move(('process/colour',), ('weights',), as_is),
-    Move(
-      ('maps_transform/2/kernel', 'maps_transform/2/bias'),
-      (f'{last}.weight', f'{last}.bias', 'maps_transform.3.scale'),
-      scaled_conv,
-    ),
   ]
   linear = {name: shape for name, shape in rest.items() if name.rpartition('/')[0] in _LINEAR}
   plan += moves(linear, _LINEAR.__getitem__)
-  done = {target for move in plan for target in move.targets}
-  kernels = [name for name in rest if name not in done and name.endswith('/kernel')]
-  modules = [kernel.removesuffix('/kernel') for kernel in kernels]
-  return plan + folded(modules, lambda module: _source(config, module))
+  return folding.completed(plan, rest, lambda module: _source(config, module))
 
 
 def tree(state: Mapping[str, np.ndarray], config: Config) -> dict[str, np.ndarray]:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ports import choices
+from ports.clicks import evaluation
 from ports.clicks.cascade import cascaded
 from ports.clicks.maps import Protocol, segmenter
 from ports.clicks.zoom import Zoom
 from ports.hrnet import network
-from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+from tetris_jax.types import Array, Params, Segmenter
 
 __all__ = ['VARIANTS', 'ZOOMS', 'ritm']
 
@@ -33,8 +35,8 @@ VARIANTS = {
 ZOOMS = {
   'exact': Zoom(target=400),
   'exact_600': Zoom(target=600),
-  'fixed': Zoom(target=(400, 400), skip_clicks=-1),
-  'fixed_600': Zoom(target=(600, 600), skip_clicks=-1),
+  'fixed': evaluation.square(400),
+  'fixed_600': evaluation.square(600),
 }
 
 
@@ -67,9 +69,7 @@ def ritm(
   Raises:
     ValueError: an unknown size, zoom, kind of disk or cascade.
   """
-  for what, value, known in (('size', size, VARIANTS), ('zoom', zoom, ZOOMS)):
-    if value not in known:
-      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
+  choices.check('size', size, VARIANTS)
   variant = VARIANTS[size]
 
   def forward(
@@ -78,7 +78,6 @@ def ritm(
     output = network.apply(variant, params, image, maps, size)
     return output.logits, output.size
 
-  full = name if zoom == 'exact' else f'{name}_{zoom}'
-  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  info = evaluation.told(name, sha256, zoom, ZOOMS)
   protocol = Protocol(ZOOMS[zoom], flip, disks, previous=variant.previous)
   return cascaded(segmenter(forward, dict(params), info, protocol), cascade)

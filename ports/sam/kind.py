@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+from ports import choices
 from ports.sam import network, preprocess, tiny_vit, vit
 
 __all__ = ['ENCODERS', 'FEEDBACKS', 'HQ_MASKS', 'PRECISIONS', 'TINY_VIT', 'Kind']
@@ -53,8 +54,7 @@ class Kind:
       ('precision', PRECISIONS),
       ('hq', ('', *HQ_MASKS)),
     ):
-      if getattr(self, what) not in known:
-        raise ValueError(f'{what} is {getattr(self, what)!r}; known: {", ".join(known)}')
+      choices.check(what, getattr(self, what), known)
 
   @property
   def side(self) -> int:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ports import choices
 from ports.nn import trees
 from ports.nn.resize import unaligned
 from ports.sam import hq, network, preprocess, tiny_vit, vit
@@ -301,8 +302,7 @@ def mobile_sam(
 
 
 def _encoder(size: str) -> str | vit.Config:
-  if size not in ENCODERS:
-    raise ValueError(f'size is {size!r}; known: {", ".join(ENCODERS)}')
+  choices.check('size', size, ENCODERS)
   return ENCODERS[size]
 
 
@@ -366,7 +366,6 @@ def sam_hq(
   Raises:
     ValueError: an unknown size or choice.
   """
-  if hq not in HQ_MASKS:
-    raise ValueError(f'hq is {hq!r}; known: {", ".join(HQ_MASKS)}')
+  choices.check('hq', hq, HQ_MASKS)
   kind = Kind(_encoder(size), mask_choice, feedback, precision, hq)
   return _segmenter(name, kind, params, sha256)

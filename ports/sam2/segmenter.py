@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ports import choices
 from ports.nn.resize import unaligned
 from ports.sam.network import EMBED
 from ports.sam.segmenter import FEEDBACKS, POSITION, PRECISIONS, State, forgetful, prepare_round
@@ -56,8 +57,7 @@ class Kind:
       ('feedback', FEEDBACKS),
       ('precision', PRECISIONS),
     ):
-      if getattr(self, what) not in known:
-        raise ValueError(f'{what} is {getattr(self, what)!r}; known: {", ".join(known)}')
+      choices.check(what, getattr(self, what), known)
     if self.side < 32 or self.side % 32:
       raise ValueError(f'side is {self.side}; expected a multiple of 32 pixels')
 
@@ -192,8 +192,7 @@ def sam2(
   Raises:
     ValueError: an unknown size or choice.
   """
-  if size not in hiera.CONFIGS:
-    raise ValueError(f'size is {size!r}; known: {", ".join(hiera.CONFIGS)}')
+  choices.check('size', size, hiera.CONFIGS)
   kind = Kind(hiera.CONFIGS[size], mask_choice, feedback, side, precision)
   encode, init, decode, prepare, frame = _functions(kind)
   position = np.asarray(network.bind(params).prompt_encoder.grid_position(kind.grid))

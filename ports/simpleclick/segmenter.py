@@ -8,26 +8,23 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
+from ports import choices
+from ports.clicks import evaluation
 from ports.clicks.cascade import cascaded
 from ports.clicks.maps import Protocol, segmenter
-from ports.clicks.zoom import Zoom
 from ports.simpleclick import network
-from tetris_jax.types import Array, ModelInfo, Params, Segmenter
+from tetris_jax.types import Array, Params, Segmenter
 
 __all__ = ['ZOOMS', 'simpleclick']
 
 # Every click sees one square, the aspect not kept: 448 pixels, or 672 on DAVIS.
-ZOOMS = {
-  'fixed': Zoom(target=(448, 448), skip_clicks=-1),
-  'fixed_672': Zoom(target=(672, 672), skip_clicks=-1),
-}
+ZOOMS = {'fixed': evaluation.square(448), 'fixed_672': evaluation.square(672)}
 
 
 def _forward(
   config: network.Config, params: Params, image: Array, maps: Array, size: Array | None
 ) -> tuple[jax.Array, tuple[int, int]]:
-  if size is not None:
-    raise ValueError('SimpleClick sees squares of one size; choose a Zoom that is fixed')
+  evaluation.only_squares('SimpleClick', size)
   apply = functools.partial(network.apply, config, params)
   logits = jax.vmap(apply)(image, maps)
   return logits, (logits.shape[1], logits.shape[2])
@@ -62,11 +59,8 @@ def simpleclick(
   Raises:
     ValueError: an unknown size, zoom, kind of disk or cascade.
   """
-  for what, value, known in (('size', size, network.CONFIGS), ('zoom', zoom, ZOOMS)):
-    if value not in known:
-      raise ValueError(f'{what} is {value!r}; known: {", ".join(known)}')
-  full = name if zoom == 'fixed' else f'{name}_{zoom}'
-  info = ModelInfo(full, threshold=0.49, step_diagonal='frame', sha256=dict(sha256))
+  choices.check('size', size, network.CONFIGS)
+  info = evaluation.told(name, sha256, zoom, ZOOMS)
   forward = functools.partial(_forward, network.CONFIGS[size])
   protocol = Protocol(ZOOMS[zoom], flip, disks)
   return cascaded(segmenter(forward, dict(params), info, protocol), cascade)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
 from ports.weights.convert import Arrays, Move, as_is, conv_kernel, fold_batch_norm
 
-__all__ = ['deeplab_source', 'depthwise', 'folded', 'scaled_conv']
+__all__ = ['MAPS', 'completed', 'deeplab_source', 'depthwise', 'folded', 'scaled_conv']
 
 # Of the modules of `ports.nn.resnet` and `ports.nn.deeplab`: pattern -> torch's convolution, norm.
 _DEEPLAB = (
@@ -57,6 +57,29 @@ def scaled_conv(weight: np.ndarray, bias: np.ndarray, scale: np.ndarray) -> Arra
   gain = np.abs(scale.astype(np.float64))
   (kernel,) = conv_kernel(weight)
   return kernel * gain, bias * gain
+
+
+MAPS = Move(
+  ('maps_transform/2/kernel', 'maps_transform/2/bias'),
+  ('maps_transform.2.weight', 'maps_transform.2.bias', 'maps_transform.3.scale'),
+  scaled_conv,
+)
+"""The last convolution of the maps, and the layer that scales it."""
+
+
+def completed(
+  plan: Sequence[Move], shapes: Iterable[str], source_of: Callable[[str], tuple[str, str]]
+) -> list[Move]:
+  """A plan, and the moves of all convolutions that are not in it.
+
+  Args:
+    plan: moves of what is particular to a network.
+    shapes: names of its parameters.
+    source_of: as for `folded`.
+  """
+  done = {target for move in plan for target in move.targets}
+  kernels = [name for name in shapes if name not in done and name.endswith('/kernel')]
+  return [*plan, *folded([kernel.removesuffix('/kernel') for kernel in kernels], source_of)]
 
 
 def folded(

@@ -16,6 +16,7 @@ __all__ = [
   'ALPHAS',
   'CURVE',
   'LEVELS',
+  'NAMES',
   'QUANTILES',
   'd_alpha',
   'd_coefficients',
@@ -27,6 +28,9 @@ __all__ = [
 
 ALPHAS = (0.05, 0.25, 0.5)
 """The shares of a table."""
+
+NAMES = tuple(f'D({alpha:g})' for alpha in ALPHAS)
+"""Of their D."""
 
 CURVE = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.25, 0.35, 0.5, 0.7, 0.85, 1.0)
 """The shares of a drawn profile; at 0 stands the D of the attack itself."""
