@@ -135,9 +135,10 @@ def test_folders_in_names_of_pngs_count(tmp_path):
                               'in panoptic_val2017 and in data_dir')  # fmt: skip
 
 
-def test_numbers_in_a_jpeg_are_refused(tmp_path):
-  dataset = panoptic(tmp_path, [about(segment(), file_name='a.jpg')], mask='a.jpg')
-  assert 'is a JPEG, whose rounding changes the numbers' in dataset[0].reason
+@pytest.mark.parametrize(('name', 'codec'), [('a.jpg', 'JPEG'), ('a.webp', 'lossy WebP')])
+def test_numbers_in_a_lossy_file_are_refused(tmp_path, name, codec):
+  dataset = panoptic(tmp_path, [about(segment(), file_name=name)], mask=name)
+  assert f'is a {codec}, whose rounding changes the numbers' in dataset[0].reason
 
 
 def test_a_picture_of_another_size_is_a_row(tmp_path):

@@ -59,8 +59,11 @@ def test_nothing_outside_of_the_folder_is_read(tmp_path, name):
 
 @pytest.mark.parametrize(
   'name',
-  ['/home/someone/cam9/a.png', 'C:\\data\\a.png', '../../a.png', 'gone/a.png', 'http://x/y/a.png'],
-)
+  [
+    '/home/someone/cam9/a.png', 'C:\\data\\a.png', '../../a.png', 'gone/a.png', 'http://x/y/a.png',
+    'C:\\' + ''.join(f'sub folder {k}\\' for k in range(25)) + 'a.png',
+  ],
+)  # fmt: skip
 def test_a_last_name_that_no_other_picture_bears_is_enough_and_noted(tmp_path, name):
   dataset = one(tmp_path, name, ['val2017/a.png'])
   assert greys(dataset) == [1] and dataset.names == ('a#1',)

@@ -62,6 +62,8 @@ def test_an_object_that_is_black_like_the_background_is_refused(tmp_path):
 @pytest.mark.parametrize(('name', 'options'), [
   ('a.jpg', {'quality': 75}),
   ('a.webp', {'quality': 60}),
+  # Its colour profile stands before the pixels.
+  ('a.webp', {'quality': 60, 'icc_profile': bytes(3000)}),
   ('a.tif', {'compression': 'jpeg', 'quality': 60}),
 ])
 def test_lossy_codecs_are_refused_unless_they_lost_nothing(tmp_path, read, name, options):

@@ -89,3 +89,16 @@ def test_what_unpacks_to_too_much_is_refused(monkeypatch):
   monkeypatch.setattr(matlab, '_MOST_UNPACKED', 100)
   with pytest.raises(matlab.MatlabError, match='more than 100 bytes'):
     matlab.read_structs(stored)
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_a_variable_that_cannot_be_read_costs_no_other(packed):
+  odd = written({'probs': np.zeros((96, 128, 1470), 'u1')}, do_compression=packed)
+  wanted = written({'held': {'x': NUMBERS}})
+  for stored in (odd + wanted[128:], wanted + odd[128:]):
+    with pytest.raises(matlab.MatlabError, match='an array has the shape'):
+      matlab.read_structs(stored)
+    with pytest.raises(matlab.MatlabError, match='an array has the shape'):
+      matlab.read_structs(stored, only='other')
+    found = matlab.read_structs(stored, only='held')
+    np.testing.assert_array_equal(found['held'].numbers('x'), NUMBERS)

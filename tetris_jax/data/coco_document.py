@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import re
 import reprlib
 from typing import Any, NamedTuple, TypeGuard
 
@@ -135,8 +136,8 @@ def is_text(value: Any) -> TypeGuard[str]:
 
 
 def is_path(value: Any) -> TypeGuard[str]:
-  """Whether a value is a text that can be the path of a file."""
-  return is_text(value) and max(map(len, value.split('/'))) <= _LONGEST_ID
+  """Whether a value is a text that can be the path of a file, here or on Windows."""
+  return is_text(value) and max(map(len, re.split(r'[/\\]', value))) <= _LONGEST_ID
 
 
 def shown(value: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tetris_jax.data import coco_entries, images, labels
+from tetris_jax.data import coco_entries, files, headers, images, labels
 from tetris_jax.data.coco_document import flag, is_path, read_document, shown, whole
 from tetris_jax.data.coco_entries import Item, LeftOut
 from tetris_jax.data.coco_pictures import Files, Picture, Pictures
@@ -26,7 +26,6 @@ __all__ = ['read_coco_panoptic']
 
 # Three bytes of a pixel; 0 is where no segment is.
 _LARGEST = 256**3 - 1
-_JPEG = b'\xff\xd8\xff'
 
 
 def read_coco_panoptic(
@@ -212,10 +211,11 @@ def _key(identity: Any) -> Any:
 
 def _numbers(path: pathlib.Path) -> np.ndarray:
   rgb = images.read_picture(path).astype(np.int32)
-  with path.open('rb') as file:
-    if file.read(len(_JPEG)) == _JPEG:
-      raise images.UnreadableImage(
-        f'{path.parent.name}/{path.name} is a JPEG, whose rounding changes the numbers of '
-        'segments; keep them as PNG'
-      )
+  with files.header(path) as (held, file):
+    lossy = headers.about(held, file).lossy
+  if lossy:
+    raise images.UnreadableImage(
+      f'{path.parent.name}/{path.name} is a {lossy}, whose rounding changes the numbers of '
+      'segments; keep them as PNG'
+    )
   return rgb[..., 0] + 256 * rgb[..., 1] + 65536 * rgb[..., 2]

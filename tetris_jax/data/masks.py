@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from tetris_jax.data import images, labels
+from tetris_jax.data import files, headers, images, labels
 
 __all__ = ['nonzero', 'trimap']
-
-_LOSSY_TIFF = ('jpeg', 'tiff_jpeg', 'webp')
 
 
 def trimap(path: pathlib.Path) -> np.ndarray:
@@ -27,9 +25,9 @@ def trimap(path: pathlib.Path) -> np.ndarray:
     images.UnreadableImage: as `images.read_picture`, or its colours do not tell.
   """
   rgb = images.read_picture(path)
-  with _opened(path) as held:
+  with files.header(path) as (held, file):
     # What a lossy codec makes of an edge is in part above 128, and 128 itself now and then.
-    _check(path, held, rgb, lambda level: (level > 64) & (level < 192) & (level != 128))
+    _check(path, held, file, rgb, lambda level: (level > 64) & (level < 192) & (level != 128))
     if _is_deep(held):
       rgb = images.read_mask(path)[..., None]
   blue = rgb[..., -1]
@@ -45,17 +43,11 @@ def nonzero(path: pathlib.Path) -> np.ndarray:
     images.UnreadableImage: as `images.read_picture`, or its colours do not tell.
   """
   rgb = images.read_picture(path)
-  with _opened(path) as held:
-    _check(path, held, rgb, lambda level: (level > 0) & (level < 128))
+  with files.header(path) as (held, file):
+    _check(path, held, file, rgb, lambda level: (level > 0) & (level < 128))
     if _is_deep(held) or (held.mode == 'P' and _is_numbered(path, held)):
       rgb = images.read_mask(path, objects='ids', drawn=False)[..., None]
   return (rgb.max(-1) > 0).astype(np.int32)
-
-
-def _opened(path: pathlib.Path) -> Any:
-  from PIL import Image  # `images` says what to install.
-
-  return Image.open(path, formats=images.FORMATS)
 
 
 def _name(path: pathlib.Path) -> str:
@@ -66,25 +58,29 @@ def _is_deep(held: Any) -> bool:
   return str(held.mode).startswith('I')
 
 
-def _is_lossy(path: pathlib.Path, held: Any) -> bool:
-  if held.format == 'WEBP':
-    return b'VP8 ' in path.read_bytes()[:64]
-  compression = held.info.get('compression', '')
-  return held.format in ('JPEG', 'MPO') or (held.format == 'TIFF' and compression in _LOSSY_TIFF)
+def _is_lossy(held: Any, file: IO[bytes]) -> bool:
+  # Of WebP inside a TIFF nothing tells which of its codecs it is.
+  webp = held.format == 'TIFF' and held.info.get('compression') == 'webp'
+  return webp or bool(headers.about(held, file).lossy)
 
 
 def _check(
-  path: pathlib.Path, held: Any, rgb: np.ndarray, odd: Callable[[np.ndarray], np.ndarray]
+  path: pathlib.Path,
+  held: Any,
+  file: IO[bytes],
+  rgb: np.ndarray,
+  odd: Callable[[np.ndarray], np.ndarray],
 ) -> None:
   """Raises UnreadableImage where colours are not what was drawn.
 
   Args:
     path: of the file.
-    held: it, opened.
+    held: it, opened by Pillow.
+    file: it, open.
     rgb: its colours.
     odd: levels -> which of them a lossless mask does not have.
   """
-  count = len(np.unique(rgb.max(-1))) if _is_lossy(path, held) else 0
+  count = len(np.unique(rgb.max(-1))) if _is_lossy(held, file) else 0
   if count and odd(rgb.max(-1)).any():
     raise images.UnreadableImage(
       f'{_name(path)} is a lossy {held.format} with {count} different levels: its rounding makes '

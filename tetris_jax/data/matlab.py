@@ -83,11 +83,12 @@ class Struct:
       return found.reshape(array.shape, order='F').astype(_NUMBERS[array.kind])
 
 
-def read_structs(data: bytes) -> dict[str, Struct]:
+def read_structs(data: bytes, *, only: str = '') -> dict[str, Struct]:
   """The variables of a file by name.
 
   Args:
     data: the whole file.
+    only: the variable that is wanted; others that cannot be read are passed over where it is there.
 
   Raises:
     MatlabError: it is no such file, is damaged, or unpacks to more than 128 MB.
@@ -95,16 +96,26 @@ def read_structs(data: bytes) -> dict[str, Struct]:
   order = {b'IM': '<', b'MI': '>'}.get(data[126:_HEAD], '')
   if not order:
     raise MatlabError('it does not begin as one of version 5 to 7 does')
-  found = {}
-  for kind, body in _elements(memoryview(data)[_HEAD:], order):
-    if kind == _COMPRESSED:
-      ((kind, body),) = _one(_unpacked(body), order)
-    if kind != _MATRIX:
-      raise MatlabError(f'it has an element of type {kind} where an array is')
-    array = _array(body, order)
-    name = _text(array.parts.pop(0))
-    found[name] = Struct(array, order)
+  found, unread = {}, []
+  for element in _elements(memoryview(data)[_HEAD:], order):
+    try:
+      name, variable = _variable(*element, order)
+      found[name] = variable
+    except MatlabError as error:
+      unread.append(error)
+  if unread and only not in found:
+    raise unread[0]
   return found
+
+
+def _variable(kind: int, body: memoryview, order: str) -> tuple[str, Struct]:
+  if kind == _COMPRESSED:
+    ((kind, body),) = _one(_unpacked(body), order)
+  if kind != _MATRIX:
+    raise MatlabError(f'it has an element of type {kind} where an array is')
+  array = _array(body, order)
+  name = _text(array.parts.pop(0))
+  return name, Struct(array, order)
 
 
 def _elements(data: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:

@@ -40,7 +40,7 @@ def read_instances(path: pathlib.Path) -> np.ndarray:
     raise images.UnreadableImage(f'{name} cannot be read: {error.strerror or error}') from error
   _refuse_hdf5(data, name)
   try:
-    held = matlab.read_structs(data)
+    held = matlab.read_structs(data, only='GTinst')
     if 'GTinst' not in held or 'Segmentation' not in held['GTinst'].fields:
       raise images.UnreadableImage(f'{name} has no field GTinst.Segmentation{_instead(held)}')
     numbers = held['GTinst'].numbers('Segmentation')
