@@ -94,6 +94,16 @@ def test_decimal_commas_are_points_where_commas_separate_nothing(tmp_path):
     quoted.number(*quoted.rows[0], 'y')
 
 
+def test_commas_between_thousands_are_no_decimal_commas(tmp_path):
+  thousands = table(tmp_path, 'instance\ty\tx\na\t640\t1,044\n')
+  with pytest.raises(DataError, match=r"column x: found '1,044', expected no comma between thous"):
+    thousands.decimal_commas(('y', 'x'))
+  for cells in ('1,044;2,125', '640;1,04', '640;0,044', '640;1044,125'):
+    decimals = table(tmp_path, f'instance;y;x;label\na;{cells};1\n')
+    decimals.decimal_commas(('y', 'x', 'label'))
+    assert decimals.rows[0][1]['x'] == cells.split(';')[1].replace(',', '.')
+
+
 def test_comments_between_rows_are_remembered(tmp_path):
   text = 'instance,y,x\n#a,1,2\n# note\n#b,3,4\n'
   found = table(tmp_path, text, ('#b',))

@@ -66,7 +66,7 @@ def test_rclicks_columns(tmp_path):
   assert 'say which ones are meant by clicks_dataset' in refused(
     tmp_path, RCLICKS + '\n'.join(lines)
   )
-  assert "no click on 'TETRIS'; its column dataset has DAVIS, GrabCut" in refused(
+  assert "no click on 'TETRIS'; its column dataset has 'DAVIS', 'GrabCut'" in refused(
     tmp_path, RCLICKS + '\n'.join(lines), clicks_dataset='TETRIS'
   )
   only = refused(tmp_path, RCLICKS + lines[-1])

@@ -96,6 +96,18 @@ def test_frames_count_as_pages(tmp_path, suffix):
   assert files.pages(path) == (1, True)
 
 
+def test_a_gif_does_not_grow_from_frame_to_frame(tmp_path):
+  path, frames = tmp_path / 'a.gif', [Image.fromarray(one) for one in (GREY, GREY[::-1], GREY)]
+  frames[0].save(path, save_all=True, append_images=frames[1:])
+  stored = path.read_bytes()
+  place = b',\0\0\0\0\x24\0\x18\0'  # Of a frame, its left, top, width and height.
+  assert stored.count(place) == 3
+  second = stored.index(place, stored.index(place) + 1)
+  path.write_bytes(stored[: second + 5] + b'\0\x50\0\x10' + stored[second + 9 :])
+  with pytest.raises(files.UnreadableImage, match='differ: page 2 has 4096 x 20480 pixels, the fi'):
+    files.pages(path)
+
+
 def test_a_file_of_thousands_of_frames_is_not_walked_through(tmp_path, monkeypatch):
   frames = [Image.fromarray(np.full((2, 2), k % 2 * 255, np.uint8)) for k in range(300)]
   path = tmp_path / 'a.gif'

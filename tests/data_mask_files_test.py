@@ -264,6 +264,17 @@ def test_quantised_palettes_are_refused_where_the_background_has_moved(tmp_path)
     ids_of(path)
 
 
+def test_an_object_at_a_corner_hides_no_moved_background(tmp_path):
+  ids = IDS.copy()
+  ids[-3:, -3:] = 2
+  quantised = Image.fromarray(COLOURS[ids]).quantize(4)
+  quantised.save(tmp_path / 'a.png')
+  background = np.asarray(quantised)[0, 0]
+  assert background != 0
+  with pytest.raises(UnreadableImage, match=f'the index {background}, not 0, .*most of its border'):
+    ids_of(tmp_path / 'a.png')
+
+
 @pytest.mark.parametrize('numbers', [IDS, np.where(IDS == 0, 4, IDS), np.where(IDS == 0, 255, IDS)])
 def test_palettes_of_label_pictures_are_left_alone(tmp_path, numbers):
   colours = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128)] + [(9, 9, 9)] * 251

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tetris_jax import regular
 from tetris_jax.data.dataset import DataError
 
-__all__ = ['Columns', 'Table', 'to_number']
+__all__ = ['Columns', 'Table', 'some', 'to_number']
 
 Columns = tuple[Sequence[str], Sequence[str]]
 """Columns that a table must have, and others that it may have; in lower case."""
@@ -23,6 +23,7 @@ _SEPARATORS = (',', ';', '\t', '|')
 # Excel's line that says which separator follows; other programs take it for the header.
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _COMMENT = '#'
+_THOUSANDS = re.compile(r'-?[1-9][0-9]{0,2},[0-9]{3}')
 # What pandas calls the index of a table that it has saved and read again.
 _INDEX = re.compile(r'unnamed: \d+')
 _NO_TEXT = {
@@ -196,7 +197,7 @@ class Table:
     twice = sorted(column for column, count in counts.items() if count > 1)
     if missing or unknown or twice:
       parts = [
-        f'{what} {_some(columns)}'
+        f'{what} {some(columns)}'
         for what, columns in (('lacks', missing), ('unknown', unknown), ('twice', twice))
         if columns
       ]
@@ -219,7 +220,8 @@ class Table:
     """Replaces decimal commas by points, where commas separate no columns.
 
     Raises:
-      DataError: points are there as well, so that one of them separates thousands.
+      DataError: points are there as well, so that one of them separates thousands; or all commas
+        have three digits behind them and other places have none, as where they separate thousands.
 
     Args:
       columns: with numbers.
@@ -228,6 +230,7 @@ class Table:
       return
     commas: list[tuple[int, str, str]] = []
     points: list[int] = []
+    whole = False
     for line, row in self.rows:
       for column in columns:
         cell = row.get(column, '')
@@ -236,11 +239,17 @@ class Table:
           row[column] = cell.replace(',', '.')
         elif '.' in cell:
           points.append(line)
+        else:
+          whole |= bool(cell) and column in ('y', 'x')
     mixed = next((one for one in commas if points or '.' in one[2]), None)
     if mixed:
       line, column, cell = mixed
       others = f', but points in line {points[0]}' if points else ''
       raise self.wrong(line, column, cell, f'decimal points alone; it has a comma{others}')
+    if commas and whole and all(_THOUSANDS.fullmatch(cell) for _, _, cell in commas):
+      # A thousand and more have a comma and three digits behind it, what is less has none.
+      line, column, cell = commas[0]
+      raise self.wrong(line, column, cell, 'no comma between thousands; a decimal comma may stay')
 
   def number(self, line: int, row: Mapping[str, str], column: str) -> float:
     """A finite number of a cell."""
@@ -258,9 +267,10 @@ class Table:
     return int(value)
 
 
-def _some(columns: Sequence[str]) -> str:
-  shown = ', '.join(repr(column[:_LONGEST_SHOWN]) for column in columns[:_MOST_SHOWN])
-  more = len(columns) - _MOST_SHOWN
+def some(names: Sequence[str]) -> str:
+  """The first of some names, as a message shows them."""
+  shown = ', '.join(repr(name[:_LONGEST_SHOWN]) for name in names[:_MOST_SHOWN])
+  more = len(names) - _MOST_SHOWN
   return f'{shown} and {more} more' if more > 0 else shown
 
 

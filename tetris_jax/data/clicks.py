@@ -114,7 +114,7 @@ def _of_dataset(
   there = sorted({row['dataset'] for _, row in table.rows})
   if dataset is None and len(there) > 1:
     raise DataError(
-      f'clicks={table.path} holds clicks on {", ".join(there)}; say which ones are '
+      f'clicks={table.path} holds clicks on {click_table.some(there)}; say which ones are '
       'meant by clicks_dataset'
     )
   if dataset is not None and dataset not in there:
@@ -123,7 +123,7 @@ def _of_dataset(
     if len(alike) != 1:
       raise DataError(
         f'clicks={table.path} has no click on {dataset!r}; its column dataset has '
-        f'{", ".join(there)}'
+        f'{click_table.some(there)}'
       )
     dataset = alike[0]
   kept: list[tuple[int, dict[str, str]]] = []

@@ -20,7 +20,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from tetris_jax.data import headers
+from tetris_jax.data import headers, plain_ppm
 
 __all__ = [
   'DEEP_GREY',
@@ -54,8 +54,8 @@ MAX_PIXELS = 89_478_485
 DEEP_GREY = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 """Pillow's modes of grey with more than 8 bits, in whole numbers."""
 
-# Pillow takes seconds for so many numbers that a PPM writes in letters.
-_MOST_PLAIN = 1_000_000
+# Of numbers that a PPM writes in letters: more take seconds, those of a bitmap Pillow's way.
+_MOST_PLAIN, _MOST_PLAIN_BITS = 8_000_000, 1_000_000
 _MODES = ('1', 'CMYK', 'F', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'YCbCr')
 # Pages beyond these are not looked at, so that no file keeps a reader busy.
 _MOST_PAGES = 64
@@ -166,10 +166,12 @@ def _swapped(layout: str) -> str:
 def _decoded(path: Source, change: Callable[[str], str], largest_side: int = 0) -> Decoded:
   from PIL import ImageFile, ImageOps
 
-  with header(path, largest_side=largest_side) as (image, _):
+  with header(path, largest_side=largest_side) as (image, file):
     if image.format == 'PNG':
       # Decoding does not compare the checksums of pixel data; only this does.
       _guarded(image.verify, path)
+    elif image.format == 'PPM':
+      path = _in_binary(path, file)
   with header(path) as (image, file):
     about = _guarded(lambda: headers.about(image, file), path)
     turned = orientation(image)
@@ -194,6 +196,18 @@ def _decoded(path: Source, change: Callable[[str], str], largest_side: int = 0) 
     transparency = transparency if image.mode == 'P' else None
     upright = image if turned == 1 else ImageOps.exif_transpose(image)
     return Decoded(upright, image.format, layout, transparency, about)
+
+
+def _in_binary(path: Source, file: IO[bytes]) -> Source:
+  """What to decode in the place of a PGM or PPM: it, or the binary form of what is in letters."""
+  file.seek(0)
+  if not plain_ppm.is_plain(file.read(3)):
+    return path
+  file.seek(0)
+  try:
+    return Encoded(name_of(path), plain_ppm.as_binary(file.read()))
+  except plain_ppm.PlainError as error:
+    raise UnreadableImage(f'{name_of(path)} is damaged: {error}') from error
 
 
 def _layout(image: Any) -> str:
@@ -269,10 +283,11 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
         f'{name_of(path)} has {height} x {width} pixels; sides up to {largest_side} are read'
       )
     letters = width * height * len(image.getbands())
-    if image.tile and image.tile[0][0] == 'ppm_plain' and letters > _MOST_PLAIN:
+    most = _MOST_PLAIN_BITS if image.mode == '1' else _MOST_PLAIN
+    if image.tile and image.tile[0][0] == 'ppm_plain' and letters > most:
       raise UnreadableImage(
-        f'{name_of(path)} spells {letters} numbers out; at most {_MOST_PLAIN} are read: save it as '
-        'PNG, or as binary PPM'
+        f'{name_of(path)} spells {letters} numbers out; at most {most} are read: save it as PNG, '
+        'or as binary PPM'
       )
     yield image, file
 
@@ -337,6 +352,11 @@ def pages(path: Source) -> tuple[int, bool]:
           f'{name_of(path)} is damaged: page {count + 1} cannot be read ({error})'
         ) from error
       count, spent = count + 1, spent + image.size[0] * image.size[1]
+      if image.format == 'GIF' and image.size != size:  # To seek on decodes it, whatever its size.
+        raise UnreadableImage(
+          f'{name_of(path)} holds pages that differ: page {count} has {image.size[1]} x '
+          f'{image.size[0]} pixels, the first {size[1]} x {size[0]}'
+        )
       if spent <= MAX_PIXELS and alike and not _is_smaller(image, size):
         alike = image.size == size and _is_alike(first, _guarded(lambda: _pixels(image), path))
     return count, alike and count < _MOST_PAGES and spent <= MAX_PIXELS

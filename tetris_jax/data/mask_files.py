@@ -267,24 +267,30 @@ def _refuse_moved_background(ids: np.ndarray, found: Decoded, path: Source) -> N
   """Refuses a palette whose colours say that its background is not index 0.
 
   Quantising sorts a palette anew. Then all four corners have an index whose colour is black, or
-  white, and that of 0 is another one. 255 is left alone: it marks ignored pixels in VOC's manner.
+  white, or half of the border has one that is black, and that of 0 is another one. 255 is left
+  alone: it marks ignored pixels in VOC's manner.
   """
   corners = {int(ids[y, x]) for y in (0, -1) for x in (0, -1)}
-  background = corners.pop()
+  border = np.bincount(np.concatenate([ids[0], ids[-1], ids[:, 0], ids[:, -1]]))
+  cornered = len(corners) == 1
+  background = corners.pop() if cornered else int(border.argmax())
   # What lies beyond a short palette has no colour.
-  if corners or background in (0, 255) or 3 * background >= len(found.image.getpalette('RGB')):
+  if background in (0, 255) or 3 * background >= len(found.image.getpalette('RGB')):
     return
   colours, _ = _palette(found)
   plain = lambda index: tuple(colours[index].tolist())
   black, white = (0, 0, 0), (255, 255, 255)
   zero = plain(0) if (ids == 0).any() else None
-  moved = zero != black if plain(background) == black else (
-    plain(background) == white and zero not in (None, black, white)
-  )
+  if plain(background) == black:
+    along = zero is not None and 2 * border[background] >= border.sum()
+    moved = zero != black and (cornered or along)
+  else:
+    moved = cornered and plain(background) == white and zero not in (None, black, white)
   if moved:
+    where = 'at all four corners' if cornered else 'along most of its border'
     raise UnreadableImage(
       f'{name_of(path)} holds a palette whose background has the index {background}, not 0, by its '
-      'colour and at all four corners, as quantising sorts it; write 0 for the background'
+      f'colour and {where}, as quantising sorts it; write 0 for the background'
     )
 
 
