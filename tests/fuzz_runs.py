@@ -68,7 +68,7 @@ def break_one(folder: pathlib.Path, draw: random.Random) -> None:
     file.write_bytes(damage.damaged(file.read_bytes(), draw))
   else:
     stored = file.read_bytes().splitlines() if lines else [file.read_bytes()]
-    with contextlib.suppress(ValueError):  # Of what is damaged already.
+    with contextlib.suppress(ValueError, RecursionError):  # Of what is damaged already.
       made = damage.mutated([json.loads(line) for line in stored], draw)
       file.write_text('\n'.join(map(json.dumps, made)) + '\n')
   if draw.random() < 0.8:
@@ -89,7 +89,7 @@ def _mend_sums(folder: pathlib.Path, draw: random.Random) -> None:
     config = json.loads(regular.read(folder / 'config.json'))
     config['instances'] = workdirs.fingerprint(listed)
     (folder / 'config.json').write_text(json.dumps(config))
-  except (OSError, ValueError, TypeError, KeyError):
+  except (OSError, ValueError, TypeError, KeyError, RecursionError):
     pass  # One of the two is what was damaged.
 
 

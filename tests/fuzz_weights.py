@@ -173,8 +173,8 @@ def _edit(model: Any, draw: random.Random) -> None:
   """Changes a field of an ONNX file that its own checks would not let pass."""
   graph = model.graph
   node, constant = draw.choice(graph.node), draw.choice(graph.initializer)
-  value = [node for node in graph.node if node.op_type == 'Constant'] or [None]
-  tensor = draw.choice([constant, constant, value[0].attribute[0].t if value[0] else constant])
+  value = [node.attribute[0].t for node in graph.node if node.attribute and not node.input]
+  tensor = draw.choice([constant, constant, value[0] if value else constant])
   names = ['', 'x', 'kept', 'onnx::Conv_1', '/a/Conv', '\x7f' * 3, 'y' * 2000, '/' * 500]
   how = draw.randrange(12)
   if how == 0:

@@ -129,8 +129,16 @@ def resident() -> int:
 
 
 def most_resident() -> int:
-  """Bytes of memory that this process has held at most."""
-  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+  """Bytes of memory that this process has held at most since `forget_most_resident`."""
+  with open('/proc/self/status') as file:
+    held = [line.split()[1] for line in file if line.startswith('VmHWM')]
+  return int(held[0]) * 1024 if held else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def forget_most_resident() -> None:
+  """Where the system allows it; elsewhere `Fuzzer` starts another process, see "blunt"."""
+  with contextlib.suppress(OSError), open('/proc/self/clear_refs', 'w') as file:
+    file.write('5')
 
 
 def limit(num_bytes: int | None) -> None:
@@ -178,14 +186,18 @@ def _tried(target: Target, path: pathlib.Path) -> tuple[str, str]:
 def one(
   target: Target, case: str, folder: pathlib.Path, watch: Watch, clock: Clock
 ) -> dict[str, Any]:
-  """What came of a case: its "outcome" (read, refused, fell), "why", "seconds" and "bytes"."""
+  """What came of a case: its "outcome" (read, refused, fell), "why", "seconds" and "bytes".
+
+  And whether the process is "blunt": it has held so much that of the next case less is seen.
+  """
   shutil.rmtree(folder, ignore_errors=True)
   folder.mkdir()
   if case.isdecimal():
     path = target.make(folder, random.Random(f'{target.name} {case}'))
   else:
     path = target.cases[case](folder) if case else target.make(folder, None)
-  size, before, most = size_of(path), resident(), most_resident()
+  forget_most_resident()
+  size, before = size_of(path), resident()
   watch.seen.clear()
   limit(size + _ROOM)
   clock.start()
@@ -194,14 +206,16 @@ def one(
   watch.on = False
   seconds = clock.stop()
   limit(None)
-  taken = most_resident() - before if most_resident() > most else 0
+  taken = max(most_resident() - before, 0)
+  forget_most_resident()
+  blunt = most_resident() - resident() > MOST_BYTES // 5
   if watch.seen:
     outcome, why = 'fell', f'it did {watch.seen[:3]}'
   elif outcome != 'fell' and taken > size + MOST_BYTES:
     outcome, why = 'fell', f'it took {taken:,} bytes for a file of {size:,}: {why[:300]}'
   elif outcome != 'fell' and seconds > MOST_SECONDS:
     outcome, why = 'fell', f'it took {seconds:.1f} s of processor: {why[:300]}'
-  return {'outcome': outcome, 'why': why, 'seconds': seconds, 'bytes': taken}
+  return {'outcome': outcome, 'why': why, 'seconds': seconds, 'bytes': taken, 'blunt': blunt}
 
 
 def main(folder: pathlib.Path) -> None:

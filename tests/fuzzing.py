@@ -53,7 +53,12 @@ class Fuzzer:
     if not select.select([worker.stdout], [], [], patience)[0]:
       return self._lost(f'no answer within {patience} s')
     line = worker.stdout.readline()
-    return json.loads(line) if line else self._lost('it ended the process')
+    if not line:
+      return self._lost('it ended the process')
+    found = json.loads(line)
+    if found['blunt']:
+      self.close()
+    return found
 
   def _start(self) -> subprocess.Popen[str]:
     (self.folder / 'work').mkdir(exist_ok=True)
