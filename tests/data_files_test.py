@@ -55,6 +55,8 @@ def test_alpha_is_that_of_pixels_or_of_the_palette(tmp_path):
   colours = [(0, 0, 0), (9, 9, 9)]
   several = palette_file(tmp_path / 'b.png', mask, colours, transparency=bytes([10, 200]))
   np.testing.assert_array_equal(files.alpha_of(files.decoded(several)), alpha)
+  beyond = files.decoded(several)._replace(transparency=bytes([10, 200]) * 150)
+  np.testing.assert_array_equal(files.alpha_of(beyond), alpha)
   one = palette_file(tmp_path / 'c.gif', mask, colours, transparency=0)
   np.testing.assert_array_equal(files.alpha_of(files.decoded(one)) == 0, ~mask)
   assert files.alpha_of(files.decoded(save(tmp_path / 'd.png', GREY))) is None

@@ -40,6 +40,12 @@ def _of_model(change: Callable[[Any], None]) -> Callable[[pathlib.Path], pathlib
   return written
 
 
+def _grow(model: Any, *dims: int) -> None:
+  """Claims a size for a constant that is of four bits a number."""
+  kept = model.graph.initializer[1]
+  kept.data_type, kept.dims[:] = 23, dims
+
+
 def _of_onnx_bytes(old: bytes, new: bytes) -> Callable[[pathlib.Path], pathlib.Path]:
   return lambda folder: write(
     folder / 'a.onnx', onnx_model().SerializeToString().replace(old, new)
@@ -222,6 +228,8 @@ CASES: Mapping[str, Mapping[str, Callable[[pathlib.Path], pathlib.Path]]] = {
   },
   'onnx': {
     'names-of-no-utf-8': _of_onnx_bytes(b'kept', b'k\xff\xfet'),
+    'four-bits-of-any-size': _of_model(lambda model: _grow(model, 2, 2**40)),
+    'four-bits-of-less-than-nothing': _of_model(lambda model: _grow(model, 2**40, 2**40, -1)),
     'node-of-no-utf-8': _of_onnx_bytes(b'/a/Conv', b'/\xff/Conv'),
     'constant-without-output': _of_model(_unnamed), 'external-data': _of_model(_far_data),
     'one-constant-often': _of_model(_read_often), 'huge-dims': _of_model(_huge_dims),

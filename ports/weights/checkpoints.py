@@ -309,6 +309,10 @@ def _onnx_parameters(model: Any, num_bytes: int) -> dict[str, np.ndarray]:
 
   def array(name: str) -> np.ndarray:
     nonlocal budget
+    # Types of four bits are unpacked into whatever size is claimed.
+    dims = named[name].dims
+    if min(dims, default=0) < 0 or math.prod(dims) > 2 * num_bytes:
+      raise CheckpointError(f'"{name}" claims more numbers than the file has room for')
     try:
       value = numpy_helper.to_array(named[name])
     except Exception as error:

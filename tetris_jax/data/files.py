@@ -122,7 +122,9 @@ def alpha_of(found: Decoded) -> np.ndarray | None:
     return None
   alpha = np.full(256, 255, np.uint8)
   if isinstance(found.transparency, bytes):
-    alpha[: len(found.transparency)] = list(found.transparency)
+    # A damaged file has more than there are colours.
+    stored = np.frombuffer(found.transparency[:256], np.uint8)
+    alpha[: len(stored)] = stored
   else:
     alpha[found.transparency] = 0
   return alpha[np.asarray(found.image)]
