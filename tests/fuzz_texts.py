@@ -260,7 +260,16 @@ CASES: Mapping[str, Mapping[str, Callable[[pathlib.Path], pathlib.Path]]] = {
     'empty-lines': _of('a.csv', b'\n' * 5_000_000),
     'comments': _of('a.csv', _HEAD + b'#\n' * 1_000_000),
     'a-number-of-megabytes': _of('a.csv', _HEAD + b'a,' + b'9' * 100_000 + b',2\n'),
+    'fields-of-nothing': _of('a.csv', _HEAD + b'a' + b',' * 50_000_000),
     'pipe': _pipe, 'device': _device,
+  },
+  'rclicks': {
+    'objects-of-many-digits': _of('a.csv', _table(
+      [row[:-1] + ['9' * 5000 + '.0'] if row[-1] == '7' else row for row in _RCLICKS], None
+    )),
+    'stems-of-many-digits': _of('a.csv', _table(
+      [[cell.replace('_7', '_' + '9' * 5000) for cell in row] for row in _RCLICKS], None
+    )),
   },
   'coco': {
     'deep': _of_document(b'[' * 5_000_000),

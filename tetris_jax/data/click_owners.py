@@ -17,6 +17,8 @@ _GREY = 65793
 """A grey level as a colour's number is so many times itself: 65536 + 256 + 1."""
 _LARGEST_LEVEL, _LARGEST_COLOUR = 255, 256**3 - 1
 _SHOWN = 4
+# No object has a longer number, and Python refuses to read thousands of digits.
+_MOST_DIGITS = 30
 
 
 class Meant(NamedTuple):
@@ -43,7 +45,7 @@ def mirrored(number: int) -> int | None:
 def _whole(text: str) -> int | None:
   """A whole number, also as pandas writes it beside empty cells (255.0)."""
   digits = text.removesuffix('.0')
-  return int(digits) if digits.isdecimal() else None
+  return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
 
 
 class Owners:

@@ -34,6 +34,8 @@ _NO_TEXT = {
 }
 # Of a column's name, of a cell, and how many columns.
 _LONGEST_SHOWN, _LONGEST_CELL, _MOST_SHOWN = 60, 200, 12
+# In characters. Millions of columns would take ten times the memory of their line.
+_LONGEST_LINE = 1_000_000
 
 
 def to_number(cell: str) -> float:
@@ -82,6 +84,11 @@ class Table:
     self.sha256 = hashlib.sha256(data).hexdigest()
     self.commented: list[int] = []
     self._lines = list(io.StringIO(self._text(data), newline=''))
+    for number, line in enumerate(self._lines):
+      if len(line) > _LONGEST_LINE:
+        raise DataError(
+          f'clicks={path}, line {number + 1} has {len(line):,} characters; a line holds one click'
+        )
     self._needed = [set(needed) for needed, _ in layouts]
     self._start, self._separator = self._begin()
     self.header, found = self._parse(names)
