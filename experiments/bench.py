@@ -2,14 +2,18 @@
 
   python -m experiments.bench --batch_sizes=1,2,4 --num_clicks=3
   python -m experiments.bench --model=ritm_h18s_it_cl --weights=PATH --zoom=fixed --num_clicks=3
-  python -m experiments.bench --what=renderer
+  python -m experiments.bench --suite=renderer
+  python -m experiments.bench --suite=device --minutes=8
 
 The bare decoder is timed as an attack uses it, many evaluations in one program, with the Dice loss
-behind it and nothing else: no search, no legal region, no metric. --what=renderer times the drawing
-of clicks as maps, 20 clicks of 64 trajectories at 400x400, and needs no model. One JSON object is
-printed, and written to --out where that is given. Compile times stand apart. Ends with 0, with 3
-when memory ran out for a batch size, with 2 when a flag, the data, the weights or the file cannot
-be used, and with 130 when interrupted.
+behind it and nothing else: no search, no legal region, no metric. --suite=renderer times the
+drawing of clicks as maps, 20 clicks of 64 trajectories at 400x400, and needs no model.
+--suite=device tells what a device makes of all this: the decoder by batch, whole attacks of three
+presets, products in float32, TF32 and bf16, hours for whole data sets; it ends after --minutes and
+prints tables. Otherwise one JSON object is printed. It is written to --out where that is given, by
+--suite=device after every measurement. Compile times stand apart. Ends with 0, with 3 when memory
+ran out for a batch size, with 2 when a flag, the data, the weights or the file cannot be used, and
+with 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -18,13 +22,13 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import launch, opening, rates, renderer, timing
+from experiments.lib import launch, opening, rates, renderer, suite, timing
 from experiments.lib import settings as lib
 from experiments.lib.settings import UsageError
-from tetris_jax import types
+from tetris_jax import data, types
 
 __all__ = ['Settings', 'execute', 'main', 'measure']
 
@@ -33,8 +37,13 @@ __all__ = ['Settings', 'execute', 'main', 'measure']
 class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
   """What may be timed; see this program's `--help`."""
 
-  what: str = lib.setting(
-    'attack', 'An attack and its decoder, or the click maps.', choices=('attack', 'renderer')
+  suite: str = lib.setting(
+    'attack',
+    'An attack and its decoder, the click maps, or all that tells how fast a device is.',
+    choices=('attack', 'renderer', 'device'),
+  )
+  minutes: float = lib.setting(
+    8.0, 'Of --suite=device, after which no measurement begins.', least=0, most=10_000
   )
   batch_sizes: tuple[str, ...] = lib.setting(('1', '2'), 'Instances attacked at once, by commas.')
   repeats: int = lib.setting(3, 'Timed calls; the median counts.', least=1)
@@ -43,8 +52,10 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
   @property
   def doing(self) -> str:
     """What the program is asked to do."""
-    if self.what == 'renderer':
+    if self.suite == 'renderer':
       return 'bench: drawing of clicks'
+    if self.suite == 'device':
+      return f'bench: {self.model} on this device, up to {self.minutes:g} minutes'
     return f'bench: {self.model} on {self.dataset} with {self.preset}'
 
   @property
@@ -69,6 +80,28 @@ def _check_out(out: str | None) -> None:
     raise UsageError(f'--out={out}: {error.strerror}') from error
 
 
+def _device(settings: Settings) -> int:
+  """Measures what the device can do, prints tables and keeps the numbers; returns the status."""
+  dataset = opening.open_dataset(settings)
+  samples = [one for one in dataset if isinstance(one, data.Sample)]
+  if not samples:
+    raise UsageError(f'--dataset={dataset.name}: no instance can be read')
+  _check_out(settings.out)
+  segmenter = opening.open_segmenter(settings)
+  facts: dict[str, Any] = {'suite': 'device', 'model': segmenter.info.name, **timing.machine()}
+
+  def keep(found: Mapping[str, Any]) -> None:
+    if settings.out:
+      pathlib.Path(settings.out).write_text(json.dumps({**facts, **found}, indent=2) + '\n')
+
+  clicks = settings.num_clicks or suite.CLICKS
+  found = suite.measure(
+    segmenter, samples, clicks, settings.repeats, minutes=settings.minutes, keep=keep
+  )
+  print(suite.table(facts | found), end='')
+  return launch.DONE
+
+
 def _batches(settings: Settings) -> list[types.Batch]:
   dataset = opening.open_dataset(settings)
   batches = [rates.first_batch(dataset, size) for size in settings.sizes]
@@ -84,9 +117,10 @@ def measure(settings: Settings) -> dict[str, Any]:
   Raises:
     UsageError: a flag, the data, the weights or the file cannot be used.
   """
-  if settings.what == 'renderer':
+  if settings.suite == 'renderer':
     _check_out(settings.out)
-    return {'what': 'renderer', **timing.machine(), 'results': renderer.measure(settings.repeats)}
+    results = renderer.measure(settings.repeats)
+    return {'suite': 'renderer', **timing.machine(), 'results': results}
   config = opening.open_preset(settings.preset, settings.num_clicks, settings)
   settings = opening.completed(settings, opening.searches(config))
   batches = _batches(settings)
@@ -103,12 +137,14 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def execute(settings: Settings) -> int:
   """Measures, prints and writes; returns the exit status. Raises UsageError as `measure`."""
+  if settings.suite == 'device':
+    return _device(settings)
   found = measure(settings)
   text = json.dumps(found, indent=2)
   print(text)
   if settings.out:
     pathlib.Path(settings.out).write_text(text + '\n')
-  rows = found['results'] if settings.what != 'renderer' else ()
+  rows = found['results'] if settings.suite != 'renderer' else ()
   short = [one['failed'] for one in rows if 'failed' in one]
   for reason in short:
     print(f'failed: {reason}', file=sys.stderr)

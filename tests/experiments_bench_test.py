@@ -29,8 +29,8 @@ def asked(folder=None, **changes):
   ({'batch_sizes': ('1', '0')}, '--batch_sizes=1,0'),
   ({'batch_sizes': ()}, '--batch_sizes='),
   ({'repeats': 0}, '--repeats=0: expected at least 1'),
-  ({'repeats': 0, 'what': 'renderer'}, '--repeats=0'),
-  ({'what': 'all'}, '--what=all: expected one of attack, renderer'),
+  ({'repeats': 0, 'suite': 'renderer'}, '--repeats=0'),
+  ({'suite': 'all'}, '--suite=all: expected one of attack, renderer, device'),
   ({'preset': 'best'}, 'unknown preset'),
   ({'model': 'none'}, '--model=none is unknown'),
 ])
@@ -47,7 +47,7 @@ def test_neither_an_empty_data_set_nor_a_missing_folder_is_timed(toy_zoo, tmp_pa
   toy.write_folder(tmp_path / 'good', ((40, 56),))
   for what in ('attack', 'renderer'):
     with pytest.raises(UsageError, match=r'where\.json: No such file'):
-      bench.measure(asked(tmp_path / 'good', what=what, out=str(tmp_path / 'no' / 'where.json')))
+      bench.measure(asked(tmp_path / 'good', suite=what, out=str(tmp_path / 'no' / 'where.json')))
 
 
 def test_what_is_printed_is_written(toy_zoo, tmp_path, monkeypatch, capsys):

@@ -55,7 +55,7 @@ def test_memory_that_runs_out_is_a_result(tmp_path, monkeypatch):
   def exhausted(*args):
     raise raised
 
-  monkeypatch.setattr(rates, '_attack', exhausted)
+  monkeypatch.setattr(rates, 'attack', exhausted)
   measure = lambda: rates.measure(toy.segmenter(), presets.get('baseline'), batch, 1)
   found = measure()
   assert list(found) == ['batch_size', 'canvas', 'failed'] and found['batch_size'] == 4

@@ -20,12 +20,24 @@ from tetris_jax import data, presets, types
 from tetris_jax import truth as grid
 from tetris_jax.geometry import objectives, overlap
 
-__all__ = ['MAP_STRIDE', 'STEPS', 'first_batch', 'measure']
+__all__ = [
+  'MAP_STRIDE',
+  'STEPS',
+  'WAYS',
+  'Spent',
+  'attack',
+  'decoders',
+  'encoder',
+  'first_batch',
+  'measure',
+]
 
 STEPS = 8
 """Evaluations of a row in one program."""
 MAP_STRIDE = 8
 """Rows and columns between the positions of a timed heat map, in pixels."""
+WAYS = {'one_at_a_time': True, 'together': False}
+"""How rows go through the decoder, and whether that is one by one."""
 
 
 def first_batch(dataset: data.Dataset, batch_size: int) -> types.Batch | None:
@@ -65,7 +77,7 @@ def _decoder(
   return program
 
 
-class _Spent(NamedTuple):
+class Spent(NamedTuple):
   """Evaluations of an instance, and of these those with gradient."""
 
   forward: int
@@ -77,21 +89,21 @@ class _Spent(NamedTuple):
     return plain + self.backward * decoder[f'value_and_grad_{what}']
 
 
-def _attack(
+def attack(
   segmenter: types.Segmenter,
   params: types.Params,
   config: presets.AttackConfig,
   batch: types.Batch,
   repeats: int,
-) -> tuple[dict[str, Any], _Spent]:
-  """The time of the whole attack."""
+) -> tuple[dict[str, Any], Spent, Any]:
+  """Rates of the whole attack, what an instance of it takes, and its result without masks."""
   size = len(batch.size)
 
   def whole(params, batch):
     return tetris_jax.attack(segmenter.with_params(params), batch, config)._replace(mask=None)
 
   seconds, facts, result = timing.timed(whole, (params, batch), repeats)
-  spent = _Spent(int(result.forward[0]), int(result.backward[0]))
+  spent = Spent(int(result.forward[0]), int(result.backward[0]))
   found = facts | {
     'seconds_per_instance': round(seconds / size, 4),
     'instances_per_minute': round(60 * size / seconds, 3),
@@ -99,10 +111,10 @@ def _attack(
     'backward': spent.backward,
     'evaluations_per_second': round(size * spent.forward / seconds, 2),
   }
-  return found, spent
+  return found, spent, result
 
 
-def _encoder(
+def encoder(
   segmenter: types.Segmenter, params: types.Params, batch: types.Batch, repeats: int
 ) -> tuple[dict[str, Any], Any]:
   """The time of encoding the batch, and its features."""
@@ -111,15 +123,16 @@ def _encoder(
   return facts | {'seconds_per_instance': round(seconds / len(batch.size), 4)}, features
 
 
-def _decoders(
+def decoders(
   segmenter: types.Segmenter,
   params: types.Params,
   features: Any,
   batch: types.Batch,
   num_clicks: int,
   repeats: int,
+  ways: Mapping[str, bool] = WAYS,
 ) -> dict[str, dict[str, float]]:
-  """The time of an evaluation of the bare decoder, one row at a time and all rows together."""
+  """The time of an evaluation of the bare decoder, in each of these `WAYS`."""
   size = len(batch.size)
   # As many rows as the attack searches: MIN and MAX of each instance.
   twice = lambda x: jnp.repeat(jnp.asarray(x), 2, axis=0)
@@ -137,7 +150,7 @@ def _decoders(
     jnp.repeat(middle, num_clicks, axis=1), jnp.ones((2 * size, num_clicks), jnp.int32)
   )
   bare: dict[str, dict[str, float]] = {}
-  for rows, one_by_one in (('one_at_a_time', True), ('together', False)):
+  for rows, one_by_one in ways.items():
     bare[rows] = {}
     for name, gradient in (('forward', False), ('value_and_grad', True)):
       program = _decoder(segmenter, num_clicks, gradient, one_by_one)
@@ -209,9 +222,9 @@ def _rates(
 ) -> dict[str, Any]:
   params = jax.device_put(dict(segmenter.params))
   found: dict[str, Any] = {}
-  found['attack'], spent = _attack(segmenter, params, config, batch, repeats)
-  found['encoder'], features = _encoder(segmenter, params, batch, repeats)
-  bare = _decoders(segmenter, params, features, batch, config.num_clicks, repeats)
+  found['attack'], spent, _ = attack(segmenter, params, config, batch, repeats)
+  found['encoder'], features = encoder(segmenter, params, batch, repeats)
+  bare = decoders(segmenter, params, features, batch, config.num_clicks, repeats)
   found['decoder'] = bare
   found['map'] = _map(segmenter, params, batch, repeats)
   quickest = min(rows['forward_seconds'] for rows in bare.values())

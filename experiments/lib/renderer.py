@@ -1,4 +1,4 @@
-"""Time and memory of drawing clicks as maps, for `experiments.bench --what=renderer`."""
+"""Time and memory of drawing clicks as maps, for `experiments.bench --suite=renderer`."""
 
 from __future__ import annotations
 
