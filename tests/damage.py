@@ -7,6 +7,7 @@ their place, and bytes are cut, doubled and flipped, a few at a time.
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +25,8 @@ ODD: tuple[Any, ...] = (
 _KEYS = ('more', '', 'x' * 3000, '__proto__', '\udcff', '../x')
 _EXTREMES = (0, 1, -1, 0x7F, 0x80, 0xFF, 0x100, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000,
              0xFFFFFFFF, 60_000, 3, 64)  # fmt: skip
+# A value that was doubled again and again grows no further.
+_MOST_PLACES = 20_000
 _MEANING = b'\0\xff\x7f\x80()}]{[.,;"\n'
 
 
@@ -39,8 +42,8 @@ def mutated(value: Any, draw: random.Random, odd: Sequence[Any] = ODD) -> Any:
   """A JSON value with one to four places changed, removed, nested or doubled."""
   value = copy.deepcopy(value)
   for _ in range(draw.choice([1, 1, 1, 2, 4])):
-    paths = [path for path in places(value) if path]
-    if not paths:
+    paths = list(itertools.islice((path for path in places(value) if path), _MOST_PLACES))
+    if not paths or len(paths) == _MOST_PLACES:
       return value
     path, inner = draw.choice(paths), value
     for key in path[:-1]:

@@ -94,6 +94,24 @@ def test_decimal_commas_are_points_where_commas_separate_nothing(tmp_path):
     quoted.number(*quoted.rows[0], 'y')
 
 
+def test_what_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+  monkeypatch.setattr(click_table, '_MOST_CLICKS', 3)
+  assert len(table(tmp_path, 'instance,y,x\n' + 'a,1,2\n' * 3).rows) == 3
+  message = refused(tmp_path, 'instance,y,x\n' + 'a,1,2\n' * 4)
+  assert message.endswith('has more than 3 clicks; split it by data set')
+  monkeypatch.setattr(click_table, '_MOST_LINES', 4)
+  assert table(tmp_path, 'instance,y,x\r\n' + '\r\n' * 3).rows == []
+  assert refused(tmp_path, '\r\n' * 5).endswith('has more than 4 lines; split it by data set')
+  monkeypatch.setattr(click_table, '_LONGEST_LINE', 20)
+  assert 'line 2 has 21 characters' in refused(tmp_path, 'instance,y,x\n' + 'a' * 21)
+
+
+def test_lines_end_as_on_any_system(tmp_path):
+  found = table(tmp_path, 'instance,y,x\ra,1,2\r\n"b\nc",3,4\n\x0bd,5,6')
+  names = [(line, row['instance']) for line, row in found.rows]
+  assert names == [(2, 'a'), (4, 'b\nc'), (5, 'd')]
+
+
 def test_commas_between_thousands_are_no_decimal_commas(tmp_path):
   thousands = table(tmp_path, 'instance\ty\tx\na\t640\t1,044\n')
   with pytest.raises(DataError, match=r"column x: found '1,044', expected no comma between thous"):

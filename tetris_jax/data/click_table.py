@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import csv
 import hashlib
-import io
 import math
 import pathlib
 import re
@@ -36,6 +35,9 @@ _NO_TEXT = {
 _LONGEST_SHOWN, _LONGEST_CELL, _MOST_SHOWN = 60, 200, 12
 # In characters. Millions of columns would take ten times the memory of their line.
 _LONGEST_LINE = 1_000_000
+# Half a gigabyte of clicks; and of lines, be they empty.
+_MOST_CLICKS, _MOST_LINES = 750_000, 2_000_000
+_LINE = re.compile(r'[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+')
 
 
 def to_number(cell: str) -> float:
@@ -83,7 +85,13 @@ class Table:
       raise DataError(f'clicks={path} cannot be read: {error.strerror or error}') from error
     self.sha256 = hashlib.sha256(data).hexdigest()
     self.commented: list[int] = []
-    self._lines = list(io.StringIO(self._text(data), newline=''))
+    if data.count(b'\n') + data.count(b'\r') > 2 * _MOST_LINES:  # An end may be both.
+      raise DataError(
+        f'clicks={path} has more than {_MOST_LINES:,} lines; split it by data set'
+      )
+    text = self._text(data)
+    del data
+    self._lines = _LINE.findall(text)
     for number, line in enumerate(self._lines):
       if len(line) > _LONGEST_LINE:
         raise DataError(
@@ -156,6 +164,10 @@ class Table:
             break  # How many cells its rows have says nothing; `require` says what it lacks.
         elif cells[0].startswith(_COMMENT) and cells[0] not in names:
           self.commented.append(line)
+        elif len(rows) == _MOST_CLICKS:
+          raise DataError(
+            f'clicks={self.path} has more than {_MOST_CLICKS:,} clicks; split it by data set'
+          )
         else:
           rows.append((line, self._fitted(line, cells, len(header))))
     except csv.Error as error:
