@@ -224,6 +224,61 @@ def test_settings_out_of_range_are_refused():
     tetris_jax.attack(model, batch, presets.get('tetris'), key=jax.random.key(0))
 
 
+@pytest.mark.parametrize(('changed', 'kind', 'said'), [
+  ({'image': np.zeros((32, 32, 3), np.float32)}, ValueError,
+   r'batch.image has shape \(32, 32, 3\); expected \(batch, height, width, 3\)'),
+  ({'image': np.zeros((1, 3, 32, 32), np.float32)}, ValueError, r'has shape \(1, 3, 32, 32'),
+  ({'image': np.zeros((1, 32, 32, 3), np.uint8)}, TypeError, 'image is uint8; expected float'),
+  ({'mask': np.zeros((32, 32), bool)}, ValueError,
+   r'batch.mask has shape \(32, 32\); expected \(1, 32, 32\)'),
+  ({'mask': np.zeros((1, 32, 32), np.float32)}, TypeError, 'batch.mask is float32; expected bool'),
+  ({'ignore': np.zeros((1, 32, 31), bool)}, ValueError, r'batch.ignore has shape \(1, 32, 31\)'),
+  ({'ignore': None}, TypeError, 'batch.ignore is a NoneType; expected an array of bool'),
+  ({'size': np.int32([32, 32])}, ValueError, r'batch.size has shape \(2,\); expected \(1, 2\)'),
+  ({'id': np.uint32(0)}, ValueError, r'batch.id has shape \(\); expected \(1,\)'),
+  ({'id': np.zeros(1, np.float32)}, TypeError, 'batch.id is float32; expected uint32'),
+])
+def test_a_batch_of_another_kind_is_refused_by_name(changed, kind, said):
+  batch = batch_of()._replace(**changed)
+  with pytest.raises(kind, match=said):
+    tetris_jax.attack(wall(), batch, presets.get('baseline'))
+
+
+def test_a_model_that_breaks_the_boundary_is_refused_by_name():
+  model, batch = wall(), batch_of()
+  decode = model.decode
+
+  def logits(change):
+    return lambda *given: (change(decode(*given)[0]), decode(*given)[1])
+
+  for broken, kind, said in (
+    (logits(lambda x: x[:16, :16]), ValueError,
+     r'logits that decode of wall returned has shape \(16, 16\); expected \(32, 32\)'),
+    (logits(lambda x: x[None]), ValueError, r'has shape \(1, 32, 32\); expected \(32, 32\)'),
+    (logits(lambda x: x > 0), TypeError, 'decode of wall returned are bool; expected float32'),
+    (lambda *given: decode(*given)[0], TypeError, 'expected a pair .logits, state.'),
+    (lambda *given: (decode(*given)[0], jnp.zeros(2)), TypeError,
+     r"state that decode of wall returned is float32\[2\]; expected int32\[\]"),
+  ):
+    mine = dataclasses.replace(model, decode=broken)
+    with pytest.raises(kind, match=said):
+      tetris_jax.attack(mine, batch, presets.get('baseline', num_clicks=1))
+  with pytest.raises(TypeError, match='segmenter is a function; expected a tetris'):
+    tetris_jax.attack(decode, batch, presets.get('baseline'))
+  with pytest.raises(TypeError, match='batch is a dict; expected a tetris'):
+    tetris_jax.attack(model, batch._asdict(), presets.get('baseline'))
+
+
+def test_clicks_that_fit_no_batch_are_refused_by_name():
+  for yx, label, said in (
+    ((1, 1, 2, 2), (1, 1, 3), r'clicks.yx has shape \(1, 1, 2, 2\); expected \(1, 1, 3, 2\)'),
+    ((3, 2), (3,), r'clicks.label has shape \(3,\); expected \(1, modes, clicks\)'),
+    ((2, 1, 3, 2), (2, 1, 3), r'clicks.label has shape \(2, 1, 3\); expected \(1, modes, clicks\)'),
+  ):
+    with pytest.raises(ValueError, match=said):
+      tetris_jax.replay(wall(), batch_of(), types.Clicks(np.zeros(yx), np.ones(label)))
+
+
 def test_a_canvas_beyond_what_is_exact_is_refused():
   batch = batch_of((4097, 4))
   clicks = types.Clicks(np.zeros((1, 1, 1, 2)), np.ones((1, 1, 1)))
@@ -233,6 +288,57 @@ def test_a_canvas_beyond_what_is_exact_is_refused():
   ):
     with pytest.raises(ValueError, match='4097 x 4 pixels; sides up to 4096'):
       call()
+
+
+def logits_of(model, batch, clicks):
+  """Of the first instance, without rounds."""
+  features = model.encode(model.params, jnp.asarray(batch.image[0]), jnp.asarray(batch.size[0]))
+  context = model.prepare(model.params, features, model.init(model.params, features))
+  return model.decode(model.params, context, clicks)[0]
+
+
+@pytest.mark.parametrize('closed_over', [False, True])
+def test_a_loss_at_its_clicks_does_not_differentiate_through_the_search(closed_over):
+  model, batch = wall(14.0), batch_of()
+  config = AttackConfig('short', Local(num_steps=2), num_clicks=1)
+
+  def loss(params, *, stopped):
+    mine = model.with_params(params)
+    if closed_over:  # Where parameters are not the segmenter's own leaves, the rest must do.
+      decode = lambda _, *rest: model.decode(params, *rest)
+      mine = dataclasses.replace(model, decode=decode)
+    clicks = tetris_jax.attack(mine, batch, config).clicks
+    clicks = jax.tree.map(lambda x: x[0, 1], clicks)
+    clicks = jax.lax.stop_gradient(clicks) if stopped else clicks
+    return jnp.mean(jax.nn.sigmoid(logits_of(mine, batch, clicks)))
+
+  slope, wanted = (
+    jax.jit(jax.grad(lambda params, stopped=stopped: loss(params, stopped=stopped)))(model.params)
+    for stopped in (False, True)
+  )
+  assert float(wanted['shift']) != 0
+  np.testing.assert_array_equal(slope['shift'], wanted['shift'])
+
+
+def test_clicks_and_scores_are_constants_of_a_gradient():
+  model, batch = wall(14.0), batch_of()
+  config = AttackConfig('short', Local(num_steps=2), num_clicks=1)
+
+  def numbers(params):
+    found = tetris_jax.attack(model.with_params(params), batch, config)
+    again = tetris_jax.replay(model.with_params(params), batch, found.clicks)
+    return found.clicks.yx, found.iou, found.biou, again.iou, again.clicks.yx
+
+  def equations(function):
+    return str(jax.make_jaxpr(function)(model.params)).count(' = ')
+
+  # Not computed to be 0, but known to be: the derivative holds nothing of the search.
+  derived = lambda params: jax.jvp(numbers, (params,), (params,))
+  assert equations(derived) < equations(numbers) + 20
+  for tangent in jax.eval_shape(derived, model.params)[1]:
+    assert tangent.dtype == jnp.float32
+  slope = jax.jit(jax.grad(lambda params: jnp.sum(numbers(params)[1])))(model.params)
+  assert float(slope['shift']) == 0
 
 
 def test_products_are_traced_in_full_precision_unless_the_user_chose():

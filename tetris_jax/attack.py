@@ -7,10 +7,18 @@ import jax.numpy as jnp
 
 from tetris_jax import click_priors, crowd, rounds
 from tetris_jax.presets import AttackConfig
-from tetris_jax.scene import full_precision, rows_at_once
+from tetris_jax.scene import full_precision, rows_at_once, undifferentiated
 from tetris_jax.search.base import Cost
 from tetris_jax.stage import Round, begin, given, robot_user, set_stage
-from tetris_jax.types import Array, Batch, Byproducts, Clicks, Segmenter, Trajectories
+from tetris_jax.types import (
+  Array,
+  Batch,
+  Byproducts,
+  Clicks,
+  Segmenter,
+  Trajectories,
+  check_shape,
+)
 
 __all__ = ['attack', 'replay']
 
@@ -66,6 +74,9 @@ def attack(
   `replay`, so the clicks alone restore it. Products are traced at precision "highest", unless JAX
   was configured otherwise: the parity of the ports holds for float32.
 
+  What it returns is constant for `jax.grad`: clicks as well as scores, which are of hard masks.
+  Train on a loss of the model's own logits at these clicks.
+
   Args:
     segmenter: the model.
     batch: padded instances.
@@ -84,10 +95,12 @@ def attack(
     users, which change nothing of the others.
 
   Raises:
-    ValueError: `at_once` below 1, a canvas with a side above `types.LARGEST_SIDE`, users or a
-      search that draws without a `key`, or one where nothing is drawn; or maps without the prior
-      that reads them, or the prior without maps.
-    TypeError: an array of another kind than `Batch` tells.
+    ValueError: `at_once` below 1, an array of another shape than `Batch` tells, a canvas with a
+      side above `types.LARGEST_SIDE`, logits that are not those of the canvas, users or a search
+      that draws without a `key`, or one where nothing is drawn; or maps without the prior that
+      reads them, or the prior without maps.
+    TypeError: an array of another kind than `Batch` tells, or something that is no model, no batch
+      or no attack.
   """
   search, num_clicks = config.search, config.num_clicks
   draws = search is not None and search.draws
@@ -102,9 +115,10 @@ def attack(
     if search is None:
       walk = begin(stage, 1, num_clicks)
       found = rounds.play(stage, walk, num_clicks, robot_user)[1]
-      return _collect(found, spent, Byproducts())._replace(users=walked)
+      return undifferentiated(_collect(found, spent, Byproducts())._replace(users=walked))
     played = rounds.search_rounds(key if draws else None, stage, search, num_clicks)
-  return _collect(played.rounds, spent, played.byproducts)._replace(users=walked)
+  found = _collect(played.rounds, spent, played.byproducts)
+  return undifferentiated(found._replace(users=walked))
 
 
 def replay(
@@ -119,16 +133,19 @@ def replay(
     at_once: as for `attack`.
 
   Returns:
-    Trajectories of these clicks.
+    Trajectories of these clicks, constant for `jax.grad` as those of `attack`.
 
   Raises:
-    ValueError: `at_once` below 1, or a canvas with a side above `types.LARGEST_SIDE`.
-    TypeError: an array of another kind than `Batch` tells.
+    ValueError: `at_once` below 1, an array of another shape than here or in `Batch`, or a canvas
+      with a side above `types.LARGEST_SIDE`.
+    TypeError: an array of another kind.
   """
   at_once = rows_at_once(at_once)
-  modes, num_clicks = clicks.label.shape[1:]
+  clicks = undifferentiated(clicks.checked())
   with full_precision():
     stage = set_stage(segmenter, batch, at_once)
+    check_shape('clicks.label', clicks.label, len(stage.id), 'modes', 'clicks')
+    modes, num_clicks = clicks.label.shape[1:]
     walk = begin(stage, modes, num_clicks)
     found = rounds.play(stage, walk, num_clicks, given(clicks))[1]
-  return _collect(found, Cost(modes * num_clicks, 0), Byproducts())
+  return undifferentiated(_collect(found, Cost(modes * num_clicks, 0), Byproducts()))

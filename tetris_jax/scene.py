@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from tetris_jax.geometry.overlap import boundary_band, inside_image, iou
-from tetris_jax.types import LARGEST_SIDE, Array, Batch, Clicks, Segmenter
+from tetris_jax.types import Array, Batch, Clicks, Segmenter, check_shape
 
 __all__ = [
   'AT_ONCE',
@@ -28,6 +28,7 @@ __all__ = [
   'look',
   'repeat_target',
   'rows_at_once',
+  'undifferentiated',
 ]
 
 
@@ -80,6 +81,16 @@ def full_precision() -> contextlib.AbstractContextManager[Any]:
   return jax.default_matmul_precision('highest')
 
 
+def undifferentiated(tree: Any) -> Any:
+  """The same numbers, through which no gradient flows, as a search neither needs nor bears one.
+
+  Only what is traced is touched: of constants, which a model may read while it is traced, there is
+  no gradient.
+  """
+  stop = lambda x: lax.stop_gradient(x) if isinstance(x, jax.core.Tracer) else x
+  return jax.tree.map(stop, tree)
+
+
 def rows_at_once(given: int | None, *, elsewhere: int | None = None) -> int | None:
   """How many rows go through the decoder together.
 
@@ -102,16 +113,10 @@ def look(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Scene:
   """Encodes the images, once, and prepares what the metrics need.
 
   Raises:
-    ValueError: a canvas with a side above `LARGEST_SIDE`.
-    TypeError: an array of another kind than `Batch` tells.
+    ValueError: an array of another shape than `Batch` tells, or too large a canvas.
+    TypeError: one of another kind.
   """
   batch = batch.checked()
-  height, width = batch.mask.shape[1:]
-  if max(height, width) > LARGEST_SIDE:
-    raise ValueError(
-      f'a canvas of {height} x {width} pixels; sides up to {LARGEST_SIDE} are exact, so larger '
-      'images have to be shrunk'
-    )
   image, mask, ignore, size, _ = map(jnp.asarray, batch)
   inside = inside_image(size, mask.shape)
   encode = lambda image, size: segmenter.encode(segmenter.params, image, size)
@@ -138,10 +143,24 @@ def in_parts(function: Callable[..., Any], at_once: int | None, *args: Any) -> A
   return jax.tree.map(lambda x: x.reshape(rows, *x.shape[2:]), found)
 
 
-def decoded(segmenter: Segmenter, context: Any, clicks: Clicks) -> tuple[jax.Array, Any]:
-  """Logits (height, width) in float32, in which all are compared, and state of ONE row."""
-  logits, state = segmenter.decode(segmenter.params, context, clicks)
-  return jnp.asarray(logits, jnp.float32), state
+def decoded(
+  segmenter: Segmenter, context: Any, clicks: Clicks, canvas: tuple[int, ...]
+) -> tuple[jax.Array, Any]:
+  """Logits (height, width) in float32, in which all are compared, and state of ONE row.
+
+  Raises:
+    TypeError: the model answers with something else than a pair, or with no logits.
+    ValueError: the logits are not those of the `canvas` (height, width).
+  """
+  found = segmenter.decode(segmenter.params, context, clicks)
+  name = f'decode of {segmenter.info.name}'
+  if not isinstance(found, tuple) or len(found) != 2:
+    raise TypeError(f'{name} returned a {type(found).__name__}; expected a pair (logits, state)')
+  logits, state = jnp.asarray(found[0]), found[1]
+  if not jnp.issubdtype(logits.dtype, jnp.floating):
+    raise TypeError(f'logits that {name} returned are {logits.dtype}; expected float32 log odds')
+  check_shape(f'logits that {name} returned', logits, *canvas)
+  return logits.astype(jnp.float32), state
 
 
 class Target(NamedTuple):

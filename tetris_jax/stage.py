@@ -23,6 +23,7 @@ from tetris_jax.scene import (
   in_parts,
   look,
   repeat_target,
+  undifferentiated,
 )
 from tetris_jax.types import EMPTY, Array, Batch, Clicks, Segmenter
 
@@ -52,12 +53,14 @@ class Stage(NamedTuple):
     scene: what no click changes.
     id: (batch,) uint32, of the instances; draws are folded with it.
     at_once: rows that go through the decoder together, at most; None for all.
+    state: what the model remembers of ONE trajectory, as shapes and dtypes.
   """
 
   segmenter: Segmenter
   scene: Scene
   id: jax.Array
   at_once: int | None
+  state: Any
 
 
 class Round(NamedTuple):
@@ -119,9 +122,33 @@ Proposer = Callable[[Stage, Walk, jax.Array], tuple[jax.Array, jax.Array]]
 
 
 def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
-  """Encodes the images, once for all trajectories."""
+  """Encodes the images, once for all trajectories, none of which is differentiated.
+
+  Raises:
+    ValueError: an array of another shape than `Batch` tells.
+    TypeError: one of another kind, or something that is no model or no batch.
+  """
+  for name, given, kind in (('segmenter', segmenter, Segmenter), ('batch', batch, Batch)):
+    if not isinstance(given, kind):
+      found = type(given).__name__
+      raise TypeError(f'{name} is a {found}; expected a tetris_jax.{kind.__name__}')
+  segmenter, batch = undifferentiated((segmenter, batch))
   scene = look(segmenter, batch, at_once)
-  return Stage(segmenter, scene, jnp.asarray(batch.checked().id), at_once)
+  first = lambda features: jax.tree.map(lambda x: x[0], features)
+  begun = lambda features: segmenter.init(segmenter.params, first(features))
+  state = jax.eval_shape(begun, scene.features)
+  return Stage(segmenter, scene, jnp.asarray(batch.checked().id), at_once, state)
+
+
+def _check_state(stage: Stage, found: Any) -> None:
+  """Raises TypeError where `decode` returned another state than `init` began with."""
+  shown = lambda tree: jax.tree.map(lambda x: f'{jnp.result_type(x)}{list(jnp.shape(x))}', tree)
+  was, now = shown(stage.state), shown(found)
+  if was != now:
+    raise TypeError(
+      f'the state that decode of {stage.segmenter.info.name} returned is {now}; expected {was}, '
+      'which is what init began with'
+    )
 
 
 def begin(stage: Stage, num_lanes: int, slots: int) -> Walk:
@@ -191,7 +218,8 @@ def commit(stage: Stage, turn: Turn, slot: jax.Array) -> tuple[Round, Walk]:
   threshold = segmenter.info.threshold
 
   def score(context, clicks, target):
-    logits, state = decoded(segmenter, context, clicks)
+    logits, state = decoded(segmenter, context, clicks, target.mask.shape)
+    _check_state(stage, state)
     found = hard_score(logits, threshold, target)
     half = found.mask if threshold == 0.5 else logits > 0
     boundary = jnp.where(found.finite, boundary_score(found.mask, target), jnp.nan)

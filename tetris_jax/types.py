@@ -35,6 +35,7 @@ __all__ = [
   'Segmenter',
   'Trajectories',
   'Walked',
+  'check_shape',
 ]
 
 Array = jax.Array | np.ndarray
@@ -52,10 +53,24 @@ LARGEST_SIDE = 4096
 
 def _declared(name: str, given: Array, dtype: str, kind: str, advice: str = '') -> jax.Array:
   """An array with its declared dtype; `kind` is the one of NumPy's that it has to be of."""
-  array = jax.numpy.asarray(given)
+  try:
+    array = jax.numpy.asarray(given)
+  except (TypeError, ValueError) as error:
+    found = type(given).__name__
+    raise TypeError(f'{name} is a {found}; expected an array of {dtype}{advice}') from error
   if not jax.numpy.issubdtype(array.dtype, getattr(np, kind)):
     raise TypeError(f'{name} is {array.dtype}; expected {dtype}{advice}')
   return array.astype(dtype)
+
+
+def check_shape(name: str, array: Array, *sides: int | str) -> None:
+  """Raises ValueError for another shape; a side without a number is told by its name."""
+  fits = array.ndim == len(sides) and all(
+    isinstance(side, str) or side == found for side, found in zip(sides, array.shape, strict=True)
+  )
+  if not fits:
+    wanted = f'({", ".join(map(str, sides))}{"," * (len(sides) == 1)})'
+    raise ValueError(f'{name} has shape {tuple(array.shape)}; expected {wanted}')
 
 
 class Clicks(NamedTuple):
@@ -70,9 +85,18 @@ class Clicks(NamedTuple):
   label: Array
 
   def checked(self) -> Clicks:
-    """The same, with the dtypes above whatever width JAX was told to default to."""
-    array = jax.numpy.asarray
-    return Clicks(array(self.yx, jax.numpy.float32), array(self.label, jax.numpy.int32))
+    """The same, with the dtypes above whatever width JAX was told to default to.
+
+    Raises:
+      TypeError: labels that are no numbers.
+      ValueError: positions that are not those of the labels.
+    """
+    clicks = Clicks(
+      _declared('clicks.yx', self.yx, 'float32', 'number'),
+      _declared('clicks.label', self.label, 'int32', 'number'),
+    )
+    check_shape('clicks.yx', clicks.yx, *clicks.label.shape, 2)
+    return clicks
 
 
 class Batch(NamedTuple):
@@ -97,14 +121,29 @@ class Batch(NamedTuple):
 
     Raises:
       TypeError: an array of another kind, such as an image of whole numbers.
+      ValueError: one of another shape, or a canvas with a side above `LARGEST_SIDE`.
     """
-    return Batch(
+    batch = Batch(
       _declared('batch.image', self.image, 'float32', 'floating', ' in [0, 1]: divide by 255'),
       _declared('batch.mask', self.mask, 'bool', 'bool_', ', such as mask > 0'),
       _declared('batch.ignore', self.ignore, 'bool', 'bool_', ', such as ignore > 0'),
       _declared('batch.size', self.size, 'int32', 'number'),
       _declared('batch.id', self.id, 'uint32', 'integer'),
     )
+    check_shape('batch.image', batch.image, 'batch', 'height', 'width', 3)
+    count, height, width, _ = batch.image.shape
+    if not count:
+      raise ValueError('batch.image holds no instance; expected at least 1')
+    if max(height, width) > LARGEST_SIDE:
+      raise ValueError(
+        f'a canvas of {height} x {width} pixels; sides up to {LARGEST_SIDE} are exact, so larger '
+        'images have to be shrunk'
+      )
+    check_shape('batch.mask', batch.mask, count, height, width)
+    check_shape('batch.ignore', batch.ignore, count, height, width)
+    check_shape('batch.size', batch.size, count, 2)
+    check_shape('batch.id', batch.id, count)
+    return batch
 
 
 class Frame(NamedTuple):

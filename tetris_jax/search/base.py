@@ -146,7 +146,7 @@ class Search(Protocol):
 def decode_at(asked: Asked, row: Rows, yx: Array) -> tuple[jax.Array, Any]:
   """Logits (height, width) and state with the newest click of ONE row at yx (2,)."""
   moved = row.clicks._replace(yx=jnp.asarray(row.clicks.yx).at[asked.slot].set(yx))
-  return decoded(asked.segmenter, row.context, moved)
+  return decoded(asked.segmenter, row.context, moved, row.target.mask.shape)
 
 
 def score_at(asked: Asked, row: Rows, yx: Array) -> Score:
