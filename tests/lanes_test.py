@@ -45,8 +45,8 @@ def test_more_beams_find_no_less_than_the_greedy_trajectory():
 
 def test_one_beam_goes_on_as_it_is():
   yx = jnp.arange(8.0).reshape(2, 2, 1, 1, 2)
-  standing = lanes.start(2, 1)
-  choice = lanes.choose(Found(yx), standing, jnp.int32(1), 3, 1)
+  standing = lanes.start(2, lanes.Cast())
+  choice = lanes.choose(Found(yx), standing, jnp.int32(1), 3, lanes.Cast())
   assert choice.parent is None
   np.testing.assert_array_equal(choice.yx, yx[:, :, 0, 0])
 
@@ -56,22 +56,40 @@ def test_the_best_other_continuation_takes_the_second_lane():
   iou = jnp.array([[[[0.3, 0.4]], [[0.1, 0.9]], [[0.8, 0.7]], [[0.6, 0.2]]]])
   place = jnp.arange(8.0).reshape(1, 4, 1, 2)
   found = Found(jnp.stack([place, place], -1), iou, jnp.ones_like(iou, bool))
-  standing = lanes.add(lanes.start(1, 2), jnp.float32([[0.5, 0.5, 0.5, 0.5, 0.5]]), jnp.int32(0), 3)
-  choice = lanes.choose(found, standing, jnp.int32(1), 3, 2)
+  standing = lanes.start(1, lanes.Cast(2))
+  standing = lanes.add(standing, jnp.float32([[0.5, 0.5, 0.5, 0.5, 0.5]]), jnp.int32(0), 3)
+  choice = lanes.choose(found, standing, jnp.int32(1), 3, lanes.Cast(2))
   # MIN: lane 1 itself, then lane 2's first (0.1). MAX: lane 3 itself, then its second (0.7).
   np.testing.assert_array_equal(choice.parent, [[0, 1, 2, 3, 3]])
   np.testing.assert_array_equal(choice.yx[0, :, 0], [0, 2, 4, 5])
   assert choice.distinct.all()
 
 
+def test_one_side_is_chosen_as_beside_the_other():
+  iou = jnp.array([[[[0.3, 0.4]], [[0.1, 0.9]], [[0.8, 0.7]], [[0.6, 0.2]]]])
+  place = jnp.arange(8.0).reshape(1, 4, 1, 2)
+  found = Found(jnp.stack([place, place], -1), iou, jnp.ones_like(iou, bool))
+  for sides, base, some in ((('min',), True, [0, 1]), (('max',), False, [2, 3])):
+    cast = lanes.Cast(2, sides, base)
+    assert cast.num_lanes == 2 + base and cast.names == ('base',) * base + sides
+    mine = jax.tree.map(lambda x, some=some: x[:, np.array(some)], found)
+    choice = lanes.choose(mine, lanes.start(1, cast), jnp.int32(1), 3, cast)
+    every = lanes.choose(found, lanes.start(1, lanes.Cast(2)), jnp.int32(1), 3, lanes.Cast(2))
+    np.testing.assert_array_equal(choice.yx, every.yx[:, np.array(some)])
+    parents = np.asarray(every.parent)[:, 1 + np.array(some)] - some[0] - (not base)
+    np.testing.assert_array_equal(choice.parent[:, cast.first :], parents)
+  np.testing.assert_array_equal(lanes.Cast(2).wanted, [[1, 0], [1, 0], [0, 1], [0, 1]])
+  np.testing.assert_array_equal(lanes.Cast(1, ('max',)).wanted, [[0, 1]])
+
+
 def test_the_trapezoid_rule_decides_and_the_robot_user_competes():
-  standing = lanes.start(1, 1)
+  standing = lanes.start(1, lanes.Cast())
   for slot, iou in enumerate(([0.5, 0.4, 0.6], [0.5, 0.9, 0.2], [0.5, 0.4, 0.6])):
     standing = lanes.add(standing, jnp.float32([iou]), jnp.int32(slot), 3)
   np.testing.assert_allclose(standing.total, [[1.0, 1.3, 0.8]])
   # MIN ends above BASE and MAX below it: the robot user's trajectory is better on both sides.
-  np.testing.assert_array_equal(lanes.winners(standing, 1, True), [[0, 0, 0]])
-  np.testing.assert_array_equal(lanes.winners(standing, 1, False), [[0, 1, 2]])
+  np.testing.assert_array_equal(lanes.winners(standing, lanes.Cast(), True), [[0, 0, 0]])
+  np.testing.assert_array_equal(lanes.winners(standing, lanes.Cast(), False), [[0, 1, 2]])
   # What is not finite is told.
   broken = standing._replace(total=standing.total.at[0, 1].set(jnp.nan))
-  np.testing.assert_array_equal(lanes.winners(broken, 1, True), [[0, 1, 0]])
+  np.testing.assert_array_equal(lanes.winners(broken, lanes.Cast(), True), [[0, 1, 0]])

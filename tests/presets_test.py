@@ -82,3 +82,27 @@ def test_settings_are_described_as_the_search_has_them():
   assert presets.describe(presets.get('baseline'))['search'] is None
   wide = presets.describe(presets.get('strong_v1_16'))['search']
   assert wide['kind'] == 'wide' and wide['budget'] == 16 and 'num_steps' not in wide
+
+
+def test_an_attack_of_ones_own_is_told_by_what_differs():
+  mine = presets.derive('mine', 'strong_v1', budget=32, num_clicks=1)
+  assert mine == AttackConfig('mine', Wide(budget=32), num_clicks=1)
+  assert presets.derive('yours', mine, explore=1.0).search == Wide(budget=32, explore=1.0)
+  assert presets.derive('alone', 'baseline') == AttackConfig('alone')
+  for name, like, changes, said in (
+    ('tetris', 'strong_v1', {}, "'tetris' is the name of a preset"),
+    ('mine', 'strong', {}, "unknown preset 'strong'"),
+    ('mine', 'tetris', {'budget': 3}, 'tetris has no setting budget; known: num_clicks, num_steps'),
+    ('mine', 'baseline', {'budget': 3}, 'baseline has no setting budget; known: num_clicks'),
+    ('mine', 'strong_v1', {'budget': 1}, 'budget is 1'),
+  ):
+    with pytest.raises(ValueError, match=said):
+      presets.derive(name, like, **changes)
+
+
+def test_a_caller_means_an_attack_by_a_name_or_a_search():
+  assert presets.of('tetris', num_clicks=3) == presets.get('tetris', num_clicks=3)
+  assert presets.of(Local(num_steps=5)) == AttackConfig('local', Local(num_steps=5))
+  assert presets.of(AttackConfig('mine')) == AttackConfig('mine')
+  with pytest.raises(TypeError, match='config is a float'):
+    presets.of(0.5)

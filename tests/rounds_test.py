@@ -59,6 +59,18 @@ def test_cost_counts_searches_and_all_that_is_kept():
   assert rounds.cost(Wide(num_beams=3), 2) == (first + 6 * later + 2 * (1 + 6 + 3), 0)
 
 
+def test_cost_of_fewer_modes_is_that_of_their_lanes():
+  local = Local()
+  assert rounds.cost(local, 1, modes=('min',)) == (12, 10)
+  assert rounds.cost(local, 3, modes=('base', 'max')) == (3 * (11 + 2), 3 * 10)
+  assert rounds.cost(local, 3, modes=('base',)) == (3, 0)
+  # One search serves both sides of the first round, and BASE competes, so it is carried.
+  first, later = Wide().turns
+  assert rounds.cost(Wide(), 2, modes=('max',)) == (first + later + 2 * 2, 0)
+  beams = Wide(num_beams=3)
+  assert rounds.cost(beams, 2, modes=('min',)) == (first + 3 * later + 2 * (1 + 3 + 1), 0)
+
+
 def test_the_engine_is_traceable_with_the_rounds_as_one_loop():
   def program(batch):
     here = set_stage(wall(), batch, 1)

@@ -6,7 +6,7 @@ the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
 """
 
 from tetris_jax import presets
-from tetris_jax.attack import attack, replay
+from tetris_jax.attack import attack, replay, worst_clicks
 from tetris_jax.geometry import render
 from tetris_jax.presets import AttackConfig
 from tetris_jax.scores import checks, metrics
@@ -54,4 +54,5 @@ __all__ = [
   'presets',
   'render',
   'replay',
+  'worst_clicks',
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from tetris_jax import click_priors, crowd, rounds
+from tetris_jax import click_priors, crowd, presets, rounds
 from tetris_jax.presets import AttackConfig
 from tetris_jax.scene import full_precision, rows_at_once, undifferentiated
-from tetris_jax.search.base import Cost
+from tetris_jax.search.base import Cost, Search
 from tetris_jax.stage import Round, begin, given, robot_user, set_stage
 from tetris_jax.types import (
+  MODES,
   Array,
   Batch,
   Byproducts,
@@ -20,7 +24,7 @@ from tetris_jax.types import (
   check_shape,
 )
 
-__all__ = ['attack', 'replay']
+__all__ = ['attack', 'replay', 'worst_clicks']
 
 
 def _collect(found: Round, spent: Cost, byproducts: Byproducts) -> Trajectories:
@@ -39,14 +43,45 @@ def _collect(found: Round, spent: Cost, byproducts: Byproducts) -> Trajectories:
   )
 
 
-def _check_drawn(
-  config: AttackConfig,
-  key: jax.Array | None,
-  users: crowd.Crowd | None,
-  click_maps: Array | None,
-) -> None:
+class _Plan(NamedTuple):
+  """What is looked for; static."""
+
+  config: AttackConfig
+  modes: tuple[str, ...]
+  at_once: int | None
+  users: crowd.Crowd | None = None
+
+  @property
+  def search(self) -> Search | None:
+    """None where the robot user alone is asked for."""
+    return None if self.modes == MODES[:1] else self.config.search
+
+
+def _plan(
+  config: AttackConfig | Search | str,
+  num_clicks: int | None,
+  modes: Sequence[str] | None,
+  at_once: int | None,
+  users: crowd.Crowd | None = None,
+) -> _Plan:
+  """Raises ValueError or TypeError for what is no attack, or modes that it does not have."""
+  config = presets.of(config, num_clicks=num_clicks)
+  known = MODES if config.search is not None else MODES[:1]
+  asked = known if modes is None else modes
+  if isinstance(asked, str) or not isinstance(asked, Sequence):
+    raise TypeError(f"modes is {asked!r}; expected a tuple such as ('min',)")
+  if not asked or len(set(asked)) < len(asked) or not set(asked) <= set(known):
+    shown = ', '.join(map(repr, known))
+    raise ValueError(
+      f'modes is {tuple(asked)}; expected some of those that {config.name} has, each once: {shown}'
+    )
+  return _Plan(config, tuple(asked), rows_at_once(at_once), users)
+
+
+def _check_drawn(plan: _Plan, key: jax.Array | None, click_maps: Array | None) -> None:
   """Raises ValueError for a key or maps that nobody needs, or that are needed and missing."""
-  draws = config.search is not None and config.search.draws
+  config, users = plan.config, plan.users
+  draws = plan.search is not None and plan.search.draws
   if (draws or users is not None) != (key is not None):
     raise ValueError(
       f'{config.name} draws nothing, so a key changes nothing; leave it out' if key is not None
@@ -56,11 +91,42 @@ def _check_drawn(
     raise ValueError(f'click_maps and users of the prior {click_priors.MAPS!r} need each other')
 
 
+def _attack(
+  plan: _Plan,
+  segmenter: Segmenter,
+  key: jax.Array | None,
+  batch: Batch,
+  click_maps: Array | None,
+) -> Trajectories:
+  search, num_clicks, modes = plan.search, plan.config.num_clicks, plan.modes
+  spent = rounds.cost(search, num_clicks, modes=modes)
+  with full_precision():
+    stage = set_stage(segmenter, batch, plan.at_once)
+    if click_maps is not None:
+      check_shape('click_maps', jnp.asarray(click_maps), *stage.scene.mask.shape)
+    walked = None
+    if plan.users is not None and key is not None:
+      walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps)
+    if search is None:
+      walk = begin(stage, 1, num_clicks)
+      played = rounds.Played(
+        rounds.play(stage, walk, num_clicks, robot_user)[1], Byproducts()
+      )
+    else:
+      played = rounds.search_rounds(
+        key if search.draws else None, stage, search, num_clicks, modes=modes
+      )
+  found = _collect(played.rounds, spent, played.byproducts)
+  return undifferentiated(found._replace(users=walked))
+
+
 def attack(
   segmenter: Segmenter,
   batch: Batch,
-  config: AttackConfig,
+  config: AttackConfig | Search | str,
   *,
+  num_clicks: int | None = None,
+  modes: Sequence[str] | None = None,
   key: jax.Array | None = None,
   at_once: int | None = None,
   users: crowd.Crowd | None = None,
@@ -68,11 +134,11 @@ def attack(
 ) -> Trajectories:
   """Searches the clicks that lower and raise IoU, beside the robot user's.
 
-  Pure and traceable: `jax.jit(attack, static_argnames=('config', 'users'))` is a program whose
-  argument the model is, with its parameters as leaves (constants would be folded into the program).
-  Every image is encoded once for all trajectories. What is reported of a click is the evaluation of
-  `replay`, so the clicks alone restore it. Products are traced at precision "highest", unless JAX
-  was configured otherwise: the parity of the ports holds for float32.
+  Pure and traceable: `jax.jit(attack, static_argnames=('config', 'num_clicks', 'modes', 'users'))`
+  is a program whose argument the model is, with its parameters as leaves (constants would be folded
+  into it). An image is encoded once for all trajectories. What is reported of a click is the
+  evaluation of `replay`, so clicks restore it. Products are traced at precision "highest", unless
+  JAX was configured otherwise: the parity of the ports holds for float32.
 
   What it returns is constant for `jax.grad`: clicks as well as scores, which are of hard masks.
   Train on a loss of the model's own logits at these clicks.
@@ -80,7 +146,10 @@ def attack(
   Args:
     segmenter: the model.
     batch: padded instances.
-    config: a preset, or settings of one's own.
+    config: a preset or its name, a search such as `Local(num_steps=5)`, or an attack of one's own.
+    num_clicks: rounds, in place of the config's.
+    modes: those of `MODES` that are wanted, which alone are searched and paid for; MIN and MAX find
+      what they find together. Default: all, or "base" alone without a search.
     key: of users, and of a search that draws at random, folded with each instance's id; none of
       the named presets does.
     at_once: rows (an instance's trajectory each) that go through the decoder together, which
@@ -91,34 +160,54 @@ def attack(
       where their prior is "maps".
 
   Returns:
-    Trajectories of modes "base", "min" and "max", or of "base" alone without a search; and those of
-    users, which change nothing of the others.
+    Trajectories of these modes, in this order; and those of users, which change nothing of them.
 
   Raises:
-    ValueError: `at_once` below 1, an array of another shape than `Batch` tells, a canvas with a
-      side above `types.LARGEST_SIDE`, logits that are not those of the canvas, users or a search
-      that draws without a `key`, or one where nothing is drawn; or maps without the prior that
-      reads them, or the prior without maps.
-    TypeError: an array of another kind than `Batch` tells, or something that is no model, no batch
-      or no attack.
+    ValueError: settings that cannot be, modes that the config does not have, arrays or logits of
+      another shape than `Batch` tells, too large a canvas, a key or maps without need, or needed.
+    TypeError: arrays of another kind, or what is no model, no batch or no attack.
   """
-  search, num_clicks = config.search, config.num_clicks
-  draws = search is not None and search.draws
-  _check_drawn(config, key, users, click_maps)
-  at_once = rows_at_once(at_once)
-  spent = rounds.cost(search, num_clicks)
+  plan = _plan(config, num_clicks, modes, at_once, users)
+  _check_drawn(plan, key, click_maps)
+  return _attack(plan, segmenter, key, batch, click_maps)
+
+
+def worst_clicks(
+  segmenter: Segmenter,
+  batch: Batch,
+  config: AttackConfig | Search | str = 'tetris',
+  *,
+  num_clicks: int = 1,
+  key: jax.Array | None = None,
+  at_once: int | None = None,
+) -> Clicks:
+  """The clicks of MIN alone, without scores, such as for training on them.
+
+  They are those that `attack` finds. The published search makes 11 decoder evaluations a round and
+  10 gradients for them, and one more evaluation after each click but the last.
+
+  Args:
+    segmenter: the model.
+    batch: padded instances.
+    config: as for `attack`.
+    num_clicks: rounds.
+    key: as for `attack`.
+    at_once: as for `attack`.
+
+  Returns:
+    Clicks with yx (batch, num_clicks, 2) and label (batch, num_clicks), constant for `jax.grad`.
+
+  Raises:
+    ValueError: as for `attack`, or a config without a search.
+    TypeError: as for `attack`.
+  """
+  plan = _plan(config, num_clicks, MODES[1:2], at_once)
+  _check_drawn(plan, key, None)
+  assert plan.search is not None
   with full_precision():
-    stage = set_stage(segmenter, batch, at_once)
-    walked = None
-    if users is not None and key is not None:
-      walked = crowd.walk(key, stage, users, num_clicks, click_maps)
-    if search is None:
-      walk = begin(stage, 1, num_clicks)
-      found = rounds.play(stage, walk, num_clicks, robot_user)[1]
-      return undifferentiated(_collect(found, spent, Byproducts())._replace(users=walked))
-    played = rounds.search_rounds(key if draws else None, stage, search, num_clicks)
-  found = _collect(played.rounds, spent, played.byproducts)
-  return undifferentiated(found._replace(users=walked))
+    stage = set_stage(segmenter, batch, plan.at_once)
+    found = rounds.search_clicks(key, stage, plan.search, num_clicks, mode=MODES[1])
+  return undifferentiated(found)
 
 
 def replay(

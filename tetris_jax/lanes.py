@@ -1,6 +1,7 @@
 """Which trajectories go on: lanes side by side, greedy or several beams of each side.
 
-Lanes are ordered BASE, then those of MIN, then as many of MAX. The greedy choice of a round is not
+Lanes are ordered BASE, then those of MIN, then as many of MAX; a `Cast` tells which of them there
+are, where not all are asked for. The greedy choice of a round is not
 always the start of the best trajectory, so several may be carried: after each round the greedy one
 and the best of all other continuations, judged by the sum that the IoU-AuC takes of a trajectory so
 far. No two are the same: a lane for which there is no other continuation rests, and may take up one
@@ -13,14 +14,61 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from tetris_jax.search.base import Found
 
-__all__ = ['Choice', 'Standing', 'add', 'choose', 'count', 'start', 'take', 'winners']
+__all__ = ['Cast', 'Choice', 'Standing', 'add', 'choose', 'start', 'take', 'winners']
 
 # MIN is wanted low and MAX high.
-_SIDES = ((0, -1.0), (1, 1.0))
+_SENSE = {'min': -1.0, 'max': 1.0}
+
+
+class Cast(NamedTuple):
+  """Which lanes there are; static.
+
+  Attributes:
+    num_beams: lanes of each side.
+    sides: "min", "max" or both, in this order.
+    base: whether the robot user's own trajectory is carried.
+  """
+
+  num_beams: int = 1
+  sides: tuple[str, ...] = ('min', 'max')
+  base: bool = True
+
+  @property
+  def first(self) -> int:
+    """The first lane that is searched."""
+    return int(self.base)
+
+  @property
+  def num_lanes(self) -> int:
+    """How many lanes there are."""
+    return self.first + len(self.sides) * self.num_beams
+
+  @property
+  def names(self) -> tuple[str, ...]:
+    """Modes of which there are lanes, in their order."""
+    return ('base',) * self.base + self.sides
+
+  @property
+  def senses(self) -> tuple[float, ...]:
+    """-1 for each side that is wanted low, 1 for one that is wanted high."""
+    return tuple(_SENSE[side] for side in self.sides)
+
+  @property
+  def wanted(self) -> np.ndarray:
+    """(lanes searched, 2) float32, what a search of each lane wants, as `Rows.wanted` has it."""
+    rows = [[float(sense < 0), float(sense > 0)] for sense in self.senses]
+    return np.repeat(np.array(rows, np.float32), self.num_beams, axis=0)
+
+  def of_sides(self, x: jax.Array) -> jax.Array:
+    """What answers for MIN and MAX, (batch, 1, 2, ...), of these sides alone."""
+    if len(self.sides) == len(_SENSE):
+      return x
+    return x[:, :, np.array([list(_SENSE).index(side) for side in self.sides])]
 
 
 class Standing(NamedTuple):
@@ -28,7 +76,7 @@ class Standing(NamedTuple):
 
   Attributes:
     total: (batch, lanes) float32, what the trapezoid rule has summed of each trajectory's IoU.
-    distinct: (batch, lanes - 1) bool, lanes of MIN and MAX that are no copy of another.
+    distinct: (batch, lanes searched) bool, lanes of MIN and MAX that are no copy of another.
   """
 
   total: jax.Array
@@ -39,9 +87,9 @@ class Choice(NamedTuple):
   """The continuations that go on.
 
   Attributes:
-    yx: (batch, lanes - 1, 2) float32, the clicks of MIN and MAX lanes.
+    yx: (batch, lanes searched, 2) float32, the clicks of MIN and MAX lanes.
     parent: (batch, lanes) int32, the lane that each continues; None where it is its own.
-    distinct: (batch, lanes - 1) bool.
+    distinct: (batch, lanes searched) bool.
   """
 
   yx: jax.Array
@@ -49,15 +97,10 @@ class Choice(NamedTuple):
   distinct: jax.Array
 
 
-def count(num_beams: int) -> int:
-  """How many lanes there are."""
-  return 1 + 2 * num_beams
-
-
-def start(batch: int, num_beams: int) -> Standing:
+def start(batch: int, cast: Cast) -> Standing:
   """Before the first click."""
-  total = jnp.zeros((batch, count(num_beams)), jnp.float32)
-  return Standing(total, jnp.ones((batch, 2 * num_beams), bool))
+  total = jnp.zeros((batch, cast.num_lanes), jnp.float32)
+  return Standing(total, jnp.ones((batch, cast.num_lanes - cast.first), bool))
 
 
 def add(standing: Standing, iou: jax.Array, slot: jax.Array, num_clicks: int) -> Standing:
@@ -78,30 +121,31 @@ def take(tree: Any, parent: jax.Array) -> Any:
 
 
 def choose(
-  found: Found, standing: Standing, slot: jax.Array, num_clicks: int, num_beams: int
+  found: Found, standing: Standing, slot: jax.Array, num_clicks: int, cast: Cast
 ) -> Choice:
   """The continuations that go on after a round in which each lane was searched by itself.
 
   Args:
-    found: fields (batch, lanes - 1, 1, num_beams, ...).
+    found: fields (batch, lanes searched, 1, num_beams, ...).
     standing: before this round.
     slot: () int32, of the newest click.
     num_clicks: rounds of a trajectory.
-    num_beams: of MIN, and of MAX.
+    cast: which lanes there are.
 
   Raises:
     ValueError: several beams, and the search does not say what they are chosen by.
   """
+  num_beams, first = cast.num_beams, cast.first
   if num_beams == 1:
     return Choice(found.yx[:, :, 0, 0], None, standing.distinct)
   if found.iou is None or found.new is None:
     raise ValueError('a search with several beams has to say iou and new of its clicks')
   batch = found.yx.shape[0]
   weight = jnp.where(slot == num_clicks - 1, 0.5, jnp.float32(1))
-  chosen, parents, news = [], [jnp.zeros((batch, 1), jnp.int32)], []
-  for side, sense in _SIDES:
+  chosen, parents, news = [], [jnp.zeros((batch, 1), jnp.int32)] * first, []
+  for side, sense in enumerate(cast.senses):
     some = slice(side * num_beams, (side + 1) * num_beams)
-    promise = standing.total[:, 1:][:, some, None] + weight * found.iou[:, some, 0]
+    promise = standing.total[:, first:][:, some, None] + weight * found.iou[:, some, 0]
     # A model that answers NaN is scored so; what is chosen does not matter then.
     usable = jnp.isfinite(promise) & found.new[:, some, 0] & standing.distinct[:, some, None]
     value = jnp.where(usable, sense * promise, -jnp.inf)
@@ -110,7 +154,7 @@ def choose(
     value, others = lax.top_k(value, num_beams - 1)
     top = jnp.concatenate([jnp.zeros((batch, 1), others.dtype), others], axis=1)
     news += [jnp.ones((batch, 1), bool), value > -jnp.inf]
-    parents.append(1 + side * num_beams + top // num_beams)
+    parents.append(first + side * num_beams + top // num_beams)
     flat = found.yx[:, some, 0].reshape(batch, -1, 2)
     chosen.append(jnp.take_along_axis(flat, top[..., None], axis=1))
   return Choice(
@@ -120,18 +164,18 @@ def choose(
   )
 
 
-def winners(standing: Standing, num_beams: int, robot_competes: bool) -> jax.Array:
-  """(batch, 3) int32, the lanes of BASE, MIN and MAX that are reported.
+def winners(standing: Standing, cast: Cast, robot_competes: bool) -> jax.Array:
+  """(batch, modes) int32, the lanes that are reported of the modes `cast.names`.
 
   Where the robot user's own trajectory competes, after those that were searched, MIN and MAX are
   never on the wrong side of BASE in IoU-AuC. A trajectory in which the model answered NaN comes
   first: it is told, not passed over.
   """
   total, sides = standing.total, []
-  for side, sense in _SIDES:
-    lane = 1 + side * num_beams + jnp.arange(num_beams, dtype=jnp.int32)
+  for side, sense in enumerate(cast.senses):
+    lane = cast.first + side * cast.num_beams + jnp.arange(cast.num_beams, dtype=jnp.int32)
     if robot_competes:
       lane = jnp.append(lane, jnp.int32(0))
     score = jnp.where(jnp.isfinite(total), sense * total, jnp.inf)
     sides.append(lane[lax.argmax(score[:, lane], 1, jnp.int32)])
-  return jnp.stack([jnp.zeros_like(sides[0]), *sides], axis=1)
+  return jnp.stack([jnp.zeros_like(sides[0])] * cast.first + sides, axis=1)

@@ -12,7 +12,17 @@ from tetris_jax.search.base import Search
 from tetris_jax.search.local import Local
 from tetris_jax.search.wide import Wide
 
-__all__ = ['PRESETS', 'AttackConfig', 'at_depth', 'describe', 'get', 'register', 'with_beams']
+__all__ = [
+  'PRESETS',
+  'AttackConfig',
+  'at_depth',
+  'derive',
+  'describe',
+  'get',
+  'of',
+  'register',
+  'with_beams',
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +101,56 @@ def get(name: str, **changes: Any) -> AttackConfig:
       'compare; make an AttackConfig of another name'
     )
   return dataclasses.replace(PRESETS[name], **changes)
+
+
+def derive(name: str, like: AttackConfig | str, **changes: Any) -> AttackConfig:
+  """An attack of one's own that differs from another in some settings.
+
+  Args:
+    name: its own; numbers go by it.
+    like: the other, or the name of a preset.
+    **changes: of "num_clicks", and of settings of its search, such as `budget=32`.
+
+  Raises:
+    ValueError: an unknown preset, the name of one, or a setting that its search does not have.
+  """
+  base = get(like) if isinstance(like, str) else like
+  if name in PRESETS:
+    raise ValueError(f'{name!r} is the name of a preset; choose a new one')
+  num_clicks = changes.pop('num_clicks', base.num_clicks)
+  search: Any = base.search
+  known = [field.name for field in dataclasses.fields(search)] if search is not None else []
+  if foreign := sorted(set(changes) - set(known)):
+    raise ValueError(
+      f'{base.name} has no setting {", ".join(foreign)}; known: {", ".join(["num_clicks", *known])}'
+    )
+  if changes:
+    search = dataclasses.replace(search, **changes)
+  return AttackConfig(name, search, num_clicks)
+
+
+def of(config: AttackConfig | Search | str, *, num_clicks: int | None = None) -> AttackConfig:
+  """The attack that a caller means.
+
+  Args:
+    config: an attack, the name of a preset, or a search, which is taken with 10 clicks.
+    num_clicks: in place of the attack's own.
+
+  Raises:
+    ValueError: an unknown preset, or less than one click.
+    TypeError: something else.
+  """
+  if isinstance(config, str):
+    config = get(config)
+  elif isinstance(config, Search) and not isinstance(config, type):
+    config = AttackConfig(type(config).__name__.lower(), config)
+  if not isinstance(config, AttackConfig):
+    found = repr(config) if isinstance(config, type) else f'a {type(config).__name__}'
+    raise TypeError(
+      f'config is {found}; expected a preset such as "tetris", an AttackConfig or a search such as '
+      'Local()'
+    )
+  return config if num_clicks is None else dataclasses.replace(config, num_clicks=num_clicks)
 
 
 def describe(config: AttackConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ evaluation that is reported and carried on.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,16 +33,16 @@ from tetris_jax.stage import (
   open_round,
   robot_user,
 )
-from tetris_jax.types import MODES, Byproducts
+from tetris_jax.types import MODES, Byproducts, Clicks
 
-__all__ = ['Played', 'cost', 'keep_order', 'play', 'search_rounds']
+__all__ = ['Played', 'cast_of', 'cost', 'keep_order', 'play', 'search_clicks', 'search_rounds']
 
 
 class Played(NamedTuple):
   """What rounds with a search left behind.
 
   Attributes:
-    rounds: `Round` with a leading (num_clicks,) dimension; lanes are `MODES`.
+    rounds: `Round` with a leading (num_clicks,) dimension; lanes are the modes asked for.
     byproducts: of the first round's search.
   """
 
@@ -79,15 +80,17 @@ def play(
   return lax.scan(one_round, walk, jnp.arange(first, num_rounds, dtype=jnp.int32))
 
 
-def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
+def keep_order(
+  found: Round, walk: Walk, *, senses: tuple[float, ...] = (-1.0, 1.0)
+) -> tuple[Round, Walk]:
   """Puts the robot user's click in place of one that is not the extreme it was taken for.
 
   Judged at the first click, where BASE is a candidate of MIN and of MAX: a search compares
   evaluations among themselves, and another program may round a pixel the other way. Lanes are
-  BASE, then as many of MIN as of MAX.
+  BASE, then as many of each side, which is wanted low (-1) or high (1).
   """
-  each = found.iou.shape[1] // 2
-  sign = jnp.array([[0.0] + [-1.0] * each + [1.0] * each], jnp.float32)
+  each = (found.iou.shape[1] - 1) // len(senses)
+  sign = jnp.array([[0.0, *(sense for sense in senses for _ in range(each))]], jnp.float32)
   wrong = sign * (found.iou - found.iou[:, :1]) < 0
 
   def pick(x):
@@ -96,14 +99,27 @@ def keep_order(found: Round, walk: Walk) -> tuple[Round, Walk]:
   return jax.tree.map(pick, (found, walk))
 
 
-def cost(search: Search | None, num_clicks: int) -> Cost:
+def cast_of(search: Search, modes: tuple[str, ...]) -> lanes.Cast:
+  """The lanes that a search for these modes needs, the robot user's where it has a say."""
+  competes = search.shares_first_round or search.robot_competes
+  sides = tuple(mode for mode in MODES[1:] if mode in modes)
+  return lanes.Cast(search.num_beams, sides, competes or MODES[0] in modes)
+
+
+def cost(search: Search | None, num_clicks: int, *, modes: tuple[str, ...] = MODES) -> Cost:
   """Decoder evaluations of an attack on one instance: of its searches, and all that are kept."""
-  if search is None:
+  if search is None or modes == MODES[:1]:
     return Cost(num_clicks, 0)
-  forward, backward = search.cost(num_clicks)
+  cast = cast_of(search, modes)
+  first = search.cost(1) if search.shares_first_round else Cost(0, 0)
+  # MIN and MAX cost the same, but for a first round that serves both.
+  searched = [
+    once + (every - once) * len(cast.sides) // 2
+    for once, every in zip(first, search.cost(num_clicks), strict=True)
+  ]
   # One a lane, and of beams the final replay.
-  kept = lanes.count(search.num_beams) + (len(MODES) if search.num_beams > 1 else 0)
-  return Cost(forward + num_clicks * kept, backward)
+  kept = cast.num_lanes + (len(modes) if search.num_beams > 1 else 0)
+  return Cost(searched[0] + num_clicks * kept, searched[1])
 
 
 class _Quest(NamedTuple):
@@ -114,10 +130,7 @@ class _Quest(NamedTuple):
   num_clicks: int
   view: Any
   key: jax.Array | None
-
-  @property
-  def beams(self) -> int:
-    return self.search.num_beams
+  cast: lanes.Cast
 
 
 def _find(
@@ -127,11 +140,7 @@ def _find(
   stage, search = quest.stage, quest.search
   lead = (turn.label.shape[0], turn.label.shape[1])
   shared = known is not None
-  wanted = (
-    jnp.ones((1, 2), jnp.float32)
-    if shared
-    else jnp.asarray(np.repeat(np.eye(2, dtype=np.float32), quest.beams, axis=0))
-  )
+  wanted = jnp.ones((1, 2), jnp.float32) if shared else jnp.asarray(quest.cast.wanted)
   repeated = lambda x: jnp.repeat(x, lead[1], axis=0)
   context, clicks, legal = flat(
     (turn.context, turn.clicks, legal_regions(stage, walk, turn.label))
@@ -188,12 +197,14 @@ def _shared_round(
   done = commit(stage, first, slot)
   found = _find(quest, first, before, slot, done[0])
   batch = turn.label.shape[0]
-  yx = jnp.concatenate([turn.yx[:, :1], found.yx[:, 0].reshape(batch, -1, 2)], axis=1)
+  robot, searched = turn.yx[:, :1], quest.cast.of_sides(found.yx)[:, 0]
+  yx = jnp.concatenate([robot, searched.reshape(batch, -1, 2)], axis=1)
   made = commit(stage, jax.tree.map(lambda x: x[:, 1:], turn.moved(slot, yx)), slot)
   both = jax.tree.map(lambda a, b: jnp.concatenate([a, b], axis=1), done, made)
-  kept, after = keep_order(*both)
+  kept, after = keep_order(*both, senses=quest.cast.senses)
   if found.new is not None:
-    standing = standing._replace(distinct=found.new.reshape(batch, -1))
+    distinct = quest.cast.of_sides(found.new).reshape(batch, -1)
+    standing = standing._replace(distinct=distinct)
   return _after(quest, slot, standing, kept, after), (kept, found.byproducts)
 
 
@@ -204,36 +215,55 @@ def _own_round(
 
   `ordered` says that the first round may be among them, after which MIN <= BASE <= MAX must hold.
   """
-  (walk, standing), stage = carry, quest.stage
+  (walk, standing), stage, cast = carry, quest.stage, quest.cast
   turn = open_round(stage, walk, slot, robot_user)
-  mine, before = jax.tree.map(lambda x: x[:, 1:], (turn, walk))
+  mine, before = jax.tree.map(lambda x: x[:, cast.first :], (turn, walk))
   found = _find(quest, mine, before, slot)
-  choice = lanes.choose(found, standing, slot, quest.num_clicks, quest.beams)
+  choice = lanes.choose(found, standing, slot, quest.num_clicks, cast)
   if choice.parent is not None:
     turn, total = lanes.take((turn, standing.total), choice.parent)
     standing = lanes.Standing(total, choice.distinct)
-  yx = jnp.concatenate([turn.yx[:, :1], choice.yx], axis=1)
+  yx = choice.yx
+  if cast.base:
+    yx = jnp.concatenate([turn.yx[:, :1], yx], axis=1)
   kept, after = commit(stage, turn.moved(slot, yx), slot)
-  if ordered:
-    kept, after = lax.cond(slot == 0, keep_order, lambda *unchanged: unchanged, kept, after)
+  if ordered and cast.base:
+    order = functools.partial(keep_order, senses=cast.senses)
+    kept, after = lax.cond(slot == 0, order, lambda *unchanged: unchanged, kept, after)
   return _after(quest, slot, standing, kept, after), (kept, found.byproducts)
 
 
+def _set_out(
+  key: jax.Array | None, stage: Stage, search: Search, num_clicks: int, modes: tuple[str, ...]
+) -> tuple[_Quest, jax.Array, _Carry]:
+  """The rounds, their slots (num_clicks,), and where all stand before the first."""
+  cast = cast_of(search, modes)
+  quest = _Quest(stage, search, num_clicks, search.look(stage.scene), key, cast)
+  slots = jnp.arange(num_clicks, dtype=jnp.int32)
+  walk = begin(stage, cast.num_lanes, num_clicks)
+  return quest, slots, (walk, lanes.start(stage.scene.mask.shape[0], cast))
+
+
 def search_rounds(
-  key: jax.Array | None, stage: Stage, search: Search, num_clicks: int
+  key: jax.Array | None,
+  stage: Stage,
+  search: Search,
+  num_clicks: int,
+  *,
+  modes: tuple[str, ...] = MODES,
 ) -> Played:
-  """Trajectories of BASE, MIN and MAX.
+  """Trajectories of BASE, MIN and MAX, or of some of them.
 
   Args:
     key: of a search that draws, else None.
     stage: what the rounds share.
     search: how a click is found.
     num_clicks: rounds of a trajectory.
+    modes: of `MODES`, those that are asked for, MIN or MAX among them; the lanes of what is
+      returned, in this order.
   """
-  batch, beams = stage.scene.mask.shape[0], search.num_beams
-  quest = _Quest(stage, search, num_clicks, search.look(stage.scene), key)
-  slots = jnp.arange(num_clicks, dtype=jnp.int32)
-  carry = begin(stage, lanes.count(beams), num_clicks), lanes.start(batch, beams)
+  quest, slots, carry = _set_out(key, stage, search, num_clicks, modes)
+  cast = quest.cast
   shared = search.shares_first_round
   one_round = lambda carry, slot: _own_round(quest, carry, slot, not shared)
   if shared:
@@ -247,12 +277,45 @@ def search_rounds(
     carry, (made, byproducts) = lax.scan(one_round, carry, slots)
     byproducts = jax.tree.map(lambda x: x[0], byproducts)
   walk, standing = carry
-  if not search.robot_competes and beams == 1:
-    return Played(made, byproducts)
-  winner = lanes.winners(standing, beams, search.robot_competes)
-  if beams == 1:
+  asked = np.array([cast.names.index(mode) for mode in modes])
+  ordered = modes == cast.names
+  if not search.robot_competes and cast.num_beams == 1:
+    some = lambda x: x if ordered else x[:, :, asked]
+    return Played(jax.tree.map(some, made), byproducts)
+  winner = lanes.winners(standing, cast, search.robot_competes)
+  winner = winner if ordered else winner[:, asked]
+  if cast.num_beams == 1:
     return Played(jax.vmap(lambda rounds: lanes.take(rounds, winner))(made), byproducts)
   # Lanes changed parents on the way, so the rounds are told by the clicks alone.
   best = given(lanes.take(walk.clicks, winner))
-  start = begin(stage, len(MODES), num_clicks)
+  start = begin(stage, len(modes), num_clicks)
   return Played(play(stage, start, num_clicks, best)[1], byproducts)
+
+
+def search_clicks(
+  key: jax.Array | None, stage: Stage, search: Search, num_clicks: int, *, mode: str
+) -> Clicks:
+  """The clicks of one mode without scores: nothing evaluates the last, unless a choice hangs on it.
+
+  Args:
+    key: of a search that draws, else None.
+    stage: what the rounds share.
+    search: how a click is found.
+    num_clicks: rounds of the trajectory.
+    mode: "min" or "max".
+
+  Returns:
+    Clicks with yx (batch, num_clicks, 2) and label (batch, num_clicks).
+  """
+  if cast_of(search, (mode,)).num_lanes > 1:
+    made = search_rounds(key, stage, search, num_clicks, modes=(mode,)).rounds
+    return Clicks(*(jnp.moveaxis(x[:, :, 0], 0, 1) for x in (made.yx, made.label)))
+  quest, slots, carry = _set_out(key, stage, search, num_clicks, (mode,))
+  if num_clicks > 1:
+    clicked = lambda carry, slot: (_own_round(quest, carry, slot, False)[0], None)
+    carry, _ = lax.scan(clicked, carry, slots[:-1])
+  walk, last = carry[0], slots[-1]
+  turn = open_round(stage, walk, last, robot_user)
+  found = _find(quest, turn, walk, last)
+  clicks = turn.moved(last, found.yx[:, :, 0, 0]).clicks
+  return Clicks(*(jnp.asarray(x)[:, 0] for x in clicks))

@@ -348,7 +348,7 @@ class Byproducts(NamedTuple):
       spread over the region, in order.
     outlook: `Outlook` on the whole legal region.
     gradient: (batch, 2) float32, norms of the loss's gradients at the robot user's click, of MIN
-      and MAX, per pixel of the network's frame.
+      and MAX, per pixel of the network's frame; (batch, 1) where one of them was not asked for.
   """
 
   tried: Array | None = None
@@ -373,7 +373,9 @@ class Walked(NamedTuple):
 class Trajectories(NamedTuple):
   """What an attack found: for each instance one trajectory per mode.
 
-  Modes are ordered as `MODES`; a config without a search has only the first.
+  Modes are those that were asked for, in this order, and no others: of `modes=('min',)` the second
+  dimension is 1, `iou[:, 0]` is MIN's. By default they are `MODES`; a config without a search has
+  only the first.
 
   Attributes:
     clicks: `Clicks` with yx (batch, modes, num_clicks, 2) and label (batch, modes, num_clicks).
