@@ -87,12 +87,14 @@ def trace(*given, entry=tetris_jax.attack, **options):
   return jax.eval_shape(lambda b: entry(toy.segmenter(), b, *given, **options), batch_of())
 
 
+@pytest.mark.slow
 def test_worst_clicks_are_of_one_mode():
   for config in ('tetris', GLOBAL):
     found = trace(config, entry=tetris_jax.worst_clicks, num_clicks=2)
     assert found.yx.shape == (1, 2, 2) and found.label.shape == (1, 2)
 
 
+@pytest.mark.slow
 def test_a_search_or_a_name_is_an_attack_too():
   assert trace('baseline').iou.shape == (1, 1, 10)
   assert trace(Local(num_steps=2), num_clicks=3).iou.shape == (1, 3, 3)

@@ -5,7 +5,7 @@ A model is handed in as pure functions (`Segmenter`); `attack` searches, for eve
 the robustness score of "TETRIS" (AAAI 2024, arXiv 2402.06132).
 """
 
-from tetris_jax import presets
+from tetris_jax import adapters, presets
 from tetris_jax.attack import attack, replay, worst_clicks
 from tetris_jax.geometry import render
 from tetris_jax.presets import AttackConfig
@@ -48,6 +48,7 @@ __all__ = [
   'Trajectories',
   'Wide',
   '__version__',
+  'adapters',
   'attack',
   'checks',
   'metrics',
