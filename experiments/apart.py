@@ -137,10 +137,8 @@ def execute(settings: Settings) -> int:
   groups: dict[tuple[str, str], dict[str, _Scores]] = {}
   for number, run in enumerate(shared):
     models = groups.setdefault((run.dataset, run.preset), {})
-    choice = run.config['flags'].get('mask_choice')
-    precision = run.config['flags'].get('precision')
-    name = ' '.join(filter(None, (run.model, choice, precision)))
-    models[name if name not in models else f'{name} {number}'] = values(run.rows)
+    name = run.model if run.model not in models else f'{run.model} {number}'
+    models[name] = values(run.rows)
   for note in notes:
     print(f'note: {note}', file=sys.stderr)
   for (dataset, preset), models in groups.items():

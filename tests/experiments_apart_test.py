@@ -1,5 +1,7 @@
 """Scores that tell models apart and those that do not, over runs made up for it."""
 
+import json
+
 import numpy as np
 import pytest
 import runs
@@ -47,11 +49,16 @@ def test_a_ranking_that_holds_has_the_tau_one():
 
 def test_models_of_one_d_are_told_apart_by_their_users(tmp_path, capsys):
   for model, spread in (('narrow', 0.1), ('wide', 0.6)):
-    work_folders.attack(tmp_path / model, model, rows(1, spread))
+    folder = work_folders.attack(tmp_path / model, f'{model} single', rows(1, spread))
+    config = json.loads((folder / 'config.json').read_text())
+    config['flags']['mask_choice'] = 'single'
+    (folder / 'config.json').write_text(json.dumps(config))
   asked = apart.Settings(workdirs=(str(tmp_path / '*'),), halves=5)
   assert apart.execute(asked) == 0
   told = capsys.readouterr().out
   (line,) = [one for one in told.splitlines() if one.startswith('| pairs of 1 at p < 0.01')]
   assert [cell.strip() for cell in line.split('|')[2:-1]] == ['0', '0', '1', '1', '1', '0']
+  # The model's name says what was chosen of it, once.
+  assert '| narrow single, wide single |' in told
   with pytest.raises(UsageError, match='fewer than two runs'):
     apart.execute(apart.Settings(workdirs=(str(tmp_path / 'wide'),)))

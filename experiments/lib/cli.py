@@ -16,7 +16,10 @@ from experiments.lib import start
 
 __all__ = ['PROGRAMS', 'main', 'summary']
 
-PROGRAMS = ('attack', 'heatmap', 'users', 'report', 'export', 'replay', 'bench', 'fetch', 'prepare')
+PROGRAMS = (
+  'attack', 'heatmap', 'users', 'report', 'apart', 'passes', 'export', 'replay', 'bench', 'fetch',
+  'prepare',
+)  # fmt: skip
 
 _ASKING = ('--help', '-h', 'help')
 _UNUSABLE = 2
