@@ -98,6 +98,46 @@ def test_how_many_go_through_the_decoder_together_changes_nothing():
   jax.tree.map(np.testing.assert_array_equal, alone, together)
 
 
+@functools.cache
+def _beside_a_search(users, num_clicks):
+  config = tetris_jax.presets.get('strong_v1_16', num_clicks=num_clicks)
+  who = crowd.Crowd('uniform', users) if users else None
+
+  def call(key, given):
+    return tetris_jax.attack(
+      columns_up_to_the_first_click(), given, config, key=key if users else None, users=who
+    )
+
+  return jax.jit(call)
+
+
+@pytest.mark.slow
+def test_first_clicks_are_pooled_with_those_of_the_search():
+  call = _beside_a_search(16, 1)
+  found, alone = (
+    jax.tree.map(np.asarray, call(jax.random.key(0), batch(ids))) for ids in ([5, 7, 9], [7])
+  )
+  pooled = found.users.pooled
+  # The robot user's click and what a budget of 16 leaves beside the three that are kept.
+  assert pooled.iou.shape == pooled.mass.shape == (3, 16 + 14)
+  np.testing.assert_array_equal(pooled.iou[:, :16], found.users.iou[..., 0])
+  np.testing.assert_allclose(pooled.mass.sum(1), 1, atol=1e-5)
+  jax.tree.map(lambda x, y: np.testing.assert_array_equal(x[1:2], y), pooled, alone.users.pooled)
+  # The same users as without a search, and the same attack as without users.
+  np.testing.assert_array_equal(found.users.iou, walked(batch([5, 7, 9]), count=16).iou)
+  bare = _beside_a_search(0, 1)(jax.random.key(0), batch([5, 7, 9]))
+  assert bare.users is None and bare.byproducts.answers is None
+  jax.tree.map(np.testing.assert_array_equal, bare, found._replace(users=None))
+  # Uniform clicks, so the IoU of a user is 1 / 16, 2 / 16, ... 1, each as likely. An answer is
+  # taken for that of the next column too, so what is pooled is right to about one of them.
+  outcomes = np.arange(1, SIDE + 1) / SIDE
+  for iou, mass in zip(*pooled, strict=True):
+    assert (iou * mass).sum() == pytest.approx(outcomes.mean(), abs=1 / SIDE)
+    for alpha in profile.ALPHAS:
+      expected = profile.d_alpha(outcomes, alpha)
+      assert profile.d_alpha(iou, alpha, weights=mass) == pytest.approx(expected, abs=1.5 / SIDE)
+
+
 def test_every_stratum_of_the_mass_has_its_user():
   share = np.asarray(crowd.shares(jax.random.key(0), np.uint32(3), jnp.int32(0), 32))
   assert sorted((32 * share).astype(int)) == list(range(32))

@@ -104,9 +104,6 @@ def _attack(
     stage = set_stage(segmenter, batch, plan.at_once)
     if click_maps is not None:
       check_shape('click_maps', jnp.asarray(click_maps), *stage.scene.mask.shape)
-    walked = None
-    if plan.users is not None and key is not None:
-      walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps)
     if search is None:
       walk = begin(stage, 1, num_clicks)
       played = rounds.Played(
@@ -116,7 +113,10 @@ def _attack(
       played = rounds.search_rounds(
         key if search.draws else None, stage, search, num_clicks, modes=modes
       )
-  found = _collect(played.rounds, spent, played.byproducts)
+    walked, answers = None, played.byproducts.answers
+    if plan.users is not None and key is not None:
+      walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps, answers)
+  found = _collect(played.rounds, spent, played.byproducts._replace(answers=None))
   return undifferentiated(found._replace(users=walked))
 
 

@@ -4,26 +4,28 @@ The robot user says with which sign is clicked, and a click prior times the erro
 Users are equally likely and spread: in every round the probability mass is cut into as many strata
 as there are users, along a space-filling curve through the error region, and each user clicks in a
 stratum of its own. A single user is distributed as one drawn by itself; together they miss less of
-the prior, so scores of few of them err less (docs/measurements.md).
+the prior, so scores of few of them err less (docs/measurements.md). Beside a search of the whole
+legal region their first clicks are pooled with those of the search (`tetris_jax.pooled`).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import numbers
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from tetris_jax import click_priors, rounds
+from tetris_jax import click_priors, pooled, rounds
 from tetris_jax.geometry import curve
 from tetris_jax.geometry.distance import error_distance
 from tetris_jax.geometry.robot import clicked_pixels, error_regions, largest_error
 from tetris_jax.scene import AT_ONCE, each_row, in_parts
+from tetris_jax.search.spread import Answers
 from tetris_jax.stage import Stage, Walk, begin, commit, flat, open_round
-from tetris_jax.types import POSITIVE, Array, Clicks, Walked
+from tetris_jax.types import POSITIVE, Array, Clicks, Pooled, Walked
 
 __all__ = ['Crowd', 'shares', 'walk']
 
@@ -147,12 +149,15 @@ class _Users(NamedTuple):
 
     return propose
 
-  def first(self, stage: Stage, walk: Walk, slot: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """First clicks of all users (batch, users, 2), and their labels, of one lane for all."""
+  def first(self, walk: Walk) -> tuple[jax.Array, jax.Array, curve.Pyramid]:
+    """Of one lane for all users the robot user's first click, its label, and what pixels weigh."""
     weighed = each_row(lambda seen: _weighed(click_priors.get(self.crowd.prior), seen), 0)
     robot, label, levels = jax.tree.map(lambda x: x[:, 0], weighed(self.seen(walk)))
-    draw = jax.vmap(jax.vmap(_clicked, (None, None, 0)))
-    return draw(robot, levels, self.shares(slot)), label[:, None]
+    return robot, label[:, None], levels
+
+
+# Clicks of an instance (shares, 2) at shares of its mass.
+_clicks_at = jax.vmap(_clicked, (None, None, 0))
 
 
 def walk(
@@ -161,6 +166,7 @@ def walk(
   crowd: Crowd,
   num_clicks: int,
   maps: Array | None,
+  answers: Answers | None = None,
 ) -> Walked:
   """Trajectories of all users; few of them at a time, so that memory does not grow with them.
 
@@ -171,34 +177,54 @@ def walk(
     num_clicks: rounds.
     maps: (batch, height, width) float32, of each instance for the prior; None for priors that need
       none.
+    answers: of a search of the first click, leading dimension (batch,); None for none.
   """
   # What users look at is a value of its own, so that they change nothing of an attack beside them.
   stage = stage._replace(scene=lax.optimization_barrier(stage.scene))
+  answers = lax.optimization_barrier(answers)
   batch, count = stage.scene.mask.shape[0], crowd.count
   maps = None if maps is None else jnp.asarray(maps, jnp.float32)
   users, slot = _Users(key, stage, crowd, maps), jnp.int32(0)
   # Before the first click all users stand at the same place.
   start = begin(stage, 1, num_clicks)
-  yx, label = users.first(stage, start, slot)
+  robot, label, levels = users.first(start)
+  yx = jax.vmap(_clicks_at)(robot, levels, users.shares(slot))
   turn = open_round(stage, start, slot, lambda *_: (yx[:, :1], label))
   most = max(1, (stage.at_once or AT_ONCE) // batch)
   lanes = max(n for n in range(1, most + 1) if count % n == 0)
 
-  def some(given: tuple[jax.Array, jax.Array]) -> tuple[Clicks, jax.Array, jax.Array]:
+  def some(given: tuple[jax.Array, jax.Array]) -> tuple[Clicks, jax.Array, jax.Array, Any]:
     numbers, places = given
     mine = jax.tree.map(lambda x: jnp.repeat(x, lanes, axis=1), turn).moved(slot, places)
     found, walk = commit(stage, mine, slot)
     iou, biou = found.iou[None], found.biou[None]
+    held = None if answers is None else _held(found.mask, answers)
     if num_clicks > 1:
       walk, later = rounds.play(
         stage, walk, num_clicks, users.proposer(numbers), first=1,
         keep=lambda found: (found.iou, found.biou),
       )  # fmt: skip
       iou, biou = (jnp.concatenate(pair) for pair in zip((iou, biou), later, strict=True))
-    return walk.clicks, jnp.moveaxis(iou, 0, 2), jnp.moveaxis(biou, 0, 2)
+    return walk.clicks, jnp.moveaxis(iou, 0, 2), jnp.moveaxis(biou, 0, 2), held
 
   numbers = jnp.arange(count, dtype=jnp.int32).reshape(-1, lanes)
   places = jnp.moveaxis(yx.reshape(batch, -1, lanes, 2), 1, 0)
   found = lax.map(some, (numbers, places))
   join = lambda x: jnp.moveaxis(x, 0, 1).reshape(batch, count, *x.shape[3:])
-  return Walked(*jax.tree.map(join, found))
+  *walked, held = jax.tree.map(join, found)
+  made = Walked(*walked)
+  if answers is None:
+    return made
+
+  def of_one(given: tuple[Any, ...]) -> Pooled:
+    answers, clicked, robot, levels = given
+    return pooled.pool(answers, clicked, lambda share: _clicks_at(robot, levels, share))
+
+  clicked = pooled.Clicked(yx, made.iou[..., 0], held)
+  return made._replace(pooled=lax.map(of_one, (answers, clicked, robot, levels)))
+
+
+def _held(mask: jax.Array, answers: Answers) -> jax.Array:
+  """Masks (batch, lanes, height, width) at the search's candidates: (batch, lanes, candidates)."""
+  at = answers.candidates.yx.astype(jnp.int32)
+  return jax.vmap(lambda mask, at: mask[:, at[:, 0], at[:, 1]])(mask, at)

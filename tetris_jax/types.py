@@ -30,6 +30,7 @@ __all__ = [
   'ModelInfo',
   'Outlook',
   'Params',
+  'Pooled',
   'PredictedIou',
   'Prepare',
   'Segmenter',
@@ -349,11 +350,27 @@ class Byproducts(NamedTuple):
     outlook: `Outlook` on the whole legal region.
     gradient: (batch, 2) float32, norms of the loss's gradients at the robot user's click, of MIN
       and MAX, per pixel of the network's frame; (batch, 1) where one of them was not asked for.
+    answers: `tetris_jax.search.spread.Answers` of a search of the whole legal region, for the
+      estimates of `tetris_jax.pooled`; an attack does not return them.
   """
 
   tried: Array | None = None
   outlook: Outlook | None = None
   gradient: Array | None = None
+  answers: Any = None
+
+
+class Pooled(NamedTuple):
+  """All first clicks that were evaluated, and what each stands for; see `tetris_jax.pooled`.
+
+  Attributes:
+    iou: (batch, evaluated) float32, of the users in their order and then of the search's clicks.
+    mass: (batch, evaluated) float32, the share of the click prior where that answer is the
+      likeliest; it adds up to 1.
+  """
+
+  iou: Array
+  mass: Array
 
 
 class Walked(NamedTuple):
@@ -363,11 +380,13 @@ class Walked(NamedTuple):
     clicks: `Clicks` with yx (batch, users, num_clicks, 2), label (batch, users, num_clicks).
     iou: (batch, users, num_clicks) float32; NaN where the model's logits are not finite.
     biou: likewise, boundary IoU.
+    pooled: of the first click, beside a search of the whole legal region; else None.
   """
 
   clicks: Clicks
   iou: Array
   biou: Array
+  pooled: Pooled | None = None
 
 
 class Trajectories(NamedTuple):

@@ -26,6 +26,7 @@ from tetris_jax.search.candidates import Candidates
 from tetris_jax.types import Array
 
 __all__ = [
+  'Answers',
   'Evaluated',
   'Extremes',
   'Settings',
@@ -88,6 +89,20 @@ class Tried(NamedTuple):
   side: jax.Array
 
 
+class Answers(NamedTuple):
+  """What a search knows of a region: see `nearest`.
+
+  Attributes:
+    candidates: spread over the region.
+    tried: the clicks that were evaluated.
+    mask_weight: () float32, of a difference in masks beside one in position.
+  """
+
+  candidates: Candidates
+  tried: Tried
+  mask_weight: jax.Array
+
+
 class Extremes(NamedTuple):
   """The clicks of lowest and highest IoU.
 
@@ -130,13 +145,15 @@ def explored(settings: Settings, total: int) -> int:
   return max(1, int(settings.explore * total))
 
 
-def nearest(candidates: Candidates, tried: Tried, settings: Settings) -> jax.Array:
+def nearest(
+  candidates: Candidates, tried: Tried, mask_weight: float | jax.Array
+) -> jax.Array:
   """Which click's answer each candidate most likely shares, by the distance of the search.
 
   Args:
     candidates: what was chosen from.
     tried: what was found.
-    settings: mask_weight.
+    mask_weight: of a difference in masks beside one in position.
 
   Returns:
     (num_candidates,) int32, into the clicks; of finite answers, if there are any.
@@ -144,7 +161,7 @@ def nearest(candidates: Candidates, tried: Tried, settings: Settings) -> jax.Arr
   index, number = tried.picked, tried.picked.shape[0]
   agreement = tried.side.T @ tried.side[:, index]
   apart = jax.vmap(_squared, (None, 0), 1)(candidates.feature, candidates.feature[index])
-  apart = apart + settings.mask_weight**2 * (0.5 - 0.5 * agreement / number)
+  apart = apart + mask_weight**2 * (0.5 - 0.5 * agreement / number)
   # Between equals, a candidate's own click comes first.
   own = jnp.all(candidates.yx[:, None] == tried.yx[None], axis=-1)
   apart = jnp.where(own, -1.0, apart)

@@ -17,6 +17,7 @@ from tetris_jax.scene import Scene, in_parts
 from tetris_jax.search.base import Asked, Cost, Found, Rows, Search, score_at
 from tetris_jax.search.candidates import Candidates, choose, smooth_colour
 from tetris_jax.search.spread import (
+  Answers,
   Evaluated,
   Tried,
   explored,
@@ -139,7 +140,9 @@ class Wide(Search):
     area = jnp.sum(legal, dtype=jnp.int32)
     best = extremes(pool, tried, self.num_beams, area)
     if known is not None:
-      return Found(*best, Byproducts(*self._outlook(pool, tried, depth)))
+      # Below a depth the candidates leave out a part of what users click.
+      answers = None if self.depth else Answers(pool, tried, jnp.float32(self.mask_weight))
+      return Found(*best, Byproducts(*self._outlook(pool, tried, depth), answers=answers))
     side = (row.wanted[1] > row.wanted[0]).astype(jnp.int32)
     return Found(*jax.tree.map(lambda x: x[side][None], best))
 
@@ -147,7 +150,7 @@ class Wide(Search):
     self, pool: Candidates, tried: Tried, depth: jax.Array
   ) -> tuple[jax.Array, Outlook]:
     """IoUs of the clicks that were spread evenly, and what they say of the whole region."""
-    answer = tried.iou[nearest(pool, tried, self)]
+    answer = tried.iou[nearest(pool, tried, self.mask_weight)]
     yx = jnp.concatenate([tried.yx, pool.yx])
     made = jnp.arange(yx.shape[0], dtype=jnp.int32) < tried.yx.shape[0]
     # The robot user's click, the first, lies where it lies. Below a depth there are no candidates,
