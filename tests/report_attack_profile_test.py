@@ -51,6 +51,21 @@ def test_scores_by_hand():
   json.dumps(found, allow_nan=False)
 
 
+def test_the_first_click_is_told_of_users_and_search_together():
+  pooled = {'iou': [0.2, 0.6, 1.0], 'mass': [0.25, 0.5, 0.25]}
+  row = {**ROWS[0], 'users': {**ROWS[0]['users'], 'pooled': pooled}}
+  found = profile.summarise([row, ROWS[1]])['pooled']
+  assert found['clicks'] == 3
+  assert found['mean'] == {'value': 0.6, 'low': None, 'high': None, 'n': 1}
+  assert {name: one['value'] for name, one in found['d'].items()} == pytest.approx(
+    {'0.05': 0.8, '0.25': 0.8, '0.5': 0.4}
+  )
+  assert 'pooled' not in profile.summarise(ROWS)
+  run = runs.make('toy', [row])
+  text = tables.report([row], runs.summarised(run), run.config, lambda instance: None)
+  assert '| first click, pooled: D(0.5) | 40.0 |' in text and '3 of which stand for a part' in text
+
+
 def test_without_users_nothing_is_said():
   assert profile.summarise(runs.MIXED) is None
   made = summary.summarise(runs.MIXED, 'toy', 'tetris', 2)

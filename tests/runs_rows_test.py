@@ -269,6 +269,13 @@ def test_users_beside_an_attack_are_in_its_rows():
   assert users['auc']['iou'] == [0.3, 0.75, 0.216667]
   assert users['first'] == [[0.0, 1.0], [4.0, 5.0], [8.0, 9.0]]
   assert [row] == rows.trajectory_rows(found._replace(users=None), ['a'], SIZES[:1])
+  assert 'pooled' not in users
+  pooled = types.Pooled(np.float32([[0.2, 0.5, np.nan, 1 / 3]]), np.float32([[0.25, 0.5, 0, 0.25]]))
+  more = found._replace(users=walked._replace(pooled=pooled))
+  (row,) = rows.trajectory_rows(more, ['a'], SIZES[:1], prior='uniform')
+  schema.check_row(json.loads(json.dumps(row, allow_nan=False)), 'attack')
+  kept = {'iou': [0.2, 0.5, 0.33333334], 'mass': [0.25, 0.5, 0.25]}
+  assert row['users'] == users | {'pooled': kept}
   iou[0, 2, 1] = np.nan
   (row,) = rows.trajectory_rows(found, ['a'], SIZES[:1], prior='uniform')
   assert row['reason'] == 'IoU of sampled user 3 after click 2 is not a finite number'

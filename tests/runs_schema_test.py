@@ -65,17 +65,6 @@ def test_what_only_a_global_search_says_may_be_absent():
     schema.check_row(local | {'levels': []}, 'attack')
 
 
-def test_users_beside_an_attack_may_be_absent():
-  row = ROWS['attack'] | {'users': CROWD}
-  schema.check_row(row, 'attack')
-  with pytest.raises(schema.RowError, match='users is None'):
-    schema.check_row(row | {'users': None}, 'attack')
-  for key in CROWD:
-    with pytest.raises(schema.RowError, match=f'users.{key} is missing'):
-      left = {k: v for k, v in CROWD.items() if k != key}
-      schema.check_row(row | {'users': left}, 'attack')
-
-
 @pytest.mark.parametrize('kind', ['users', 'heatmap'])
 def test_warnings_may_be_absent_from_rows_that_had_none_at_first(kind):
   schema.check_row(ROWS[kind] | {'warnings': ['inverted']}, kind)

@@ -61,6 +61,8 @@ def _crowd_lengths(crowd: Mapping[str, Any], num_clicks: int) -> Iterator[str]:
       yield f'users.{path} has {len(entries)} entries, users.count is {shown(crowd["count"])}'
   yield from _wide('users.iou', crowd['iou'], num_clicks)
   yield from _wide('users.first', crowd['first'], 2)
+  if 'pooled' in crowd:
+    yield from _unlike({f'users.pooled.{key}': crowd['pooled'][key] for key in ('iou', 'mass')})
 
 
 def _users_lengths(row: Mapping[str, Any]) -> Iterator[str]:

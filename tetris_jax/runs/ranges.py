@@ -30,6 +30,8 @@ _MOST_NAME, _MOST_WARNINGS = 1_000, 100
 _MOST_COUNT = 2**53
 # Weights of a mean add up to 1 but for rounding.
 _ROUNDING = 1e-6
+# And those of hundreds of clicks.
+_OF_ALL = 1e-3
 
 
 def impossible(row: Mapping[str, Any], kind: str) -> Iterator[str]:
@@ -85,6 +87,15 @@ def _crowd(crowd: Mapping[str, Any]) -> Iterator[str]:
   for user, (auc, curve) in enumerate(zip(crowd['auc']['iou'], crowd['iou'], strict=True)):
     if abs(auc - float(iou_auc(np.array(curve)))) > _ROUNDING:
       yield f'users.auc.iou[{user}] is {auc}, which is not that of users.iou[{user}]'
+  if 'pooled' in crowd:
+    yield from _pooled(crowd['pooled'])
+
+
+def _pooled(pooled: Mapping[str, Any]) -> Iterator[str]:
+  mass = pooled['mass']
+  yield from _curves({f'users.pooled.{key}': pooled[key] for key in ('iou', 'mass')})
+  if abs(sum(mass) - 1) > _OF_ALL:
+    yield f'users.pooled.mass adds up to {shown(sum(mass))}, expected 1'
 
 
 def _of_users(row: Mapping[str, Any]) -> Iterator[str]:

@@ -148,12 +148,24 @@ def _crowd(walked: types.Walked, i: int, prior: str) -> dict[str, Any]:
   """The users of instance `i` as its row holds them."""
   iou, biou = np.asarray(walked.iou)[i], np.asarray(walked.biou)[i]
   scores = lambda curves: [round(float(auc), _DECIMALS) for auc in metrics.iou_auc(curves)]
+  pooled = {} if walked.pooled is None else {'pooled': _pooled(walked.pooled, i)}
   return {
     'prior': prior,
     'count': len(iou),
     'auc': {'iou': scores(iou), 'biou': scores(biou)},
     'iou': floats(iou),
     'first': floats(np.asarray(walked.clicks.yx)[i, :, 0]),
+    **pooled,
+  }
+
+
+def _pooled(pooled: types.Pooled, i: int) -> dict[str, Any]:
+  """The evaluated first clicks that stand for any of the prior."""
+  iou, mass = (np.asarray(leaf)[i] for leaf in pooled)
+  kept = mass > 0
+  return {
+    'iou': floats(iou[kept]),
+    'mass': [round(float(share), _DECIMALS) for share in mass[kept]],
   }
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypedDict
 
-from tetris_jax.runs import lengths, ranges, typed
+from tetris_jax.runs import crowds, lengths, ranges, typed
 
 __all__ = [
   'SCHEMA',
   'STATUSES',
   'AttackRow',
   'Clicks',
-  'Crowd',
-  'CrowdScores',
   'Curves',
   'Facts',
   'FirstClicks',
@@ -154,31 +152,6 @@ class _Attacked(_Named):
   backward: int | None
 
 
-class CrowdScores(TypedDict):
-  """IoU-AuC of each sampled user's trajectory, of IoU and of boundary IoU."""
-
-  iou: list[float]
-  biou: list[float]
-
-
-class Crowd(TypedDict):
-  """Trajectories of sampled users beside those of the attack; all users are equally likely.
-
-  Attributes:
-    prior: the click prior that they follow.
-    count: how many there are; every list has an entry for each, in one order.
-    auc: what their trajectories score.
-    iou: IoU after each click.
-    first: [y, x] of the first click, in image pixels.
-  """
-
-  prior: str
-  count: int
-  auc: CrowdScores
-  iou: list[list[float]]
-  first: list[list[float]]
-
-
 class AttackRow(_Attacked, total=False):
   """One instance of experiments.attack.
 
@@ -199,7 +172,7 @@ class AttackRow(_Attacked, total=False):
   levels: list[Level]
   quantiles: dict[str, dict[str, float]] | None
   hidden: float | None
-  users: Crowd
+  users: crowds.Crowd
 
 
 class Robot(TypedDict):
