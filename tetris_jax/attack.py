@@ -115,7 +115,7 @@ def _attack(
       )
     walked, answers = None, played.byproducts.answers
     if plan.users is not None and key is not None:
-      walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps, answers)
+      walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps, answers=answers)
   found = _collect(played.rounds, spent, played.byproducts._replace(answers=None))
   return undifferentiated(found._replace(users=walked))
 

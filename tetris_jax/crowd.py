@@ -166,6 +166,7 @@ def walk(
   crowd: Crowd,
   num_clicks: int,
   maps: Array | None,
+  *,
   answers: Answers | None = None,
 ) -> Walked:
   """Trajectories of all users; few of them at a time, so that memory does not grow with them.
@@ -211,17 +212,17 @@ def walk(
   places = jnp.moveaxis(yx.reshape(batch, -1, lanes, 2), 1, 0)
   found = lax.map(some, (numbers, places))
   join = lambda x: jnp.moveaxis(x, 0, 1).reshape(batch, count, *x.shape[3:])
-  *walked, held = jax.tree.map(join, found)
-  made = Walked(*walked)
+  clicks, iou, biou, held = jax.tree.map(join, found)
   if answers is None:
-    return made
+    return Walked(clicks, iou, biou)
+  given = (answers, pooled.Clicked(yx, iou[..., 0], held), robot, levels)
+  return Walked(clicks, iou, biou, lax.map(_pooled, given))
 
-  def of_one(given: tuple[Any, ...]) -> Pooled:
-    answers, clicked, robot, levels = given
-    return pooled.pool(answers, clicked, lambda share: _clicks_at(robot, levels, share))
 
-  clicked = pooled.Clicked(yx, made.iou[..., 0], held)
-  return made._replace(pooled=lax.map(of_one, (answers, clicked, robot, levels)))
+def _pooled(given: tuple[Answers, pooled.Clicked, jax.Array, curve.Pyramid]) -> Pooled:
+  """Of one instance."""
+  answers, clicked, robot, levels = given
+  return pooled.pool(answers, clicked, lambda share: _clicks_at(robot, levels, share))
 
 
 def _held(mask: jax.Array, answers: Answers) -> jax.Array:

@@ -255,7 +255,7 @@ class UsersJob(loop.Job):
     scores = first.yx[slot], first.iou[slot], first.biou[slot]
     walks = {}
     if walked is not None:
-      (yx, label), iou, biou = walked
+      (yx, label), iou, biou = walked.clicks, walked.iou, walked.biou
       walks = {
         name: (yx[slot, lane], label[slot, lane], iou[slot, lane], biou[slot, lane])
         for lane, name in enumerate(self._plan.walks)

@@ -18,6 +18,9 @@ __all__ = ['section', 'summarise']
 # Another program may round the IoU of the same click differently.
 _ROUNDING = 1e-6
 _DECIMALS = 6
+_ALPHAS = tuple(f'{alpha:g}' for alpha in profile.ALPHAS)
+# Where they stand in the curve, of which the attack's own D is the start.
+_AT = tuple(profile.CURVE.index(alpha) - 1 for alpha in profile.ALPHAS)
 
 
 def _quantile_name(share: float) -> str:
@@ -97,12 +100,11 @@ def _first_click(with_users: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
   found: list[list[float]] = []
   for one in pooled:
     iou, mass = np.array(one['iou']), np.array(one['mass'])
-    d = [float(profile.d_alpha(iou, alpha, weights=mass)) for alpha in profile.ALPHAS]
-    found.append([*d, float(np.average(iou, weights=mass))])
+    spread = [float(profile.d_alpha(iou, alpha, weights=mass)) for alpha in profile.ALPHAS]
+    found.append([*spread, float(np.average(iou, weights=mass))])
   *d, mean = map(summaries.entry, statistics.means(np.array(found)))
   clicks = round(float(np.mean([len(one['iou']) for one in pooled])), 3)
-  names = [f'{alpha:g}' for alpha in profile.ALPHAS]
-  return {'pooled': {'clicks': clicks, 'mean': mean, 'd': dict(zip(names, d, strict=True))}}
+  return {'pooled': {'clicks': clicks, 'mean': mean, 'd': dict(zip(_ALPHAS, d, strict=True))}}
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
@@ -115,9 +117,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
   IoU-AuC lies outside of the attack's [MIN, MAX], which a search that finds the extremes leaves
   empty. "biou" has the mean and D(alpha) of boundary IoU, "per_click" means over instances of the
   users' quantiles after each click, and "forward" the decoder evaluations that all this cost.
-  Beside a search of the whole region "pooled" has the mean and D(alpha) of the first click from the
-  clicks of users and search together (see `tetris_jax.pooled`), with intervals over instances, and
-  how many clicks stand for any of the prior.
+  Beside a search of the whole region "pooled" has the mean and D(alpha) of the first click of users
+  and search together (`tetris_jax.pooled`), over instances, and how many clicks have a mass.
 
   Args:
     rows: of one run.
@@ -131,9 +132,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     return None
   prior, count = with_users[0]['prior'], with_users[0]['count']
   iou = np.array([users['iou'] for users in with_users], np.float64)
-  auc, biou = (
-    np.array([users['auc'][field] for users in with_users], np.float64) for field in ('iou', 'biou')
-  )
+  scores = lambda field: np.array([users['auc'][field] for users in with_users], np.float64)
+  auc, biou = scores('iou'), scores('biou')
   attacked = _attacked(ok)
   found = iter(_spread(auc, _others(auc, iou, attacked)))
   take = lambda names: _named(names, [next(found) for _ in names])
@@ -147,15 +147,13 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     (nothing, None) if attacked is None else [summaries.entry(one) for one in found]
   )
   of_boundary = _spread(biou, np.zeros((*biou.shape, 0)))
-  at = [profile.CURVE.index(alpha) - 1 for alpha in profile.ALPHAS]
-  names = [f'{alpha:g}' for alpha in profile.ALPHAS]
   return {
     'prior': prior,
     'count': count,
     'n': len(ok),
     'alphas': list(profile.CURVE),
     'curve': [whole, *falling],
-    'd': {name: falling[index] for name, index in zip(names, at, strict=True)},
+    'd': dict(zip(_ALPHAS, [falling[index] for index in _AT], strict=True)),
     'mean': mean,
     'below': below,
     'quantiles': quantiles,
@@ -164,7 +162,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
     'outside': outside,
     'biou': {
       'mean': summaries.entry(of_boundary[len(falling)]),
-      'd': _named(names, [of_boundary[index] for index in at]),
+      'd': _named(_ALPHAS, [of_boundary[index] for index in _AT]),
     },
     'forward': len(ok) * count * iou.shape[2],
     **_first_click(with_users),
