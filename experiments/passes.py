@@ -5,8 +5,10 @@
 A heat map holds the IoU of about every first click, so the profile of all of them is known. Users
 are drawn from it again and again, by themselves and as `tetris_jax.crowd` draws them, and the mean
 absolute error and the bias of D(.05), D(.25), D(.5) and the mean are printed for every number of
-users, as means over the instances. Nothing is evaluated. Ends with 0, and with 2 when a map cannot
-be used.
+users, as means over the instances. Where a preset of the maps searched the whole region, also those
+of the users pooled with its clicks (`tetris_jax.pooled`), by place, and by the masks where
+the maps can be explored; colours are not in a map. Nothing is evaluated. Ends with 0, and with 2
+when a map cannot be used.
 """
 
 from __future__ import annotations
@@ -14,19 +16,24 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from experiments.lib import launch
 from experiments.lib import settings as lib
 from experiments.lib.settings import UsageError
+from tetris_jax import pooled
 from tetris_jax.geometry import curve, region
 from tetris_jax.report import markdown
 from tetris_jax.runs import maps, pieces
 from tetris_jax.scores import priors, profile
+from tetris_jax.search import spread
+from tetris_jax.search.candidates import Candidates
+from tetris_jax.types import Pooled
 
 __all__ = ['COUNTS', 'Settings', 'execute', 'main', 'measure']
 
@@ -55,7 +62,8 @@ class Settings(lib.Group):
 def _scores(iou: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
   """D(alpha) and the mean, (..., 4), of outcomes (..., num_users)."""
   d = [profile.d_alpha(iou, alpha, weights=weights) for alpha in profile.ALPHAS]
-  return np.stack([*d, np.average(iou, axis=-1, weights=weights)], axis=-1)
+  share = np.broadcast_to(1.0 if weights is None else weights, iou.shape)
+  return np.stack([*d, (share * iou).sum(-1) / share.sum(-1)], axis=-1)
 
 
 def _alone(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -82,7 +90,7 @@ def measure(
 
   Returns:
     By kind of draw, (len(counts), repeats, 4): estimate less truth of D(.05), D(.25), D(.5) and
-    the mean.
+    the mean. "pooled with PRESET" for the presets that searched the whole region.
 
   Raises:
     ValueError: unknown prior.
@@ -101,16 +109,58 @@ def measure(
   number[at[:, 0], at[:, 1]] = np.arange(len(iou))
   levels = curve.pyramid(sheet)
   draw = jax.jit(jax.vmap(curve.at_share, (None, 0)))
+
+  def users(shares: Callable[..., np.ndarray], rng: np.random.Generator, count: int) -> np.ndarray:
+    share = jnp.asarray(shares(rng, (repeats, count)).reshape(-1), jnp.float32)
+    place = np.asarray(draw(levels, share)).astype(int)
+    return number[place[:, 0], place[:, 1]].reshape(repeats, count)
+
   found = {}
   for kind, shares in _DRAWS.items():
-    rng, errors = np.random.default_rng(0), []
-    for count in counts:
-      share = jnp.asarray(shares(rng, (repeats, count)).reshape(-1), jnp.float32)
-      place = np.asarray(draw(levels, share)).astype(int)
-      users = iou[number[place[:, 0], place[:, 1]]].reshape(repeats, count)
-      errors.append(_scores(users) - truth)
-    found[kind] = np.stack(errors)
+    rng = np.random.default_rng(0)
+    drawn = [users(shares, rng, count) for count in counts]
+    found[kind] = np.stack([_scores(iou[some]) - truth for some in drawn])
+  # Those of the last kind.
+  for name in sorted(name for name in made if name.endswith(maps.TRIED)):
+    at_share = lambda share: stride * draw(levels, share) + stride // 2
+    together = _pooling(made, name, at_share)
+    pools = [np.stack(together(some)) for some in drawn]
+    errors = [_scores(values, mass) - truth for values, mass in pools]
+    found[f'pooled with {name.removesuffix(maps.TRIED)}'] = np.stack(errors)
   return found
+
+
+def _pooling(
+  made: Mapping[str, np.ndarray], name: str, at_share: Callable[[jax.Array], jax.Array]
+) -> Callable[[np.ndarray], Pooled]:
+  """Takes users (repeats, users), numbers of positions, to `Pooled` with the clicks of a search.
+
+  Args:
+    made: the arrays of a map.
+    name: of the search's clicks among them. Each has the answer of the nearest position.
+    at_share: as `pooled.pool` has it.
+  """
+  yx, iou = jnp.asarray(made['yx'][1:]), jnp.asarray(made['iou'][1:])
+  held = jnp.zeros((len(yx), len(yx)), bool)
+  if 'masks' in made:
+    masks = np.unpackbits(made['masks'][1:], axis=1).reshape(len(yx), maps.MASK_SIDE, -1)
+    cell = np.rint(made['yx'][1:]).astype(int) * maps.MASK_SIDE // np.array(made['legal'].shape)
+    held = jnp.asarray(masks[:, cell[:, 0], cell[:, 1]] > 0)
+  side = jnp.where(held, 1.0, jnp.float32(-1))
+  apart = np.square(made[name][:, None] - made['yx'][None, 1:]).sum(-1)
+  tried = np.unique(apart.argmin(1))
+  unit = float(np.sqrt(np.count_nonzero(made['legal'])))
+  answers = spread.Answers(
+    Candidates(yx, jnp.ones(len(yx), bool), yx / unit),
+    spread.Tried(yx[tried], jnp.asarray(tried, jnp.int32), iou[tried], side[tried]),
+    jnp.float32('masks' in made),
+  )
+
+  def one(users: jax.Array) -> Pooled:
+    clicked = pooled.Clicked(yx[users], iou[users], held[users])
+    return pooled.pool(answers, clicked, at_share)
+
+  return jax.jit(lambda users: lax.map(one, users))
 
 
 def _table(errors: Mapping[str, np.ndarray]) -> str:
@@ -141,7 +191,8 @@ def execute(settings: Settings) -> int:
       raise UsageError(f'--prior={settings.prior}: {error}') from error
   if not some:
     raise UsageError('--maps names no map; give the .npz files of a run of experiments.heatmap')
-  errors = {kind: np.stack([one[kind] for one in some]) for kind in _DRAWS}
+  kinds = [kind for kind in some[0] if all(kind in one for one in some)]
+  errors = {kind: np.stack([one[kind] for one in some]) for kind in kinds}
   print(f'{len(some)} maps: mean absolute error (bias) at the first click\n\n{_table(errors)}')
   return launch.DONE
 

@@ -64,6 +64,10 @@ def test_every_instance_has_its_own_lattice_and_search(dataset, made):
     wanted = {(a, b) for a, b in zip(y, x, strict=True) if a % 4 == 2 and b % 4 == 2}
     robot = tuple(arrays['yx'][0].astype(int))
     assert {tuple(at) for at in arrays['yx'].astype(int)} == wanted | {robot}
+    # The robot user's click, and what the budget leaves beside the three that are kept.
+    tried = arrays['strong_v1_16/tried']
+    assert tried.shape == (14, 2) and tuple(tried[0]) == robot
+    assert sample.mask[tuple(tried.astype(int).T)].all()
     assert len(arrays['iou']) == row['positions'] and (folder / row['picture']).is_file()
     # The same instance alone.
     alone = job(dataset, folder)

@@ -5,6 +5,7 @@ import pytest
 
 from experiments import passes
 from experiments.lib.settings import UsageError
+from tetris_jax import truth
 from tetris_jax.runs import maps
 
 
@@ -33,6 +34,21 @@ def test_halves_of_an_object_are_counted_right_by_stratified_users():
   alone, spread = (np.abs(found[kind]).mean((0, 1)) for kind in found)
   assert spread[-1] < alone[-1] / 4
   assert found['stratified'][..., -1].mean() == pytest.approx(0, abs=0.01)
+
+
+def test_clicks_of_a_search_are_pooled_with_those_of_users():
+  made = heat_map(lambda y, x: float(y < 12))
+  top = np.repeat(np.arange(40)[:, None] < 12, 40, axis=1)
+  small = np.asarray(truth.small_mask(top, np.array([40, 40]), side=maps.MASK_SIDE))
+  answered = [np.packbits(small if iou else ~small) for iou in made['iou']]
+  tried = np.float32([[5, 20], [30, 20], [30, 21]])
+  made |= {'masks': np.stack(answered), 'strong/tried': tried}
+  found = passes.measure(made, 'uniform', (8,), 10)
+  assert list(found) == ['by themselves', 'stratified', 'pooled with strong']
+  # A quarter of the object answers otherwise, and the masks tell which.
+  spread, pooled = (np.abs(found[kind]).mean((0, 1)) for kind in list(found)[1:])
+  assert spread[-1] > 0.02
+  np.testing.assert_allclose(pooled, 0, atol=0.01)
 
 
 def test_the_table_has_a_line_a_count(tmp_path, capsys):

@@ -38,6 +38,16 @@ def test_what_lacks_an_array_is_damaged(tmp_path):
       maps.read_map(tmp_path / 'b.npz', ['p'])
 
 
+def test_clicks_of_a_search_have_two_coordinates(tmp_path):
+  made = arrays() | {'p/tried': np.ones((5, 2), np.float32)}
+  maps.write_map(tmp_path / 'a.npz', made)
+  np.testing.assert_equal(maps.read_map(tmp_path / 'a.npz', ['p']), made)
+  for wrong in (np.ones((5, 3)), np.ones((0, 2)), np.ones(2)):
+    maps.write_map(tmp_path / 'a.npz', made | {'p/tried': wrong})
+    with pytest.raises(maps.DamagedMapError, match='p/tried has the shape'):
+      maps.read_map(tmp_path / 'a.npz', ['p'])
+
+
 def test_what_is_not_there_or_cannot_be_read(tmp_path):
   with pytest.raises(maps.DamagedMapError, match=r'none\.npz is missing'):
     maps.read_map(tmp_path / 'none.npz', [])

@@ -170,7 +170,10 @@ class HeatmapJob(loop.Job):
   def attack(
     self, batch: types.Batch, config: presets.AttackConfig, say: Say
   ) -> list[dict[str, np.ndarray]]:
-    """A preset's first clicks: yx (3, 2), iou and biou (3,), spent (2,), hidden () of each."""
+    """A preset's first clicks: yx (3, 2), iou and biou (3,), spent (2,), hidden () of each.
+
+    Of a search of the whole region also tried (clicks, 2), where it clicked.
+    """
     found = self.programs.call(say, programs.attack, batch, config=config)
     return [
       {
@@ -179,6 +182,7 @@ class HeatmapJob(loop.Job):
         'biou': found.biou[slot, :, 0],
         'spent': np.array([found.forward[slot], found.backward[slot]]),
         'hidden': np.asarray(checks.hidden(found, slot), np.float32),
+        **_tried(found.byproducts.outlook, slot),
       }
       for slot in range(len(found.iou))
     ]
@@ -295,6 +299,13 @@ class HeatmapJob(loop.Job):
     self._whole.add(index)
     wanted = [path, *filter(None, [self._photograph(index)])]
     return next(filter(None, map(redraw.trouble, wanted)), '')
+
+
+def _tried(outlook: types.Outlook | None, slot: int) -> dict[str, np.ndarray]:
+  """Where a search of the whole region clicked; nothing of other ones."""
+  if outlook is None:
+    return {}
+  return {'tried': np.asarray(outlook.yx)[slot][np.asarray(outlook.evaluated)[slot]]}
 
 
 def _sparse(made: _Arrays) -> str | None:

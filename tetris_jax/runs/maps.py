@@ -4,7 +4,8 @@ A map holds `legal` (height, width) bool, the legal pixels; `yx` (positions, 2) 
 user's click first, with `iou`, `biou` and `predicted` (positions,), the last NaN where a model
 expects no IoU; and `stride` () of the lattice. Of every preset there is `<preset>/yx` (3, 2),
 `<preset>/iou` and `<preset>/biou` (3,) of the modes in the order of `tetris_jax.types.MODES`,
-`<preset>/spent` (2,), evaluations and gradients, and `<preset>/hidden` (), NaN where unknown.
+`<preset>/spent` (2,), evaluations and gradients, and `<preset>/hidden` (), NaN where unknown. A
+preset that searches the whole region leaves `<preset>/tried` (clicks, 2) too, where it clicked.
 
 A map that can be explored has two more: `depth` (positions,) float32, see
 `tetris_jax.geometry.region.inner_depth`, and `masks` (positions, `MASK_SIDE`^2 / 8) uint8, what
@@ -26,7 +27,15 @@ import numpy as np
 from tetris_jax.runs import files
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['MASK_SIDE', 'OF_A_PRESET', 'TO_EXPLORE', 'DamagedMapError', 'read_map', 'write_map']
+__all__ = [
+  'MASK_SIDE',
+  'OF_A_PRESET',
+  'TO_EXPLORE',
+  'TRIED',
+  'DamagedMapError',
+  'read_map',
+  'write_map',
+]
 
 MASK_SIDE = 128
 """Rows, and columns, of the masks that a map keeps."""
@@ -36,6 +45,9 @@ TO_EXPLORE = ('depth', 'masks')
 
 OF_A_PRESET = ('yx', 'iou', 'biou', 'spent', 'hidden')
 """Arrays of each preset, behind its name and a slash."""
+
+TRIED = '/tried'
+"""Behind the name of a preset: where it clicked, if it searches the whole region."""
 
 _OF_THE_GRID = ('yx', 'iou', 'biou', 'predicted', 'stride', 'legal')
 # Of a file, and of the arrays in it: those of 10^8 legal pixels at stride 1 have half so many.
@@ -133,6 +145,8 @@ def _check(made: Mapping[str, np.ndarray]) -> None:
   if 'masks' in made and made['masks'].dtype != np.uint8:
     raise ValueError(f'masks are of {made["masks"].dtype}')
   for name, values in made.items():
+    if name.endswith(TRIED) and not (values.ndim == 2 and len(values) and values.shape[1] == 2):
+      raise ValueError(f'{name} has the shape {values.shape}, expected (clicks, 2)')
     if name.rpartition('/')[2] in ('iou', 'biou') and ((values < 0) | (values > 1)).any():
       raise ValueError(f'{name} has a value outside of 0 to 1')
 
