@@ -35,6 +35,7 @@ KEYWORD_ONLY = re.compile(r'tetris_jax\.(\w+$|(search|geometry|scores|data)\.)')
 DRAWS_BY_OPTION = {
   # Searches that draw nothing are the rule, so an attack is called without a key.
   ('tetris_jax.attack', 'attack'),
+  ('tetris_jax.attack', 'worst_clicks'),
 }
 POSITIONAL_OPTIONS = {
   # What is opened and where it lies are said in one breath, as open(path, mode) has it.

@@ -394,3 +394,11 @@ def test_importing_the_package_brings_nothing_heavy():
   )
   done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
   assert eval(done.stdout) == ['tetris_jax']
+
+
+@pytest.mark.parametrize('name', ['tetris_jax', 'tetris_jax.data', 'ports.zoo'])
+def test_heavy_packages_wait_until_they_are_used(name):
+  heavy = 'tensorflow_datasets', 'tensorflow', 'orbax', 'flax', 'equinox', 'PIL', 'matplotlib'
+  code = f'import sys, {name}; print([one for one in {heavy} if one in sys.modules])'
+  done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+  assert done.stdout == '[]\n'

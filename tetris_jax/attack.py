@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from tetris_jax import click_priors, crowd, presets, rounds
+from tetris_jax.mesh import over_instances
 from tetris_jax.presets import AttackConfig
 from tetris_jax.scene import full_precision, rows_at_once, undifferentiated
 from tetris_jax.search.base import Cost, Search
-from tetris_jax.stage import Round, begin, given, robot_user, set_stage
+from tetris_jax.stage import Round, begin, checked, given, robot_user, set_stage
 from tetris_jax.types import (
   MODES,
   Array,
@@ -41,6 +43,12 @@ def _collect(found: Round, spent: Cost, byproducts: Byproducts) -> Trajectories:
     jnp.full((batch,), spent.backward, jnp.int32),
     byproducts,
   )
+
+
+def _constant(function: Callable[[Any, Any], Any], shared: Any, divided: Any) -> Any:
+  """`over_instances` without any gradient."""
+  given = undifferentiated((shared, divided))
+  return undifferentiated(over_instances(function, *given))
 
 
 class _Plan(NamedTuple):
@@ -91,13 +99,13 @@ def _check_drawn(plan: _Plan, key: jax.Array | None, click_maps: Array | None) -
     raise ValueError(f'click_maps and users of the prior {click_priors.MAPS!r} need each other')
 
 
+_Shared = tuple[Segmenter, jax.Array | None]
+
+
 def _attack(
-  plan: _Plan,
-  segmenter: Segmenter,
-  key: jax.Array | None,
-  batch: Batch,
-  click_maps: Array | None,
+  plan: _Plan, shared: _Shared, divided: tuple[Batch, Array | None]
 ) -> Trajectories:
+  (segmenter, key), (batch, click_maps) = shared, divided
   search, num_clicks, modes = plan.search, plan.config.num_clicks, plan.modes
   spent = rounds.cost(search, num_clicks, modes=modes)
   with full_precision():
@@ -117,7 +125,7 @@ def _attack(
     if plan.users is not None and key is not None:
       walked = crowd.walk(key, stage, plan.users, num_clicks, click_maps, answers=answers)
   found = _collect(played.rounds, spent, played.byproducts._replace(answers=None))
-  return undifferentiated(found._replace(users=walked))
+  return found._replace(users=walked)
 
 
 def attack(
@@ -169,7 +177,9 @@ def attack(
   """
   plan = _plan(config, num_clicks, modes, at_once, users)
   _check_drawn(plan, key, click_maps)
-  return _attack(plan, segmenter, key, batch, click_maps)
+  batch = checked(segmenter, batch)
+  search = functools.partial(_attack, plan)
+  return _constant(search, (segmenter, key), (batch, click_maps))
 
 
 def worst_clicks(
@@ -203,11 +213,15 @@ def worst_clicks(
   """
   plan = _plan(config, num_clicks, MODES[1:2], at_once)
   _check_drawn(plan, key, None)
-  assert plan.search is not None
-  with full_precision():
-    stage = set_stage(segmenter, batch, plan.at_once)
-    found = rounds.search_clicks(key, stage, plan.search, num_clicks, mode=MODES[1])
-  return undifferentiated(found)
+
+  def found(shared: _Shared, batch: Batch) -> Clicks:
+    assert plan.search is not None
+    with full_precision():
+      stage = set_stage(shared[0], batch, plan.at_once)
+      return rounds.search_clicks(shared[1], stage, plan.search, num_clicks, mode=MODES[1])
+
+  batch = checked(segmenter, batch)
+  return _constant(found, (segmenter, key), batch)
 
 
 def replay(
@@ -230,11 +244,15 @@ def replay(
     TypeError: an array of another kind.
   """
   at_once = rows_at_once(at_once)
-  clicks = undifferentiated(clicks.checked())
-  with full_precision():
-    stage = set_stage(segmenter, batch, at_once)
-    check_shape('clicks.label', clicks.label, len(stage.id), 'modes', 'clicks')
+  batch, clicks = checked(segmenter, batch), clicks.checked()
+  check_shape('clicks.label', clicks.label, len(batch.id), 'modes', 'clicks')
+
+  def found(segmenter: Segmenter, divided: tuple[Batch, Clicks]) -> Trajectories:
     modes, num_clicks = clicks.label.shape[1:]
-    walk = begin(stage, modes, num_clicks)
-    found = rounds.play(stage, walk, num_clicks, given(clicks))[1]
-  return undifferentiated(_collect(found, Cost(modes * num_clicks, 0), Byproducts()))
+    with full_precision():
+      stage = set_stage(segmenter, divided[0], at_once)
+      walk = begin(stage, modes, num_clicks)
+      made = rounds.play(stage, walk, num_clicks, given(divided[1]))[1]
+    return _collect(made, Cost(modes * num_clicks, 0), Byproducts())
+
+  return _constant(found, segmenter, (batch, clicks))

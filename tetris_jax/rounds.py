@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from tetris_jax import lanes
+from tetris_jax.mesh import varying
 from tetris_jax.scene import each_row, in_parts, repeat_target
 from tetris_jax.search.base import Asked, Cost, Found, Known, Rows, Search
 from tetris_jax.stage import (
@@ -241,7 +242,8 @@ def _set_out(
   quest = _Quest(stage, search, num_clicks, search.look(stage.scene), key, cast)
   slots = jnp.arange(num_clicks, dtype=jnp.int32)
   walk = begin(stage, cast.num_lanes, num_clicks)
-  return quest, slots, (walk, lanes.start(stage.scene.mask.shape[0], cast))
+  standing = lanes.start(stage.scene.mask.shape[0], cast)
+  return quest, slots, (walk, varying(standing, stage.scene))
 
 
 def search_rounds(

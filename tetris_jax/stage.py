@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from tetris_jax.geometry.region import legal_region
 from tetris_jax.geometry.robot import next_click
+from tetris_jax.mesh import varying
 from tetris_jax.scene import (
   Scene,
   boundary_score,
@@ -34,6 +35,7 @@ __all__ = [
   'Turn',
   'Walk',
   'begin',
+  'checked',
   'commit',
   'flat',
   'given',
@@ -121,8 +123,8 @@ Proposer = Callable[[Stage, Walk, jax.Array], tuple[jax.Array, jax.Array]]
 """(stage, walk, slot) -> yx (batch, lanes, 2) and label (batch, lanes) of the next click."""
 
 
-def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
-  """Encodes the images, once for all trajectories, none of which is differentiated.
+def checked(segmenter: Segmenter, batch: Batch) -> Batch:
+  """The batch with the dtypes that `Batch` tells.
 
   Raises:
     ValueError: an array of another shape than `Batch` tells.
@@ -132,12 +134,24 @@ def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
     if not isinstance(given, kind):
       found = type(given).__name__
       raise TypeError(f'{name} is a {found}; expected a tetris_jax.{kind.__name__}')
-  segmenter, batch = undifferentiated((segmenter, batch))
+  return batch.checked()
+
+
+def set_stage(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Stage:
+  """Encodes the images, once for all trajectories, none of which is differentiated.
+
+  Raises:
+    ValueError: as for `checked`.
+    TypeError: as for `checked`.
+  """
+  segmenter, batch = undifferentiated((segmenter, checked(segmenter, batch)))
+  # What is found in pictures differs between devices wherever the model does.
+  batch = varying(batch, (segmenter, batch))
   scene = look(segmenter, batch, at_once)
   first = lambda features: jax.tree.map(lambda x: x[0], features)
   begun = lambda features: segmenter.init(segmenter.params, first(features))
   state = jax.eval_shape(begun, scene.features)
-  return Stage(segmenter, scene, jnp.asarray(batch.checked().id), at_once, state)
+  return Stage(segmenter, scene, jnp.asarray(batch.id), at_once, state)
 
 
 def _check_state(stage: Stage, found: Any) -> None:
@@ -160,7 +174,7 @@ def begin(stage: Stage, num_lanes: int, slots: int) -> Walk:
   yx = jnp.zeros((*rows, slots, 2), jnp.float32)
   clicks = Clicks(yx, jnp.full((*rows, slots), EMPTY, jnp.int32))
   nothing = jnp.zeros((*rows, *scene.mask.shape[1:]), bool)
-  return Walk(clicks, state, nothing, nothing)
+  return varying(Walk(clicks, state, nothing, nothing), scene)
 
 
 def put(clicks: Clicks, slot: jax.Array, yx: Array, label: Array) -> Clicks:

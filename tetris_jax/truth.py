@@ -13,6 +13,7 @@ from jax import lax
 
 from tetris_jax import rounds
 from tetris_jax.geometry.region import first_pixels
+from tetris_jax.mesh import varying
 from tetris_jax.scene import (
   AT_ONCE,
   boundary_score,
@@ -278,6 +279,7 @@ def _one(
   start: tuple[jax.Array, ...] = (jnp.full(chunks * at_once, jnp.nan, jnp.float32),) * 3
   if kept.side:
     start += (jnp.zeros((chunks * at_once, -(-(kept.side**2) // 8)), jnp.uint8),)
+  start = varying(start, row)
   scores = tuple(x[:count] for x in lax.fori_loop(0, needed, evaluate, start))
   known = [jnp.where(exists, x, jnp.nan) for x in scores[:3]]
   masks = [jnp.where(exists[:, None], x, jnp.uint8(0)) for x in scores[3:]]

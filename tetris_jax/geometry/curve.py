@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tetris_jax.mesh import varying
 from tetris_jax.types import LARGEST_SIDE, Array
 
 __all__ = ['Pyramid', 'at_share', 'pyramid']
@@ -93,7 +94,8 @@ def at_share(levels: Pyramid, share: Array) -> jax.Array:
 
   start = jnp.zeros(2, jnp.int32), jnp.asarray(share, jnp.float32) * levels.total
   if count:
-    at = lax.fori_loop(jnp.int32(0), jnp.int32(count), descend, (*start, turned, jnp.int32(0)))[0]
+    state = varying((*start, turned, jnp.int32(0)), (levels, share))
+    at = lax.fori_loop(jnp.int32(0), jnp.int32(count), descend, state)[0]
   else:
     at = start[0]
   return jnp.where(levels.total > 0, at, 0).astype(jnp.float32)

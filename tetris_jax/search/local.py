@@ -16,6 +16,7 @@ from tetris_jax.geometry.distance import column_distance
 from tetris_jax.geometry.objectives import dice_loss
 from tetris_jax.geometry.overlap import iou
 from tetris_jax.geometry.region import location_loss, within
+from tetris_jax.mesh import varying
 from tetris_jax.scene import boundary_score
 from tetris_jax.search.base import Asked, Cost, Found, Rows, Search, decode_at
 from tetris_jax.types import Array, Byproducts, Frame
@@ -181,7 +182,7 @@ def _accept(
   finer = lax.cond(
     jnp.any(tie),
     lambda: sign * (boundary_iou(found.mask) - boundary_iou(best.mask)),
-    lambda: jnp.zeros_like(found.iou),
+    lambda: varying(jnp.zeros_like(found.iou), found.iou),
   )
   better = legal & ((gain > 0) | (tie & (finer > 0)))
   return _Best(
@@ -198,7 +199,8 @@ def _nothing(descent: Descent, start: jax.Array) -> _Best:
   rows = start.shape[:-1]
   zero = jnp.zeros(rows, jnp.float32)
   mask = jax.eval_shape(descent.evaluate, start).mask
-  return _Best(start, zero, zero, jnp.zeros(mask.shape, bool), jnp.zeros(rows, jnp.int32))
+  nothing = _Best(start, zero, zero, jnp.zeros(mask.shape, bool), jnp.zeros(rows, jnp.int32))
+  return varying(nothing, start)
 
 
 def local_search(
@@ -241,7 +243,7 @@ def local_search(
   none = _nothing(descent, start)
   if not last:
     return start, none.moves, none.iou
-  carry = (start, adam.init(start), none)
+  carry = (start, varying(adam.init(start), start), none)
   (position, _, best), norms = lax.scan(body, carry, jnp.arange(last, dtype=jnp.int32))
   # No move follows the last evaluation, so it needs no gradient.
   moves = jnp.full(start.shape[:-1], last, jnp.int32)

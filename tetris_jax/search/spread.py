@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tetris_jax.mesh import varying
 from tetris_jax.search import seams
 from tetris_jax.search.candidates import Candidates
 from tetris_jax.types import Array
@@ -229,7 +230,7 @@ def _select(ground: _Ground, found: _Found, before: jax.Array) -> jax.Array:
   promise = lax.cond(
     jnp.any(jnp.stack(dues)),
     lambda: seams.promise(found.seams, found.tried.iou, tried, ground.legal, ground.wanted),
-    lambda: jnp.full((total, total), -jnp.inf, jnp.float32),
+    lambda: varying(jnp.full((total, total), -jnp.inf, jnp.float32), found),
   )
   pairs = jnp.arange(total * total, dtype=jnp.int32).reshape(total, total)
   chosen = []
@@ -301,7 +302,7 @@ def wide_search(
     jnp.zeros((total, count), jnp.float32),
   )
   empty = jnp.zeros((count, total), jnp.float32)
-  found = _Found(nothing, empty, empty, seams.none(total))
+  found = varying(_Found(nothing, empty, empty, seams.none(total)), (candidates, legal))
   if known is not None:
     found = _enter(ground, found, jnp.int32(0), candidates.yx[0], known.iou, known.mask)
   return lax.fori_loop(np.int32(0), np.int32(turns), one_turn, found).tried
