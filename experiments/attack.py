@@ -8,9 +8,10 @@ The work folder gets report.html, a page to look at, report.md, rows.jsonl, summ
 config.json and instances.json; with --masks also masks/, from which `python -m experiments.export`
 makes COCO's results.
 
-Several machines share a run by --num_shards=4 and --shard_id=0 to 3, each with the same --workdir,
-below which every shard has a folder; `python -m experiments.report` merges them. The processes of
-`jax.distributed` (--coordinator, --num_processes, --process_id) are such shards by themselves.
+Several machines share a run by --num_shards=4 and --shard_id=0 to 3, or by --shard=auto where
+SLURM, MPI, Kubernetes or a TPU slice says which process this is, each with the same --workdir,
+below which every shard has a folder; `python -m experiments.report` merges them. No shard waits for
+another.
 
 The same command resumes a run that was stopped, or whose pictures and masks were mended since: what
 failed, was skipped or has changed is done again, and the rest is not. Ends with 0 when no instance
@@ -24,24 +25,23 @@ import dataclasses
 import pathlib
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments.lib import attack_job, describe, guard, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
-from tetris_jax import data, presets
+from tetris_jax import crowd, data, presets, types
 from tetris_jax.report.attack import write
 from tetris_jax.report.comparison import compare, page
 from tetris_jax.runs import merge
 from tetris_jax.runs import workdirs as results
 
-__all__ = ['Settings', 'execute', 'main']
+__all__ = ['Opened', 'Settings', 'execute', 'main', 'opened', 'write_run']
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(
   lib.Plugins,
-  lib.Processes,
   lib.Run,
   lib.Seed,
   lib.Users,
@@ -84,7 +84,7 @@ def _headline(made: Mapping[str, Any]) -> str:
   return f'IoU-AuC x100: {", ".join(scores) or "-"}. Instances: {counts}.'
 
 
-def _write(
+def write_run(
   settings: Settings,
   workdir: results.Workdir,
   described: Mapping[str, Any],
@@ -117,6 +117,82 @@ def _write(
   return write.write_run(workdir, rows, described, totals, picture, beside=look)
 
 
+class Opened(NamedTuple):
+  """All that a run needs beside the model and a device.
+
+  Attributes:
+    settings: with what was left open.
+    config: the preset.
+    users: who clicks beside the attack; None for nobody.
+    click_maps: that they follow; None for none.
+    seed: of what is drawn.
+    dataset: the instances.
+  """
+
+  settings: Settings
+  config: presets.AttackConfig
+  users: crowd.Crowd | None
+  click_maps: data.ClickMaps | None
+  seed: int
+  dataset: data.Dataset
+
+  @property
+  def masks(self) -> bool:
+    """Whether masks are kept; once kept they stay in step with the rows."""
+    return self.settings.masks or (self.settings.folder / 'masks').is_dir()
+
+  @property
+  def folders(self) -> tuple[str, ...]:
+    """Of the work folder."""
+    return ('results', 'figures', *(['masks'] if self.masks else []))
+
+  def described(self, info: types.ModelInfo) -> dict[str, Any]:
+    """What `config.json` holds; asks for the device.
+
+    Args:
+      info: of the model.
+    """
+    attacks = {'preset': presets.describe(self.config)}
+    if self.users is not None:
+      attacks['users'] = dataclasses.asdict(self.users)
+      if self.click_maps is not None:
+        attacks['users']['maps'] = str(self.click_maps.folder.resolve())
+    return describe.configuration(self.settings, attacks, info, self.dataset)
+
+  def job(self, programs: Programs | None, folder: pathlib.Path) -> attack_job.AttackJob:
+    """What is done with a batch.
+
+    Args:
+      programs: on which it measures; None where it only looks at what was measured.
+      folder: in which figures/ and masks/ lie.
+    """
+    pictures = self.settings.pictures
+    return attack_job.AttackJob(
+      programs,
+      self.dataset,
+      self.config,
+      self.settings.batch_size,
+      len(self.dataset) if pictures < 0 else pictures,
+      folder / 'figures',
+      self.users,
+      self.click_maps,
+      masks=folder / 'masks' if self.masks else None,
+    )
+
+
+def opened(settings: Settings) -> Opened:
+  """Opens what is asked for; the device is asked for only where the batch size is left open.
+
+  Raises:
+    UsageError: a flag or the data cannot be used.
+  """
+  config = opening.open_preset(settings.preset, settings.num_clicks, settings)
+  users, click_maps = opening.open_users(settings)
+  seed = opening.seed_of(settings, [config], users)
+  settings = opening.completed(settings, opening.searches(config))
+  return Opened(settings, config, users, click_maps, seed, opening.open_dataset(settings))
+
+
 def execute(settings: Settings) -> int:
   """Runs or resumes an attack and writes its report.
 
@@ -128,32 +204,15 @@ def execute(settings: Settings) -> int:
     results.WorkdirError: the work folder cannot be used.
   """
   opening.check_drawing()
-  config = opening.open_preset(settings.preset, settings.num_clicks, settings)
-  users, click_maps = opening.open_users(settings)
-  seed = opening.seed_of(settings, [config], users)
-  settings = opening.completed(settings, opening.searches(config))
-  dataset = opening.open_dataset(settings)
+  one = opened(settings)
+  settings = one.settings
   segmenter = opening.open_segmenter(settings)
   opening.keep_compiled_programs()
-  attacks = {'preset': presets.describe(config)}
-  if users is not None:
-    attacks['users'] = dataclasses.asdict(users)
-    if click_maps is not None:
-      attacks['users']['maps'] = str(click_maps.folder.resolve())
-  described = describe.configuration(settings, attacks, segmenter.info, dataset)
-  # Once kept they stay in step with the rows.
-  masks = settings.masks or (settings.folder / 'masks').is_dir()
-  folders = ('results', 'figures', *(['masks'] if masks else []))
-  with results.open_workdir(settings.folder, described, folders) as workdir:
-    pictures = len(dataset) if settings.pictures < 0 else settings.pictures
-    programs, figures = Programs(segmenter, seed), workdir.path / 'figures'
-    kept = workdir.path / 'masks' if masks else None
-    job = attack_job.AttackJob(
-      programs, dataset, config, settings.batch_size, pictures, figures, users, click_maps,
-      masks=kept,
-    )
-    found = guard.run(job, dataset, workdir, settings.batch_size, settings.shard)
-    made = _write(settings, workdir, described, dataset, found)
+  described = one.described(segmenter.info)
+  with results.open_workdir(settings.folder, described, one.folders) as workdir:
+    job = one.job(Programs(segmenter, one.seed), workdir.path)
+    found = guard.run(job, one.dataset, workdir, settings.batch_size, settings.part)
+    made = write_run(settings, workdir, described, one.dataset, found)
   print(f'{_headline(made)}\n{settings.folder / "report.html"}')
   return launch.exit_status(found[0], made, settings.folder / 'report.md')
 

@@ -28,8 +28,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-
 from experiments.lib import describe, guard, heatmap_job, launch, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
@@ -45,7 +43,7 @@ __all__ = ['Settings', 'execute', 'main']
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(
-  lib.Plugins, lib.Processes, lib.Run, lib.Seed, lib.Batches, lib.Depth, lib.Data, lib.Model
+  lib.Plugins, lib.Run, lib.Seed, lib.Batches, lib.Depth, lib.Data, lib.Model
 ):
   """What may be asked of maps; see this program's `--help`."""
 
@@ -140,7 +138,7 @@ def execute(settings: Settings) -> int:
   opening.check_drawing()
   configs = _open_presets(settings)
   seed = opening.seed_of(settings, configs)
-  size = settings.batch_size or jax.local_device_count()
+  size = settings.batch_size or 1
   settings = opening.completed(dataclasses.replace(settings, batch_size=size), searched=True)
   reach = settings.limit * settings.every
   dataset = opening.open_dataset(dataclasses.replace(settings, limit=reach))
@@ -160,7 +158,7 @@ def execute(settings: Settings) -> int:
     job = heatmap_job.HeatmapJob(
       programs, dataset, configs, settings.stride, size, maps, explorable=settings.explorer
     )
-    rows, _ = guard.run(job, dataset, workdir, size, settings.shard)
+    rows, _ = guard.run(job, dataset, workdir, size, settings.part)
     shown = settings.explorer and _write_page(settings, workdir, segmenter.info.name, rows)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''

@@ -52,7 +52,6 @@ _COMPARED_IN = 'users'
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings(
   lib.Plugins,
-  lib.Processes,
   lib.Run,
   lib.Batches,
   lib.Rounds,
@@ -273,7 +272,7 @@ def execute(settings: Settings) -> int:
   with results.open_workdir(settings.folder, described) as workdir:
     programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
     job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
-    rows, totals = guard.run(job, dataset, workdir, settings.batch_size, settings.shard)
+    rows, totals = guard.run(job, dataset, workdir, settings.batch_size, settings.part)
     cause = missed.told(settings.clicks, rows, clicks or {}, dataset)
     made = user_report.write_run(workdir, rows, described, totals, scores, cause=cause)
   page = settings.folder / 'report.md'

@@ -34,7 +34,7 @@ def test_what_cannot_be_read_takes_no_slot(dataset, tmp_path):
   assert [index for index, _ in prepared.given.fresh.samples] == [0, 2]
   assert prepared.given.lost is None
   # Three instances on two devices.
-  assert prepared.given.fresh.batch.mask.shape == (4, 128, 128)
+  assert prepared.given.fresh.batch.mask.shape == (3, 128, 128)
   assert made.prepare(data.Group((128, 128), (1,))).given is None
 
 

@@ -23,7 +23,7 @@ MODEL_AND_DATA = {
 ])
 def test_flags_are_those_that_rows_hang_on(kind, own):
   assert set(describe.flags(kind())) == MODEL_AND_DATA | own
-  elsewhere = kind(workdir='w', shard_id=0, num_shards=2, coordinator='auto')
+  elsewhere = kind(workdir='w', shard_id=0, num_shards=2)
   assert describe.flags(elsewhere) == describe.flags(kind())
   assert describe.flags(kind(plugins=('mine',)))['plugins'] == ('mine',)
 

@@ -1,8 +1,8 @@
 """One bad instance costs its own row: wherever it raises, the others of its batch keep theirs."""
 
-import types as python_types
 
 import jax.numpy as jnp
+import leases
 import numpy as np
 import pytest
 import toy
@@ -35,7 +35,7 @@ class Counted(loop.Job):
   kind = 'attack'
 
   def __init__(self, where, bad, error, skipped=()):
-    self.programs = python_types.SimpleNamespace(seconds=0.0, compile_seconds=0.0, count=0)
+    self.programs = leases.Leases()
     self.where, self.bad, self.error, self.skipped = where, bad, error, skipped
     self.calls = []
 

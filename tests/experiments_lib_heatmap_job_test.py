@@ -41,7 +41,8 @@ def made(dataset, tmp_path_factory):
   prepared = one.prepare(GROUP)
   found = one.measure(prepared.given, said.append)
   rows = one.finish(found, said.append)
-  assert one.programs.count == 2 and found.evaluations == 32 + sum(r['positions'] for r in rows)
+  assert one.programs.spent.count == 2
+  assert found.evaluations == 32 + sum(r['positions'] for r in rows)
   return folder, rows, said
 
 
@@ -148,7 +149,7 @@ def test_a_missing_picture_needs_no_device(dataset, made, again, monkeypatch):
   prepared = one.prepare(GROUP)
   assert prepared.given.batch is None
   found = one.measure(prepared.given, lambda line: None)
-  assert (found.evaluations, one.programs.count) == (0, 0)
+  assert (found.evaluations, one.programs.spent.count) == (0, 0)
   assert one.finish(found, lambda line: None) == made[1]
   assert (again / '00000_p0.png').read_bytes() == (made[0] / '00000_p0.png').read_bytes()
 

@@ -130,20 +130,18 @@ def test_names_cannot_write_lines_of_their_own(capsys):
   )
 
 
-def test_joining_names_the_coordinator(monkeypatch):
-  asked = []
-  monkeypatch.setattr(launch.jax.distributed, 'initialize', lambda *args: asked.append(args))
-  launch.join(settings.Processes())
-  launch.join(settings.Processes(coordinator='auto'))
-  launch.join(settings.Processes(coordinator='host:1', num_processes=2, process_id=1))
-  assert asked == [(None, None, None), ('host:1', 2, 1)]
+def test_which_shard_this_is_is_said_before_a_device_is_asked_for(monkeypatch, capsys):
+  @dataclasses.dataclass(frozen=True, kw_only=True)
+  class Sharded(Asked, settings.Run):
+    pass
 
-  def refuse(*args):
-    raise RuntimeError('nobody there')
-
-  monkeypatch.setattr(launch.jax.distributed, 'initialize', refuse)
-  with pytest.raises(UsageError, match='--coordinator=auto: nobody there'):
-    launch.join(settings.Processes(coordinator='auto'))
+  for name in ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'):
+    monkeypatch.setenv(name, '3')
+  call = lambda *given: launch.run('', Sharded, lambda asked: 0, ['x', '--shard=auto', *given])
+  assert call() == 2
+  assert 'Open MPI says that this is process 3 of 3' in capsys.readouterr().err
+  monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '4')
+  assert call() == 0 and capsys.readouterr().err == 'shard 3 of 4\n'
 
 
 def test_the_first_line_says_what_is_done_before_devices_are_asked_for(monkeypatch, capsys):

@@ -1,8 +1,8 @@
 """The loop with a job that needs no model: order, resumption, failures, threads, what it says."""
 
 import threading
-import types as python_types
 
+import leases
 import pytest
 
 from experiments.lib import loop
@@ -26,8 +26,8 @@ class Counted(loop.Job):
 
   kind = 'attack'
 
-  def __init__(self, raises=None):
-    self.programs = python_types.SimpleNamespace(seconds=0.0, compile_seconds=0.0, count=0)
+  def __init__(self, raises=None, devices=1):
+    self.programs = leases.Leases(devices, seconds=0.25)
     self.raises = raises or {}
     self.calls, self.threads, self.damaged = [], {}, {}
 
@@ -50,7 +50,6 @@ class Counted(loop.Job):
 
   def measure(self, given, say):
     self._enter('measure', given)
-    self.programs.seconds += 0.25
     # Not in order.
     return loop.Found(tuple(self.row(k) for k in reversed(given)), 10 * len(given), given)
 
@@ -93,9 +92,39 @@ def test_rows_in_the_order_of_the_data_set_and_totals(tmp_path, capsys):
 def test_each_part_has_a_thread_of_its_own(tmp_path):
   job = Counted()
   run(tmp_path, job)
-  assert job.threads['measure'] == {threading.current_thread().name}
   (reader,), (writer,) = job.threads['prepare'], job.threads['finish']
+  (device,) = job.threads['measure']
   assert reader.startswith('reader') and writer.startswith('writer')
+  assert device.startswith('device')
+
+
+@pytest.mark.parametrize('devices', [2, 4])
+def test_devices_end_in_any_order_and_write_the_same(tmp_path, devices):
+  class Backwards(Counted):
+    def __init__(self, *given):
+      super().__init__(*given)
+      self.left = threading.Semaphore(0)
+
+    def measure(self, given, say):
+      # The first batch ends when all the others have.
+      if given == [0, 1]:
+        for _ in range(5):
+          assert self.left.acquire(timeout=60)
+      found = super().measure(given, say)
+      self.left.release()
+      return found
+
+  rows, totals = run(tmp_path / 'one', Counted(), 12)
+  job = Backwards(None, devices)
+  assert run(tmp_path / 'many', job, 12) == (rows, totals)
+  assert job.did('measure')[-1] == (0, 1)
+  read = lambda name: (tmp_path / name / 'rows.jsonl').read_bytes()
+  assert read('one') == read('many')
+  shards = [
+    {path.name: path.read_bytes() for path in (tmp_path / name / 'results').iterdir()}
+    for name in ('one', 'many')
+  ]
+  assert shards[0] == shards[1] and len(shards[0]) == 6
 
 
 def test_the_next_batch_is_read_before_this_one_is_measured(tmp_path):

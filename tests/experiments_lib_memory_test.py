@@ -112,20 +112,19 @@ def test_what_a_program_needs_is_what_its_compiler_says():
 
 
 @pytest.mark.parametrize(
-  ('need', 'room', 'batch', 'devices', 'said'),
+  ('need', 'room', 'batch', 'said'),
   [
-    (9 * GB, Room(5 * GB, 5 * GB, 'it'), 8, 1, '9.0 GB and there is 5.0 GB of it; try '
+    (9 * GB, Room(5 * GB, 5 * GB, 'it'), 8, '9.0 GB and there is 5.0 GB of it; try '
      '--batch_size=4'),
-    (9 * GB, Room(5 * GB, 5 * GB, 'it'), 6, 2, 'try --batch_size=2'),
-    (9 * GB, Room(GB, GB, 'it'), 8, 1, 'no smaller batch would fit: use smaller pictures'),
-    (None, None, 8, 1, 'needs more memory and there is too little; try --batch_size=4'),
-    (None, Room(GB, GB, 'it'), 1, 1, 'needs more memory and there is 1.0 GB of it; no smaller'),
+    (9 * GB, Room(GB, GB, 'it'), 8, 'no smaller batch would fit: use smaller pictures'),
+    (None, None, 8, 'needs more memory and there is too little; try --batch_size=4'),
+    (None, Room(GB, GB, 'it'), 1, 'needs more memory and there is 1.0 GB of it; no smaller'),
     # What is free now is enough, so others took it meanwhile.
-    (GB, Room(5 * GB, 5 * GB, 'it'), 8, 1, 'try --batch_size=7'),
+    (GB, Room(5 * GB, 5 * GB, 'it'), 8, 'try --batch_size=7'),
   ],
 )  # fmt: skip
-def test_what_is_too_much_is_said_with_what_fits(need, room, batch, devices, said):
-  assert said in str(memory.too_little('it all', need, room, batch, devices))
+def test_what_is_too_much_is_said_with_what_fits(need, room, batch, said):
+  assert said in str(memory.too_little('it all', need, room, batch))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Programs: compiled once per shape, counted, and the same on all devices as on one."""
 
 import re
+import threading
 
 import jax
 import numpy as np
@@ -38,36 +39,66 @@ def test_a_program_is_compiled_once_per_shape_and_setting():
     np.testing.assert_array_equal(twice, 2 * area)
     np.testing.assert_array_equal(radius, [15.0, 15.0])
     assert isinstance(twice, np.ndarray)
-  assert made.count == 1 and said[0] == 'compiling for pictures up to 64 x 64'
-  assert re.fullmatch(r'memory: \d+ [MG]B for a batch of 2, [\d.]+ [MG]B are free', said[1])
+  assert made.spent.count == 1 and said[0] == 'compiling for pictures up to 64 x 64'
+  assert re.fullmatch(r'memory: \d+ [MG]B for 2 batches of 2, [\d.]+ [MG]B are free', said[1])
   np.testing.assert_array_equal(made.call(said.append, doubled, batch_of(2), factor=3)[0], 3 * area)
   made.call(said.append, doubled, batch_of(2, (128, 64)))
   made.call(said.append, doubled, batch_of(4))
   found = made.call(said.append, doubled, batch_of(2), np.arange(2))
   np.testing.assert_array_equal(found[2], [0, 1])
-  assert 2 * made.count == len(said) == 10
+  assert 2 * made.spent.count == len(said) == 10
   assert said[4] == 'compiling for pictures up to 128 x 64'
-  assert made.compile_seconds > 0 and made.seconds > 0
+  assert made.spent.compile_seconds > 0 and made.spent.seconds > 0
 
 
-def test_batches_divide_over_the_devices(monkeypatch):
-  assert len(jax.local_devices()) == 2
-  made = programs.Programs(toy.segmenter(), 0)
-  assert [made.slots(size) for size in (1, 2, 3, 4)] == [2, 2, 4, 4]
-  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
-  assert programs.Programs(toy.segmenter(), 0).slots(3) == 3
+def test_devices_are_leased_and_share_what_is_compiled():
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  assert made.devices == len(jax.local_devices()) == 2
+  first = made.call(said.append, doubled, batch_of(2), np.arange(2))
+  with made.lease() as one, made.lease() as other:
+    found = made.call(said.append, doubled, batch_of(2), np.arange(2))
+    assert made._held()[-1][0].device == jax.local_devices()[1]
+  jax.tree.map(np.testing.assert_array_equal, first, found)
+  assert made.spent.count == 1 and len(said) == 2
+  # What was called counts for the lease on which it was called.
+  assert one.seconds == 0 and 0 < other.seconds < made.spent.seconds and other.count == 0
+  with made.lease(), made.lease():
+    waiting = threading.Thread(target=lambda: made.lease().__enter__(), daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+  waiting.join(60)
+  assert not waiting.is_alive()
+
+
+def test_threads_that_ask_for_one_program_compile_it_once():
+  made, said = programs.Programs(toy.segmenter(), 0), []
+
+  def ask():
+    with made.lease():
+      made.call(said.append, doubled, batch_of(2))
+
+  asking = [threading.Thread(target=ask) for _ in range(4)]
+  for one in asking:
+    one.start()
+  for one in asking:
+    one.join()
+  assert made.spent.count == 1 and len(said) == 2
 
 
 @pytest.mark.slow
-def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for(monkeypatch):
+def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for():
   config, batch = presets.get('tetris', num_clicks=3), batch_of(2)
   calls = ({'rounds': (0, 2)}, {})
   call = lambda made, some: made.call(
     lambda line: None, programs.attack, batch, config=config, **some
   )
-  both = [call(programs.Programs(toy.segmenter(), 0), some) for some in calls]
-  monkeypatch.setattr(programs.jax, 'local_devices', lambda: jax.devices()[:1])
   alone = [call(programs.Programs(toy.segmenter(), 0), some) for some in calls]
+  made = programs.Programs(toy.segmenter(), 0)
+  with made.lease():
+    call(made, calls[0]), call(made, calls[1])
+    with made.lease():
+      both = [call(made, some) for some in calls]
   jax.tree.map(np.testing.assert_array_equal, both, alone)
   assert both[1].mask is None
   every = jax.jit(lambda batch: tetris_jax.attack(toy.segmenter(), batch, config))(batch)
@@ -86,7 +117,7 @@ def test_a_program_that_cannot_be_compiled_is_tried_once():
   for _ in range(2):
     with pytest.raises(ZeroDivisionError, match='why'):
       made.call(said.append, broken, batch_of(2))
-  assert said == ['compiling for pictures up to 64 x 64'] and made.count == 0
+  assert said == ['compiling for pictures up to 64 x 64'] and made.spent.count == 0
 
 
 def test_what_a_run_needs_is_told_first(capsys):
@@ -102,7 +133,7 @@ def test_too_little_memory_is_told_before_a_program_runs(monkeypatch):
   monkeypatch.setattr(programs.memory, 'need_of', lambda *args: 1_000_000_000)
   made.call(said.append, doubled, batch_of(2))
   assert said[1] == (
-    'warning: the system may end this process: memory: 1.0 GB for a batch of 2, 0 MB are free'
+    'warning: the system may end this process: memory: 1.0 GB for 2 batches of 2, 0 MB are free'
   )
   monkeypatch.setattr(programs.memory, 'device_room', room(600_000_000, 999_999_999))
   message = (
@@ -122,6 +153,6 @@ def test_memory_that_runs_out_is_told_with_a_batch_size_that_fits(monkeypatch):
     raise jax.errors.JaxRuntimeError('RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.')
 
   (name,) = made._compiled
-  made._compiled[name] = made._compiled[name]._replace(call=exhausted)
-  with pytest.raises(memory.OutOfMemoryError, match=r'a batch of 2, needs .* no smaller batch'):
+  made._lanes[0].calls[name] = exhausted
+  with pytest.raises(memory.OutOfMemoryError, match=r'a batch of 2, needs .* try --batch_size=1'):
     made.call(print, doubled, batch_of(2))

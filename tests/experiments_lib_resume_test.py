@@ -4,9 +4,9 @@ of a fresh run, also after kills."""
 import contextlib
 import os
 import random
-import types as python_types
 import zlib
 
+import leases
 import pytest
 
 from experiments.lib import loop, resume
@@ -43,7 +43,7 @@ class Reads(loop.Job):
   kind = 'attack'
 
   def __init__(self, dataset, beside=None):
-    self.programs = python_types.SimpleNamespace(seconds=0.0, compile_seconds=0.0, count=0)
+    self.programs = leases.Leases()
     self.dataset, self.beside, self.measured = dataset, beside, []
     self.clicks = {}
 

@@ -18,23 +18,27 @@ CHOICES = ['zoom', 'disks', 'cascade', 'merge', 'mask_choice', 'feedback', 'prec
 MODEL = ['model', 'weights', *CHOICES]
 DATA = ['dataset', 'data_dir', 'data_options', 'objects', 'ignore_id', 'limit']
 SEARCH = ['depth', 'num_beams']
-RUN = ['workdir', 'shard_id', 'num_shards']
-PROCESSES = ['coordinator', 'num_processes', 'process_id']
+RUN = ['workdir', 'shard', 'shard_id', 'num_shards']
 FLAGS = {
   'attack': [
-    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'batch_size', 'seed', *RUN, *PROCESSES,
+    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'batch_size', 'seed', *RUN,
     'users', 'prior', 'pictures', 'masks',
   ],
   'users': [
-    *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, *PROCESSES, 'clicks', 'clicks_dataset',
+    *MODEL, *DATA, 'num_clicks', 'batch_size', 'seed', *RUN, 'clicks', 'clicks_dataset',
     'priors', 'num_users', 'groups', 'workdirs', 'compare',
   ],
   'heatmap': [
-    *MODEL, *DATA, 'preset', 'depth', 'batch_size', 'seed', *RUN, *PROCESSES, 'stride', 'every',
+    *MODEL, *DATA, 'preset', 'depth', 'batch_size', 'seed', *RUN, 'stride', 'every',
     'explorer',
   ],
   'bench': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'what', 'batch_sizes', 'repeats', 'out',
+  ],
+  'sweep': [
+    'models', 'datasets', 'presets', 'file', 'num_clicks', *SEARCH, 'batch_size', 'seed', 'users',
+    'prior', 'limit', 'pictures', 'workdir', 'address', 'workers', 'worker_cpus', 'worker_gpus',
+    'worker_tpus',
   ],
   'report': ['workdirs', 'heatmaps', 'users', 'out', 'pictures_per_run'],
   'export': ['workdirs', 'out', 'tables', 'coco'],
@@ -119,9 +123,23 @@ def test_programs_of_rows_agree_on_shards_and_folders(program, monkeypatch):
   end = {'attack': 'tetris', 'heatmap': 'heatmap', 'users': 'users'}[program]
   assert kind(dataset='sbd').folder.as_posix() == f'runs/mobile_sam-sbd-{end}'
   assert kind(workdir='w', shard_id=1, num_shards=3).folder.as_posix() == 'w/shard-00001-of-00003'
-  monkeypatch.setattr(jax, 'process_count', lambda: 4)
-  monkeypatch.setattr(jax, 'process_index', lambda: 2)
-  assert kind(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
+  monkeypatch.setenv('OMPI_COMM_WORLD_RANK', '2')
+  monkeypatch.setenv('OMPI_COMM_WORLD_SIZE', '4')
+  assert kind(workdir='w').folder.as_posix() == 'w'
+  assert kind(workdir='w', shard='auto').folder.as_posix() == 'w/shard-00002-of-00004'
+  assert kind(shard='auto', num_shards=4).part == (2, 4)
+
+
+@pytest.mark.parametrize(('asked', 'said'), [
+  ({'shard': 'auto', 'shard_id': 1}, '--shard=auto says itself which it is'),
+  ({'shard': '1/4'}, '--shard=1/4: expected one of auto'),
+  ({'shard_id': 1}, 'together or not at all'),
+  ({'num_shards': 2}, 'together or not at all'),
+  ({'shard_id': 2, 'num_shards': 2}, '--shard_id=2 of --num_shards=2: expected 0 to 1'),
+])
+def test_flags_of_shards_belong_together(asked, said):
+  with pytest.raises(UsageError, match=said):
+    of('attack')(**asked)
 
 
 @pytest.mark.parametrize('program', ['attack', 'heatmap', 'users'])
@@ -141,6 +159,7 @@ PATHS = {
   'attack': {'weights', 'data_dir', 'workdir'},
   'users': {'weights', 'data_dir', 'workdir', 'clicks', 'workdirs', 'compare'},
   'heatmap': {'weights', 'data_dir', 'workdir'},
+  'sweep': {'file', 'workdir'},
   'bench': {'weights', 'data_dir', 'out'},
   'report': {'workdirs', 'heatmaps', 'users', 'out'},
   'export': {'workdirs', 'out'},
@@ -172,10 +191,10 @@ def test_home_is_found_in_every_path(program, monkeypatch):
 
 @pytest.mark.parametrize('program', cli.PROGRAMS)
 def test_a_program_says_what_it_is_asked_to_do(program, monkeypatch):
-  monkeypatch.setattr(jax, 'process_count', lambda: pytest.fail('a device was asked for'))
+  monkeypatch.setattr(jax, 'devices', lambda: pytest.fail('a device was asked for'))
   said = of(program)().doing
   assert said.startswith(f'{program}: ') and '\n' not in said
-  assert of(program)().uses_device == (program not in ('report', 'export', 'prepare'))
+  assert of(program)().uses_device == (program not in ('sweep', 'report', 'export', 'prepare'))
   if program in ('attack', 'heatmap', 'users'):
     assert said.endswith('-> ' + str(of(program)().whole))
     assert 'mobile_sam' in said and 'samples' in said
@@ -184,13 +203,3 @@ def test_a_program_says_what_it_is_asked_to_do(program, monkeypatch):
 def test_a_comparison_needs_no_device():
   asked = of('users')(compare=('runs/a', 'runs/b'))
   assert asked.doing == 'users: comparing runs/a, runs/b -> users' and not asked.uses_device
-
-
-def test_making_settings_asks_no_device(monkeypatch):
-  def refuse():
-    raise AssertionError('processes are joined only after the flags are read')
-
-  monkeypatch.setattr(jax, 'process_count', refuse)
-  monkeypatch.setattr(jax, 'process_index', refuse)
-  for program in ('attack', 'heatmap', 'users'):
-    of(program)(coordinator='localhost:1', num_processes=2, process_id=1)

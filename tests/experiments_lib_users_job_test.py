@@ -105,4 +105,4 @@ def test_users_walk_their_rounds(dataset):
   (row,) = asked.measure(prepared.given, lambda line: None).rows
   assert list(row['trajectories']) == ['base', 'u'] and row['forward'] == 1 + 2 * 2
   assert row['trajectories']['base']['clicks'][0][:2] == row['robot']['yx']
-  assert (asked.programs.count, asked.programs.seconds > 0) == (2, True)
+  assert (asked.programs.spent.count, asked.programs.spent.seconds > 0) == (2, True)

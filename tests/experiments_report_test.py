@@ -11,7 +11,6 @@ import subprocess
 import sys
 
 import experiments_attack_test as killable
-import jax
 import pytest
 import toy
 
@@ -245,14 +244,6 @@ def test_more_shards_than_batches_leave_empty_ones_that_merge(tmp_path, capsys):
 def test_shard_flags_are_checked(changes, message):
   with pytest.raises(UsageError, match=message):
     attack.Settings(**changes)
-
-
-def test_processes_of_jax_are_shards_by_themselves(monkeypatch):
-  assert attack.Settings(workdir='w').folder.as_posix() == 'w'
-  monkeypatch.setattr(jax, 'process_count', lambda: 4)
-  monkeypatch.setattr(jax, 'process_index', lambda: 2)
-  assert attack.Settings().shard == (2, 4)
-  assert attack.Settings(workdir='w').folder.as_posix() == 'w/shard-00002-of-00004'
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
-"""The same rows whatever the number of devices, and none lost where they do not divide evenly."""
+"""A batch divided over devices gives what one device gives."""
 
 import os
-import socket
 import subprocess
 import sys
 
@@ -9,13 +8,10 @@ import attack_test
 import jax
 import numpy as np
 import pytest
-import toy
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import tetris_jax
-from experiments.lib import settings
 from tetris_jax import Local, Wide, mesh, presets
-from tetris_jax.runs import workdirs as results
 
 
 @pytest.mark.slow
@@ -136,107 +132,3 @@ def test_what_a_loop_starts_from_is_marked_where_the_data_vary():
   found = jax.jit(jax.shard_map(total, mesh=axes, in_specs=divided, out_specs=divided))
   np.testing.assert_array_equal(found(np.float32([1, 2, 3, 4])), [3, 7])
   assert mesh.varying(1.0, np.ones(2)) == 1.0
-
-
-RUN = """
-import sys
-sys.path.insert(0, {tests!r})
-import toy
-import jax
-from experiments import attack
-from experiments.lib import launch, opening
-from experiments.lib.settings import Processes
-opening.zoo = toy
-jax.config.update('jax_platforms', 'cpu')
-settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
-                           num_clicks=2, batch_size=3, pictures=0, users=4)
-print(jax.local_device_count())
-sys.exit(attack.execute(settings))
-"""
-
-
-@pytest.mark.slow
-def test_eight_devices_write_the_rows_of_one(tmp_path):
-  toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50)))
-  written = []
-  for count in (1, 8):
-    flags = f'--xla_force_host_platform_device_count={count}'
-    environment = os.environ | {'XLA_FLAGS': flags, 'TETRIS_CACHE': str(tmp_path / 'cache')}
-    workdir = tmp_path / f'run{count}'
-    tests = os.path.dirname(__file__)
-    code = RUN.format(tests=tests, data=str(tmp_path / 'd'), workdir=str(workdir))
-    done = subprocess.run(
-      [sys.executable, '-c', code], env=environment, capture_output=True, text=True, check=True,
-      cwd=os.path.dirname(tests),
-    )
-    assert done.stdout.startswith(f'{count}\n')
-    written.append((workdir / 'rows.jsonl').read_bytes())
-  assert written[0] == written[1] and written[0].count(b'"status": "ok"') == 5
-
-
-JOINED = """
-import sys
-sys.path.insert(0, {tests!r})
-import toy
-import jax
-from experiments import attack
-from experiments.lib import launch, opening
-from experiments.lib.settings import Processes
-opening.zoo = toy
-jax.config.update('jax_platforms', 'cpu')
-launch.join(Processes(coordinator='localhost:{port}', num_processes=2, process_id={process}))
-settings = attack.Settings(model='toy', dataset='folder', data_dir={data!r}, workdir={workdir!r},
-                           num_clicks=2, batch_size=1, pictures=0, users=4)
-print(settings.shard, jax.local_device_count(), jax.device_count())
-sys.exit(attack.execute(settings))
-"""
-
-
-def free_port():
-  with socket.socket() as one:
-    one.bind(('localhost', 0))
-    return one.getsockname()[1]
-
-
-@pytest.mark.slow
-def test_two_processes_write_the_rows_of_one(tmp_path):
-  toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40), (40, 60), (50, 50)))
-  tests, port = os.path.dirname(__file__), free_port()
-  flags = '--xla_force_host_platform_device_count=1'
-  environment = os.environ | {'XLA_FLAGS': flags, 'TETRIS_CACHE': str(tmp_path / 'cache')}
-  running = [
-    subprocess.Popen(
-      [sys.executable, '-c', JOINED.format(
-        tests=tests, port=port, process=process, data=str(tmp_path / 'd'),
-        workdir=str(tmp_path / 'together'),
-      )],
-      env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-      cwd=os.path.dirname(tests),
-    )
-    for process in range(2)
-  ]
-  for process, one in enumerate(running):
-    said, complaint = one.communicate()
-    assert one.returncode == 0, complaint
-    assert said.startswith(f'({process}, 2) 1 2\n')
-  alone = RUN.format(tests=tests, data=str(tmp_path / 'd'), workdir=str(tmp_path / 'alone'))
-  subprocess.run(
-    [sys.executable, '-c', alone.replace('batch_size=3', 'batch_size=1')], env=environment,
-    capture_output=True, check=True, cwd=os.path.dirname(tests),
-  )
-  rows = {}
-  for shard in (tmp_path / 'together').glob('shard-*'):
-    rows |= {row['instance']: row for row in results.read_rows(shard / 'rows.jsonl')}
-  wanted = results.read_rows(tmp_path / 'alone' / 'rows.jsonl')
-  assert len(wanted) == 5 and [rows[row['instance']] for row in wanted] == wanted
-
-
-@pytest.mark.parametrize(('asked', 'said'), [
-  ((None, 2, None), 'need --coordinator'),
-  (('auto', None, 1), 'need --coordinator'),
-  (('localhost:1', 2, None), 'needs --num_processes and --process_id'),
-  (('localhost:1', 2, 2), '--process_id=2 of --num_processes=2'),
-])
-def test_flags_of_processes_belong_together(asked, said):
-  with pytest.raises(settings.UsageError, match=said):
-    settings.Processes(coordinator=asked[0], num_processes=asked[1], process_id=asked[2])

@@ -57,7 +57,7 @@ class AttackJob(loop.Job):
 
   def __init__(
     self,
-    made: programs.Programs,
+    made: programs.Programs | None,
     dataset: data.Dataset,
     config: presets.AttackConfig,
     batch_size: int,
@@ -71,7 +71,7 @@ class AttackJob(loop.Job):
     """Takes what stays the same over batches.
 
     Args:
-      made: the model's programs.
+      made: the model's programs; None where nothing is measured.
       dataset: the instances.
       config: the preset.
       batch_size: instances a batch.
@@ -82,8 +82,9 @@ class AttackJob(loop.Job):
       masks: the folder that final masks are kept in, see `tetris_jax.report.attack.masks`; None for
         none.
     """
-    self.programs = made
-    self._dataset, self._config, self._slots = dataset, config, made.slots(batch_size)
+    if made is not None:
+      self.programs = made
+    self._dataset, self._config, self._slots = dataset, config, batch_size
     self._names = dataset.names
     self._pictures, self._figures, self._masks = pictures, figures, masks
     # Rows of instances whose pictures or masks `damage` has found lost.

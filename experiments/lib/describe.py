@@ -49,6 +49,13 @@ def flags(settings: Group) -> dict[str, Any]:
   return found
 
 
+def _backend(device: jax.Device) -> dict[str, str]:
+  """The version of what compiles for a device; a CPU's is jaxlib's."""
+  if device.platform == 'cpu':
+    return {}
+  return {'backend': ' '.join(device.client.platform_version.split())}
+
+
 def configuration(
   settings: Run, attacks: Mapping[str, Any], info: types.ModelInfo, dataset: data.Dataset
 ) -> dict[str, Any]:
@@ -71,14 +78,15 @@ def configuration(
       'sha256': dict(info.sha256),
     },
     'instances': loop.fingerprint(dataset),
-    'shard': dict(zip(('id', 'count'), settings.shard, strict=True)),
+    'shard': dict(zip(('id', 'count'), settings.part, strict=True)),
     'versions': {
       **versions('tetris_jax', 'jax', 'jaxlib', 'numpy'),
       'python': platform.python_version(),
+      **_backend(device),
     },
     'devices': {
       'platform': device.platform,
       'kind': device.device_kind,
-      'count': jax.device_count(),
+      'count': jax.local_device_count(),
     },
   }

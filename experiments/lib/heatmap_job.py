@@ -97,7 +97,7 @@ class HeatmapJob(loop.Job):
     """
     self.programs = made
     self._dataset, self._configs, self._stride = dataset, configs, stride
-    self._slots, self._folder, self._explorable = made.slots(batch_size), folder, explorable
+    self._slots, self._folder, self._explorable = batch_size, folder, explorable
     self._names = dataset.names
     # Positions of instances whose maps `damage` has found whole, in batches that are done again.
     self._whole: set[int] = set()

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import jax
 from absl import flags as absl_flags
 from absl import logging
 
 from experiments.lib import devices, flags, interrupts, plugins
-from experiments.lib.settings import Group, Plugins, Processes, UsageError
+from experiments.lib.settings import Group, Plugins, Run, UsageError
 from tetris_jax.report import style
 from tetris_jax.runs import staging
 from tetris_jax.runs import workdirs as results
@@ -27,7 +26,6 @@ __all__ = [
   'INTERRUPTED',
   'UNUSABLE',
   'exit_status',
-  'join',
   'merged_status',
   'run',
   'tell_failed',
@@ -96,23 +94,6 @@ def merged_status(rows: Sequence[Mapping[str, Any]], written: object) -> int:
   return FAILED if any(row['status'] == 'failed' for row in rows) else DONE
 
 
-def join(processes: Processes) -> None:
-  """Joins the other JAX processes of a run; to be called before anything touches a device.
-
-  Raises:
-    UsageError: they cannot be joined.
-  """
-  where = processes.coordinator
-  if where is None:
-    return
-  address = None if where == 'auto' else where
-  try:
-    jax.distributed.initialize(address, processes.num_processes, processes.process_id)
-  except (RuntimeError, ValueError) as error:
-    raise UsageError(f'--coordinator={where}: {error}') from error
-  interrupts.renew()  # JAX takes SIGTERM to tell its processes of each other's end.
-
-
 def _asked(text: str, kind: type[_S], argv: Sequence[str]) -> _S | None:
   """The settings of a command line; None where help was asked for and shown."""
   values = absl_flags.FlagValues()
@@ -164,8 +145,9 @@ def run(
       return DONE
     if asked.doing:
       print(asked.doing, file=sys.stderr, flush=True)
-    if isinstance(asked, Processes):
-      join(asked)
+    if isinstance(asked, Run) and asked.shard is not None:
+      number, count = asked.part
+      print(f'shard {number} of {count}', file=sys.stderr, flush=True)
     if asked.uses_device:
       devices.check()
     status = execute(asked)

@@ -1,7 +1,9 @@
-"""The loop behind every run: batches in, shards out, the device kept busy, nothing done twice.
+"""The loop behind every run: batches in, shards out, devices kept busy, nothing done twice.
 
-  plan batches -> resume from shards -> read the next batch while the device works
-    -> measure -> draw and write beside the device -> mark as finished -> merge
+  plan batches -> resume from shards -> read the next batches while the devices work
+    -> measure -> draw and write beside the devices -> mark as finished -> merge
+
+Every device takes the next batch as soon as it is free; in which order they end changes no row.
 
 A `Job` says what is read, measured and written; the loop does the rest, and alike for all of them.
 """
@@ -14,10 +16,10 @@ import dataclasses
 import functools
 import re
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from experiments.lib import interrupts, resume
+from experiments.lib import interrupts, pipeline, resume
 from experiments.lib import progress as progress_lib
 from experiments.lib.programs import Programs, Say
 from experiments.lib.resume import Row
@@ -30,8 +32,10 @@ __all__ = [
   'Job',
   'Prepared',
   'Row',
+  'Run',
   'fingerprint',
   'listed',
+  'measured',
   'picture_name',
   'reason_of',
   'rejected_row',
@@ -90,7 +94,10 @@ class Job(Protocol):
     """Reads a batch; on a thread of its own, while the batch before is measured."""
 
   def measure(self, given: Any, say: Say) -> Found:
-    """Measures what `prepare` gave; the one part that uses the device for long."""
+    """Measures what `prepare` gave; the one part that uses a device for long.
+
+    On threads that have leased a device of `programs`, as many as there are.
+    """
 
   def finish(self, found: Found, say: Say) -> Sequence[Row]:
     """Draws and writes what lies beside a shard, and returns the final rows of what was measured.
@@ -161,7 +168,25 @@ def rejected_row(kind: schema.Kind, rejected: data.Rejected) -> Row:
   )
 
 
-class _Run:
+def measured(job: Job, given: Any, say: Say) -> tuple[Found, schema.Facts]:
+  """What is found on a device that is free, and what the batch took.
+
+  Args:
+    job: measures.
+    given: of `Prepared`.
+    say: told of what takes long.
+  """
+  with job.programs.lease() as spent:
+    found = job.measure(given, say)
+  return found, {
+    'seconds': spent.seconds,
+    'compile_seconds': spent.compile_seconds,
+    'programs': spent.count,
+    'evaluations': found.evaluations,
+  }
+
+
+class Run:
   """One pass over the batches of a shard of the run that are not finished yet."""
 
   def __init__(
@@ -176,8 +201,9 @@ class _Run:
     # By batch, the positions of the instances that it has to do.
     self.todo: dict[int, list[int]] = {}
     self.origins: dict[int, schema.Origin] = {}
+    self.beside = 0
 
-  def resume(self, beside: int, before: Sequence[Any]) -> progress_lib.Progress:
+  def resume(self, beside: int, before: Sequence[Any]) -> list[str]:
     """Takes over what earlier calls finished and what still holds of it.
 
     Args:
@@ -185,11 +211,12 @@ class _Run:
       before: [name, [height, width] or None] of the instances of the call before.
 
     Returns:
-      The progress from there on.
+      What is to be said of it.
 
     Raises:
       results.WorkdirError: a shard cannot be read.
     """
+    self.beside = beside
     then = {name: size for name, size in before}
     rejected = {name for name, size in then.items() if size is None}
     with progress_lib.ticking('comparing the data set with the rows that are there', after=2.0):
@@ -198,21 +225,21 @@ class _Run:
       left = [index for index in group.indices if index not in self.done.rows]
       if left:
         self.todo[number] = left
-    wanted = beside + sum(len(group.indices) for group in self.groups.values())
-    progress = progress_lib.Progress(wanted, beside + len(self.done.rows))
     mine = [index for group in self.groups.values() for index in group.indices]
     new = sum(self.names[index] not in then for index in mine)
     gone = len(then.keys() - set(self.names))
-    notes = self.done.notes(self.workdir.path, wanted, beside, new, gone)
-    for note in filter(None, [*notes[:1], self.workdir.restored, *notes[1:]]):
-      progress.say(note)
-    interrupts.keeps(
-      lambda: (
-        f'{beside + len(self.done.rows):,} of {wanted:,} instances are kept in '
-        f'{self.workdir.path}; the same command resumes the run'
-      )
-    )
-    return progress
+    notes = self.done.notes(self.workdir.path, self.wanted, beside, new, gone)
+    return [*filter(None, [*notes[:1], self.workdir.restored, *notes[1:]])]
+
+  @property
+  def wanted(self) -> int:
+    """How many instances it has."""
+    return self.beside + sum(len(group.indices) for group in self.groups.values())
+
+  @property
+  def kept(self) -> int:
+    """How many of them need nothing more now."""
+    return self.beside + len(self.done.rows)
 
   def read(self, number: int) -> Prepared:
     """Reads what a batch has to do, after a look at the files that it is made of."""
@@ -245,18 +272,6 @@ class _Run:
         made.append(schema.empty_row(self.job.kind, self.names[index], 'failed', reason, size))
     return self.ordered(number, made)
 
-  def measure(self, given: Any, say: Say) -> tuple[Found, schema.Facts]:
-    """What was found, and what the batch took."""
-    programs = self.job.programs
-    seconds, compiling, count = programs.seconds, programs.compile_seconds, programs.count
-    found = self.job.measure(given, say)
-    return found, {
-      'seconds': programs.seconds - seconds,
-      'compile_seconds': programs.compile_seconds - compiling,
-      'programs': programs.count - count,
-      'evaluations': found.evaluations,
-    }
-
   def finish(
     self, number: int, prepared: Prepared, found: Found | None, facts: schema.Facts, say: Say
   ) -> None:
@@ -278,38 +293,34 @@ class _Run:
       number, {index: (row, self.origins.get(index, unread)) for index, row in made}, facts
     )
 
+  def measured(
+    self,
+    progress: progress_lib.Progress,
+    number: int,
+    upcoming: concurrent.futures.Future[Prepared],
+  ) -> Callable[[], None]:
+    """Measures a batch once it has been read; returns what is left to be done beside devices."""
+    rows: Sequence[Row] = ()
+    facts, say = resume.nothing(), progress.say
+    try:
+      prepared = upcoming.result()
+      rows, found = prepared.rows, None
+      if prepared.given is not None:
+        found, facts = measured(self.job, prepared.given, say)
+      last = functools.partial(self.finish, number, prepared, found, facts, say)
+    except results.WorkdirError:
+      raise
+    except Exception as error:  # Whatever it is, it ends as rows with a reason.
+      made, facts = self.failed(number, rows, error, say), resume.nothing()
+      last = functools.partial(self.write, number, made, facts)
+    seconds = facts['seconds'] / self.job.programs.devices
+    progress.advance(len(self.todo[number]), facts['evaluations'], seconds)
+    return last
+
   def work(self, progress: progress_lib.Progress) -> None:
     """Does the batches that are not finished; see `run`."""
-    say = progress.say
-    written: concurrent.futures.Future[None] | None = None
-    with (
-      concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
-      concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
-    ):
-      submit = lambda number: reader.submit(self.read, number)
-      for number, upcoming in _one_ahead(submit, list(self.todo)):
-        if written is not None and written.done():
-          written.result()  # A full disk is told before another batch is measured.
-        rows: Sequence[Row] = ()
-        facts = resume.nothing()
-        try:
-          prepared = upcoming.result()
-          rows, found = prepared.rows, None
-          if prepared.given is not None:
-            found, facts = self.measure(prepared.given, say)
-          last = functools.partial(self.finish, number, prepared, found, facts, say)
-        except results.WorkdirError:
-          raise
-        except Exception as error:  # Whatever it is, it ends as rows with a reason.
-          last = functools.partial(
-            self.write, number, self.failed(number, rows, error, say), resume.nothing()
-          )
-        if written is not None:
-          written.result()
-        written = writer.submit(last)
-        progress.advance(len(self.todo[number]), facts['evaluations'], facts['seconds'])
-      if written is not None:
-        written.result()
+    measured = functools.partial(self.measured, progress)
+    pipeline.flow(list(self.todo), self.read, measured, self.job.programs.devices)
 
   def unsized_rows(self, indices: Sequence[int]) -> list[Row]:
     """Rows of the instances whose header could not be read; reading them whole says why."""
@@ -340,20 +351,6 @@ class _Run:
     return self.workdir.write_rows(own, made), self.done.totals()
 
 
-def _one_ahead(
-  submit: Callable[[int], concurrent.futures.Future[Prepared]], numbers: Sequence[int]
-) -> Iterator[tuple[int, concurrent.futures.Future[Prepared]]]:
-  """Numbers with their futures; when one is handed out, the next has been submitted."""
-  current = None
-  for number in numbers:
-    following = number, submit(number)
-    if current is not None:
-      yield current
-    current = following
-  if current is not None:
-    yield current
-
-
 def run(
   job: Job,
   dataset: data.Dataset,
@@ -368,8 +365,8 @@ def run(
   so what failed, what was skipped and what was mended since is done when the run is resumed, and
   the rows are those of a run on the data set as it is now.
 
-  While the device works on a batch, one thread reads the next and another draws and writes the
-  last. A batch that raises becomes failed rows.
+  While the devices work, each on a batch of its own, one thread reads the next batches and another
+  draws and writes the last. A batch that raises becomes failed rows.
 
   Args:
     job: what is done with a batch.
@@ -394,7 +391,16 @@ def run(
   unsized = unsized if number == 0 else ()
   mine = {index: groups[index] for index in range(number, len(groups), count)}
   sources = resume.Sources(dataset, [size for _, size in instances], job.content)
-  this = _Run(job, sources, workdir, mine)
-  with contextlib.closing(this.resume(len(unsized), before)) as progress:
+  this = Run(job, sources, workdir, mine)
+  notes = this.resume(len(unsized), before)
+  interrupts.keeps(
+    lambda: (
+      f'{this.kept:,} of {this.wanted:,} instances are kept in {workdir.path}; the same command '
+      'resumes the run'
+    )
+  )
+  with contextlib.closing(progress_lib.Progress(this.wanted, this.kept)) as progress:
+    for note in notes:
+      progress.say(note)
     this.work(progress)
   return this.merge(this.unsized_rows(unsized), count == 1)

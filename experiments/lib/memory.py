@@ -165,7 +165,7 @@ def need_of(compiled: Any, resident: int, devices: int) -> int | None:
 
 
 def too_little(
-  what: str, need: int | None, room: Room | None, batch_size: int, devices: int
+  what: str, need: int | None, room: Room | None, batch_size: int
 ) -> OutOfMemoryError:
   """The error that says what needs too much, and which batch size would fit.
 
@@ -174,7 +174,6 @@ def too_little(
     need: in bytes, as `need_of` has it; None where unknown.
     room: what there is; None where unknown.
     batch_size: instances a batch.
-    devices: over which a batch is divided.
   """
   needed = shown(need) if need else 'more memory'
   there = f'there is {shown(room.free)} of {room.of}' if room else 'there is too little'
@@ -182,7 +181,6 @@ def too_little(
   fits = batch_size // 2
   if need and room:
     fits = min(int(room.free / (need / batch_size)), batch_size - 1)
-  fits -= fits % devices
   if fits > 0:
     return OutOfMemoryError(f'{said}try --batch_size={fits}')
   return OutOfMemoryError(

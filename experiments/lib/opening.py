@@ -163,8 +163,7 @@ def completed(settings: _M, searched: bool) -> _M:
   """
   changes: dict[str, Any] = {}
   if isinstance(settings, Batches) and not settings.batch_size:
-    one = 1 if jax.default_backend() == 'cpu' else 8
-    changes['batch_size'] = one * jax.local_device_count()
+    changes['batch_size'] = 1 if jax.default_backend() == 'cpu' else 8
   options = _options(settings.model)
   if 'zoom' in options and settings.zoom is None:
     changes['zoom'] = options['zoom'][0]

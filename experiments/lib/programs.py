@@ -1,9 +1,19 @@
-"""Programs of one model, each compiled once per shape, on all devices of this process."""
+"""Programs of one model, of one shape on every device of this process.
+
+Whoever has a batch leases a device for it, and devices know nothing of each other: no collective,
+no batch divided over them. So what a batch gives is the same bits wherever and whenever it is done.
+The first device compiles a program; the others compile the same text for themselves, which on a GPU
+finds in JAX's cache what the first has made, kernels that were chosen by trying them included.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import queue
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,9 +22,9 @@ import numpy as np
 import tetris_jax
 from experiments.lib import memory
 from experiments.lib.progress import STDERR, Say, ticking
-from tetris_jax import crowd, mesh, presets, types
+from tetris_jax import crowd, presets, types
 
-__all__ = ['Programs', 'Say', 'attack']
+__all__ = ['Programs', 'Say', 'Spent', 'attack']
 
 
 def attack(
@@ -48,68 +58,129 @@ def attack(
   return found._replace(mask=kept)
 
 
+@dataclasses.dataclass
+class Spent:
+  """What calls have taken.
+
+  Attributes:
+    seconds: in calls, compiling aside.
+    compile_seconds: on compiling.
+    count: of programs compiled.
+  """
+
+  seconds: float = 0.0
+  compile_seconds: float = 0.0
+  count: int = 0
+
+  def add(self, other: Spent) -> None:
+    """Counts what others have taken too."""
+    self.seconds += other.seconds
+    self.compile_seconds += other.compile_seconds
+    self.count += other.count
+
+
 class _Program(NamedTuple):
   """A compiled program.
 
   Attributes:
-    call: the program.
     need: bytes that a call takes beside what is there; None where unknown.
+    lower: for any device.
   """
 
-  call: Callable[..., Any]
   need: int | None
+  lower: Callable[[_Lane], Any]
+
+
+class _Lane:
+  """A device with the parameters, the key and the programs that lie on it."""
+
+  def __init__(self, device: jax.Device, params: types.Params, key: jax.Array):
+    self.device = device
+    self.params, self.key = jax.device_put((params, key), device)
+    self.calls: dict[Any, Callable[..., Any]] = {}
 
 
 class Programs:
-  """What a run calls on its devices.
+  """What a run calls on its devices. Threads may share it.
 
   Attributes:
-    seconds: spent in calls so far, compiling aside.
-    compile_seconds: spent on compiling so far.
-    count: programs compiled so far.
+    spent: by all calls so far.
   """
 
-  def __init__(self, segmenter: types.Segmenter, seed: int):
+  def __init__(
+    self, segmenter: types.Segmenter, seed: int, devices: Sequence[jax.Device] | None = None
+  ):
     """Puts the parameters on the devices.
 
     Args:
       segmenter: the model.
       seed: of the key that every program is given.
+      devices: of one kind; by default all of this process.
     """
-    self._devices = jax.local_devices()
+    devices = jax.local_devices() if devices is None else devices
+    params, key = dict(segmenter.params), jax.random.key(seed)
     self._segmenter = segmenter
-    self._params = mesh.replicate(dict(segmenter.params), self._devices)
-    self._key = jax.random.key(seed)
-    self._resident = sum(leaf.nbytes for leaf in jax.tree.leaves(dict(segmenter.params)))
+    self._lanes = [_Lane(device, params, key) for device in devices]
+    self._free: queue.SimpleQueue[_Lane] = queue.SimpleQueue()
+    for lane in self._lanes:
+      self._free.put(lane)
+    # Of a thread: its lanes and what it has spent on them, the last one in use.
+    self._leased = threading.local()
+    self._resident = sum(leaf.nbytes for leaf in jax.tree.leaves(params))
     self._compiled: dict[Any, _Program | Exception] = {}
-    self.seconds = 0.0
-    self.compile_seconds = 0.0
-    self.count = 0
+    self._compiling: dict[Any, threading.Lock] = {}
+    self._lock = threading.Lock()
+    self.spent = Spent()
     STDERR.say(self._stated())
+
+  @property
+  def devices(self) -> int:
+    """How many there are, and so how many batches are worked on at once."""
+    return len(self._lanes)
 
   def _stated(self) -> str:
     """What is known of the memory that a run needs before anything is compiled."""
-    room = memory.device_room(self._devices[0])
+    room = memory.device_room(self._lanes[0].device)
     free = f'{memory.shown(room.free)} of {room.of} are free' if room else 'what is free is unknown'
     return (
       f'memory: {free}; the model has {memory.shown(self._resident)}, what a batch needs beside it '
       'is said as soon as its program is compiled'
     )
 
-  def slots(self, batch_size: int) -> int:
-    """The smallest batch that holds `batch_size` instances and divides over the devices."""
-    return -(-batch_size // len(self._devices)) * len(self._devices)
+  @contextlib.contextmanager
+  def lease(self) -> Iterator[Spent]:
+    """A device for the calls of this thread, and what these take; waits until one is free."""
+    lane, spent = self._free.get(), Spent()
+    held = self._held()
+    held.append((lane, spent))
+    try:
+      yield spent
+    finally:
+      held.pop()
+      self._free.put(lane)
+
+  def _held(self) -> list[tuple[_Lane, Spent]]:
+    if not hasattr(self._leased, 'held'):
+      self._leased.held = []
+    held: list[tuple[_Lane, Spent]] = self._leased.held
+    return held
+
+  def _count(self, spent: Spent) -> None:
+    with self._lock:
+      self.spent.add(spent)
+    for _, own in self._held()[-1:]:
+      own.add(spent)
 
   def call(
     self, say: Say, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
   ) -> Any:
-    """Calls a function of a batch, each device on its own part of it.
+    """Calls a function of a batch, on the leased device; without a lease on the first one.
 
     Args:
       say: told when a program has to be compiled, and meanwhile how long that has taken.
       function: traceable; (key, segmenter, batch, *more, **static) -> a tree of arrays with a
         leading dimension (batch,). The same object each time, for programs are found again by it.
-      batch: the instances; `slots` of them or a multiple.
+      batch: the instances.
       *more: arrays with a leading dimension (batch,).
       **static: hashable; each has a program of its own.
 
@@ -120,60 +191,88 @@ class Programs:
     arrays, structure = jax.tree.flatten(given)
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
     name = function, tuple(sorted(static.items())), structure, shapes
-    if name not in self._compiled:
-      try:
-        self._compiled[name] = self._compile(say, function, given, static)
-      except Exception as error:  # It is as broken for the next batch, and may take minutes.
-        self._compiled[name] = error
-    program = self._compiled[name]
-    if isinstance(program, Exception):
-      raise program
+    lane = self._held()[-1][0] if self._held() else self._lanes[0]
+    make = lambda: self._compile(say, lane, name, function, given, static)
+    call, need = self._on(lane, name, make)
     start = time.perf_counter()
     try:
-      found = jax.device_get(program.call(self._params, given, self._key))
+      found = jax.device_get(call(lane.params, given, lane.key))
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       if not memory.ran_out(error):
         raise
-      raise self._too_little(batch, program.need) from error
-    self.seconds += time.perf_counter() - start
+      raise self._too_little(batch, need) from error
+    self._count(Spent(seconds=time.perf_counter() - start))
     return found
 
+  def _on(
+    self, lane: _Lane, name: Any, compile_it: Callable[[], _Program]
+  ) -> tuple[Callable[..., Any], int | None]:
+    """A program on a device, and what it needs; compiled once, whoever asks for it first."""
+    with self._lock:
+      lock = self._compiling.setdefault(name, threading.Lock())
+    with lock:
+      if name not in self._compiled:
+        try:
+          self._compiled[name] = compile_it()
+        except Exception as error:  # It is as broken for the next batch, and may take minutes.
+          self._compiled[name] = error
+      program = self._compiled[name]
+      if isinstance(program, Exception):
+        raise program
+    if name not in lane.calls:  # Beside the others, each for its own device.
+      start = time.perf_counter()
+      lane.calls[name] = program.lower(lane).compile()
+      self._count(Spent(compile_seconds=time.perf_counter() - start))
+    return lane.calls[name], program.need
+
   def _compile(
-    self, say: Say, function: Callable[..., Any], given: Any, static: dict[str, Any]
+    self,
+    say: Say,
+    lane: _Lane,
+    name: Any,
+    function: Callable[..., Any],
+    given: Any,
+    static: dict[str, Any],
   ) -> _Program:
     """Compiles a program and says what it needs; raises OutOfMemoryError where that cannot be."""
     batch = given[0]
     height, width = batch.mask.shape[1:]
+    lower = self._lowered(function, given, static)
     start = time.perf_counter()
     try:
       with ticking(f'compiling for pictures up to {height} x {width}', say):
-        compiled = self._lowered(function, static, given).compile()
+        compiled = lower(lane).compile()
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       raise memory.explained(error, len(batch.size)) from error
-    self.compile_seconds += time.perf_counter() - start
-    self.count += 1
-    device = self._devices[0]
-    sharing = len(self._devices) if device.platform == 'cpu' else 1
+    self._count(Spent(compile_seconds=time.perf_counter() - start, count=1))
+    lane.calls[name] = compiled
+    return _Program(self._check(say, batch, compiled), lower)
+
+  def _check(self, say: Say, batch: types.Batch, compiled: Any) -> int | None:
+    """Bytes that a program needs, which are said; raises OutOfMemoryError where they cannot be."""
+    device, count = self._lanes[0].device, len(batch.size)
+    sharing = self.devices if device.platform == 'cpu' else 1
     need, room = memory.need_of(compiled, self._resident, sharing), memory.device_room(device)
     if need is not None and room is not None:
       if need > room.most:
         raise self._too_little(batch, need)
       small = '' if need <= room.free else 'warning: the system may end this process: '
-      count = len(batch.size)
-      said = f'{memory.shown(need)} for a batch of {count}, {memory.shown(room.free)} are free'
+      batches = f'{sharing} batches' if sharing > 1 else 'a batch'
+      said = f'{memory.shown(need)} for {batches} of {count}, {memory.shown(room.free)} are free'
       say(f'{small}memory: {said}')
-    return _Program(compiled, need)
+    return need
 
   def _too_little(self, batch: types.Batch, need: int | None) -> memory.OutOfMemoryError:
     height, width = batch.mask.shape[1:]
-    room, count = memory.device_room(self._devices[0]), len(self._devices)
+    room = memory.device_room(self._lanes[0].device)
     what = f'the program for pictures up to {height} x {width}'
-    return memory.too_little(what, need, room, len(batch.size), count)
+    return memory.too_little(what, need, room, len(batch.size))
 
-  def _lowered(self, function: Callable[..., Any], static: dict[str, Any], given: Any) -> Any:
+  def _lowered(
+    self, function: Callable[..., Any], given: Any, static: dict[str, Any]
+  ) -> Callable[[_Lane], Any]:
     def program(params: types.Params, given: Any, key: jax.Array) -> Any:
       batch, *more = given
       return function(key, self._segmenter.with_params(params), batch, *more, **static)
 
-    divided = jax.jit(mesh.over_devices(program, self._devices))
-    return divided.lower(self._params, given, self._key)
+    return lambda lane: jax.jit(program).lower(lane.params, given, lane.key)

@@ -127,14 +127,35 @@ class Progress:
   Threads may share it.
   """
 
-  def __init__(self, total: int, done: int = 0, stream: TextIO | None = None):
-    """Begins with `done` of `total` instances finished by an earlier run."""
+  def __init__(
+    self,
+    total: int,
+    done: int = 0,
+    stream: TextIO | None = None,
+    beside: Callable[[], str] | None = None,
+  ):
+    """Begins with `done` of `total` instances finished by an earlier run.
+
+    Args:
+      total: instances.
+      done: of these.
+      stream: where to; by default standard error.
+      beside: what else is told in the line.
+    """
+    self._beside = beside
     self._out = STDERR if stream is None else Line(stream)
     self._total, self._done, self._resumed = total, done, done
     self._started = time.monotonic()
     self._last_line = self._started
     self._evaluations, self._seconds = 0, 0.0
     self._lock = threading.Lock()
+
+  def extend(self, total: int, done: int) -> None:
+    """Counts instances that have become known, and those of them that need nothing more."""
+    with self._lock:
+      self._total += total
+      self._done += done
+      self._resumed += done
 
   def advance(self, instances: int, evaluations: int, seconds: float) -> None:
     """Counts a finished batch: its instances, decoder evaluations and device seconds."""
@@ -165,4 +186,6 @@ class Progress:
     if fresh and self._done < self._total:
       left = (now - self._started) / fresh * (self._total - self._done)
       line += f', {duration(left)} left'
+    if self._beside is not None:
+      line += f', {self._beside()}'
     return line

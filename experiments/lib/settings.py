@@ -18,8 +18,7 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-import jax
-
+from experiments.lib import ranks
 from experiments.lib.groups import Group, UsageError, setting
 from tetris_jax import data, presets
 from tetris_jax.runs import files
@@ -34,7 +33,6 @@ __all__ = [
   'Model',
   'ModelName',
   'Plugins',
-  'Processes',
   'Rounds',
   'Run',
   'Search',
@@ -260,7 +258,8 @@ class Batches(Group):
 
   batch_size: int = setting(
     0,
-    'Instances evaluated at once; 0 for 1 a CPU device and 8 a GPU or TPU, or 1 heat map a device.',
+    'Instances that a device evaluates at once; 0 for 1 on a CPU and 8 on a GPU or TPU, or 1 heat '
+    'map.',
     least=0,
   )
 
@@ -275,30 +274,46 @@ class Run(Group):
     path=True,
     recorded='never',
   )
-  shard_id: int | None = setting(
+  shard: str | None = setting(
     None,
-    "Which part of the instances to evaluate; by default the JAX process's own.",
+    'With "auto", which part of the instances this process evaluates is what its launcher says: '
+    'SLURM (steps and job arrays), MPI, indexed Jobs and JobSets of Kubernetes, TPU slices.',
+    choices=('auto',),
     recorded='never',
   )
+  shard_id: int | None = setting(
+    None, 'Which part of the instances to evaluate, from 0; by default all.', recorded='never'
+  )
   num_shards: int | None = setting(
-    None, 'In how many parts; by default the JAX processes.', recorded='never'
+    None,
+    'In how many parts; with --shard=auto only where the launcher does not say.',
+    recorded='never',
   )
 
   def __post_init__(self) -> None:
     """Raises UsageError for a shard that cannot be."""
     super().__post_init__()
     number, count = self.shard_id, self.num_shards
+    if self.shard is not None:
+      if number is not None:
+        raise UsageError(f'--shard={self.shard} says itself which it is; leave --shard_id out')
+      return
     if (number is None) != (count is None):
       raise UsageError('--shard_id and --num_shards are given together or not at all')
     if number is not None and count is not None and not 0 <= number < count:
       raise UsageError(f'--shard_id={number} of --num_shards={count}: expected 0 to {count - 1}')
 
   @property
-  def shard(self) -> tuple[int, int]:
-    """Its number and how many there are; asks JAX where nothing was given."""
-    if self.shard_id is None or self.num_shards is None:
-      return jax.process_index(), jax.process_count()
-    return self.shard_id, self.num_shards
+  def part(self) -> tuple[int, int]:
+    """The number of this shard and how many there are; (0, 1) for a run in one piece.
+
+    Raises:
+      UsageError: it is to be read from the environment, where nobody says it.
+    """
+    if self.shard is not None:
+      rank = ranks.found(self.num_shards)
+      return rank.number, rank.of or 1
+    return self.shard_id or 0, self.num_shards or 1
 
   @property
   def name(self) -> str:
@@ -307,41 +322,12 @@ class Run(Group):
 
   @property
   def whole(self) -> pathlib.Path:
-    """The work folder of a run in one piece; asks JAX nothing."""
+    """The work folder of a run in one piece."""
     # Models and presets of one's own may have any name.
     return pathlib.Path(self.workdir or pathlib.Path('runs') / files.safe_name(self.name))
 
   @property
   def folder(self) -> pathlib.Path:
     """The work folder; each shard of several has one below that of the whole."""
-    number, count = self.shard
+    number, count = self.part
     return self.whole if count == 1 else self.whole / f'shard-{number:05d}-of-{count:05d}'
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Processes(Group):
-  """The JAX processes of a run."""
-
-  coordinator: str | None = setting(
-    None,
-    'Runs as one of several JAX processes, each of which evaluates a shard: host:port of the '
-    'first, with --num_processes and --process_id; or "auto" where the cluster itself says who is '
-    'who.',
-    recorded='never',
-  )
-  num_processes: int | None = setting(None, 'With --coordinator: how many.', recorded='never')
-  process_id: int | None = setting(
-    None, 'With --coordinator: which one, from 0.', recorded='never'
-  )
-
-  def __post_init__(self) -> None:
-    """Raises UsageError for flags that do not belong together."""
-    super().__post_init__()
-    where, count, number = self.coordinator, self.num_processes, self.process_id
-    if where is None or where == 'auto':
-      if count is not None or number is not None:
-        raise UsageError('--num_processes and --process_id need --coordinator=HOST:PORT')
-    elif count is None or number is None:
-      raise UsageError(f'--coordinator={where} needs --num_processes and --process_id')
-    elif not 0 <= number < count:
-      raise UsageError(f'--process_id={number} of --num_processes={count}')

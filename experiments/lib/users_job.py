@@ -155,7 +155,7 @@ class UsersJob(loop.Job):
       clicks: of a file, by instance; None without one.
     """
     self.programs = made
-    self._dataset, self._plan, self._slots = dataset, plan, made.slots(batch_size)
+    self._dataset, self._plan, self._slots = dataset, plan, batch_size
     self._clicks = clicks
 
   def prepare(self, group: data.Group) -> loop.Prepared:
