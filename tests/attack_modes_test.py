@@ -73,7 +73,7 @@ def test_worst_clicks_are_those_of_min_at_the_cost_of_its_search():
   model, made = counted(wall(14.0))
   config = AttackConfig('published', Local(), num_clicks)
   every = jax.jit(lambda b: tetris_jax.attack(wall(14.0), b, config, modes=('min',)))(batch_of())
-  worst = jax.jit(lambda b: tetris_jax.worst_clicks(model, b, num_clicks=num_clicks))
+  worst = jax.jit(lambda b: tetris_jax.worst_clicks(model, b, 'tetris', num_clicks=num_clicks))
   clicks = jax.block_until_ready(worst(batch_of()))
   jax.effects_barrier()
   # 11 evaluations a search, 10 of them with a gradient, and one that the next round starts from.

@@ -185,7 +185,7 @@ def attack(
 def worst_clicks(
   segmenter: Segmenter,
   batch: Batch,
-  config: AttackConfig | Search | str = 'tetris',
+  config: AttackConfig | Search | str,
   *,
   num_clicks: int = 1,
   key: jax.Array | None = None,
