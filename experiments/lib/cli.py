@@ -17,8 +17,8 @@ from experiments.lib import start
 __all__ = ['PROGRAMS', 'main', 'summary']
 
 PROGRAMS = (
-  'attack', 'heatmap', 'users', 'report', 'apart', 'passes', 'export', 'replay', 'bench', 'fetch',
-  'prepare',
+  'attack', 'heatmap', 'users', 'sweep', 'report', 'apart', 'passes', 'export', 'replay', 'bench',
+  'fetch', 'prepare',
 )  # fmt: skip
 
 _ASKING = ('--help', '-h', 'help')

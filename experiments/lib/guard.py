@@ -70,9 +70,8 @@ class Guarded(loop.Job):
   def __init__(self, job: loop.Job, dataset: data.Dataset):
     """Takes the job, and the data set of its instances."""
     self.kind = job.kind
-    # A job that only looks at what was measured has none.
-    programs: Any = getattr(job, 'programs', None)
-    self.programs = programs
+    if hasattr(job, 'programs'):  # One that only looks at what was measured has none.
+      self.programs = job.programs
     self._job, self._dataset, self._names = job, dataset, dataset.names
     # What is measured alone is read again while a thread reads the next batch.
     self._reading = threading.Lock()

@@ -1,0 +1,82 @@
+"""A run as the driver has it: what a worker found becomes the work folder of experiments.attack."""
+
+import dataclasses
+import json
+
+import pytest
+import toy
+
+from experiments import attack
+from experiments.sweeps import driven, worker
+from tetris_jax.runs import workdirs as results
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  monkeypatch.setattr(attack.opening, 'zoo', toy)
+  toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48), (64, 40)))
+  return attack.Settings(
+    model='toy', dataset='folder', data_dir=str(tmp_path / 'd'), num_clicks=1, users=0,
+    preset='baseline', pictures=1, workdir=str(tmp_path / 'w'), batch_size=2,
+  )  # fmt: skip
+
+
+def opened(settings, said=None):
+  run, one = driven.Driven(0, settings), worker.Worker()
+  counts = run.open(one.work(run.first), (said if said is not None else []).append)
+  return run, one, counts
+
+
+def test_a_run_of_workers_is_that_of_one_process(settings, tmp_path):
+  run, one, counts = opened(settings)
+  assert counts == (3, 0) and [task.indices for task in run.left.values()] == [(0, 1), (2,)]
+  for task in reversed(run.left.values()):
+    found = one.work(task)
+    assert run.difference(found) == []
+    run.take(task, found)
+  run.end()
+  assert [row['status'] for row in run.rows] == ['ok'] * 3
+  other = dataclasses.replace(settings, workdir=str(tmp_path / 'alone'))
+  assert attack.execute(other) == 0
+  for name in ('rows.jsonl', 'config.json', 'instances.json', 'figures/00000_p0.png'):
+    assert (tmp_path / 'w' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
+  # Either goes on where the other stopped.
+  said = []
+  again, _, counts = opened(other, said)
+  assert counts == (3, 3) and not again.left and '3 of 3 instances are done' in said[0]
+  again.close()
+  assert attack.execute(settings) == 0
+
+
+def test_a_batch_that_nobody_could_do_is_failed_rows_and_is_done_when_resumed(settings):
+  run, one, _ = opened(settings)
+  first, second = run.left.values()
+  run.fail(first, '5 workers were lost')
+  run.take(second, one.work(second))
+  run.end()
+  assert [row['reason'] for row in run.rows] == ['5 workers were lost'] * 2 + ['']
+  assert run.rows[0]['size'] == [40, 56]
+  again, _, counts = opened(settings)
+  assert counts == (3, 1) and [task.indices for task in again.left.values()] == [(0, 1)]
+  again.close()
+
+
+def test_another_kind_of_device_or_other_instances_are_told(settings):
+  run, one, _ = opened(settings)
+  found = one.work(next(iter(run.left.values())))
+  config = json.loads(json.dumps(found.config))
+  config['devices']['kind'] = 'H100'
+  config['devices']['count'] = 7
+  (line,) = run.difference(found._replace(config=config))
+  assert line.startswith('devices.kind: ') and "'H100' now" in line
+  run.close()
+
+
+def test_a_folder_in_use_is_refused(settings):
+  run, one, _ = opened(settings)
+  other = driven.Driven(1, settings)
+  with pytest.raises(results.WorkdirError, match='is in use by process'):
+    other.open(one.work(other.first), print)
+  run.close()
+  assert other.name == 'w' and other.folder == run.folder
