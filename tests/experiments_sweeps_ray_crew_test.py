@@ -42,6 +42,9 @@ class Broken:
   def __init__(self, named):
     raise ModuleNotFoundError('no module of that name')
 
+  def about(self):
+    raise AssertionError('it has started')
+
 
 class Waiting:
   """A worker that answers with its process, or ends it."""
