@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -73,7 +74,11 @@ class Conductor:
     self._runs, self._crew, self._progress = runs, crew, progress
     self._unopened = collections.deque(runs)
     self._opening: set[int] = set()
-    self._queue: dict[int, dict[int, Task]] = collections.defaultdict(dict)
+    # By run and canvas, the batches that are waiting, by number.
+    self._queue: dict[int, dict[tuple[int, int], dict[int, Task]]] = {
+      run.number: {} for run in runs
+    }
+    self._waiting: collections.Counter[int] = collections.Counter()
     # By (run, batch): workers lost with it, and those who have tried it.
     self._lost: collections.Counter[tuple[int, int]] = collections.Counter()
     self._tried: dict[tuple[int, int], list[str]] = collections.defaultdict(list)
@@ -100,7 +105,7 @@ class Conductor:
     """
     with self._pool:
       while len(self._ended) < len(self._runs):
-        left = sum(map(len, self._queue.values())) + sum(self._load.values())
+        left = self._waiting.total() + sum(self._load.values())
         self._crew.hire(left + len(self._unopened) + len(self._opening))
         self._feed()
         self._assign()
@@ -112,11 +117,11 @@ class Conductor:
   def _feed(self) -> None:
     """Has runs opened as long as there are fewer batches waiting than hands."""
     hands = 2 * sum(self._crew.workers().values())
-    waiting = sum(map(len, self._queue.values())) + len(self._opening)
+    waiting = self._waiting.total() + len(self._opening)
     while self._unopened and waiting < max(hands, 1):
       run = self._unopened.popleft()
       self._opening.add(run.number)
-      self._queue[run.number][-1] = run.first
+      self._put(run.first)
       waiting += 1
 
   def _assign(self) -> None:
@@ -126,7 +131,7 @@ class Conductor:
     for depth in (1, 2):
       for worker, devices in workers.items():
         while self._load[worker] < depth * devices and worker not in self._alone:
-          waiting = sum(map(len, self._queue.values()))
+          waiting = self._waiting.total()
           task = self._choose(worker, workers) if depth == 1 or waiting > len(workers) else None
           if task is None:
             break
@@ -143,25 +148,41 @@ class Conductor:
 
     def rank(run: int) -> tuple[bool, float]:
       # Its own first, else the one with the most batches for those who are at it.
-      return run != last_run, -len(self._queue[run]) / (1 + hands[run])
+      return run != last_run, -self._waiting[run] / (1 + hands[run])
 
-    for run in sorted((run for run, tasks in self._queue.items() if tasks), key=rank):
+    for run in sorted((run for run, count in self._waiting.items() if count), key=rank):
       if worker in self._unfit[run]:
         continue
-      tasks = [
-        task for batch, task in self._queue[run].items()
-        if worker not in self._tried[run, batch] or not self._others(run, batch, workers)
-      ]  # fmt: skip
-      if self._load[worker]:
-        tasks = [task for task in tasks if not self._suspect(task)]
-      if tasks:
-        best = min(tasks, key=lambda task: (task.canvas != last_canvas, task.batch))
-        return self._queue[run].pop(best.batch)
+      canvases = sorted(self._queue[run], key=lambda canvas: canvas != last_canvas)
+      for task in itertools.chain.from_iterable(self._queue[run][one].values() for one in canvases):
+        if self._suits(worker, task, workers):
+          return self._pop(task)
     return None
+
+  def _suits(self, worker: str, task: Task, workers: Mapping[str, int]) -> bool:
+    """Whether a worker may be given a task."""
+    if self._load[worker] and self._suspect(task):
+      return False
+    tried = worker in self._tried.get((task.run, task.batch), ())
+    return not tried or not self._others(task.run, task.batch, workers)
+
+  def _put(self, task: Task) -> None:
+    """Queues a task."""
+    self._queue[task.run].setdefault(task.canvas, {})[task.batch] = task
+    self._waiting[task.run] += 1
+
+  def _pop(self, task: Task) -> Task:
+    """Takes a task out of the queue."""
+    same = self._queue[task.run][task.canvas]
+    del same[task.batch]
+    if not same:
+      del self._queue[task.run][task.canvas]
+    self._waiting[task.run] -= 1
+    return task
 
   def _suspect(self, task: Task) -> bool:
     """Whether workers were lost that had it."""
-    return self._lost[task.run, task.batch] >= _SUSPECT
+    return self._lost.get((task.run, task.batch), 0) >= _SUSPECT
 
   def _others(self, run: int, batch: int, workers: Mapping[str, int]) -> set[str]:
     """Who could try a batch that has not yet."""
@@ -171,7 +192,7 @@ class Conductor:
     """Gives up runs that nobody who is there can do."""
     for run in self._runs:
       unfit = self._unfit[run.number]
-      if self._queue[run.number] and workers and set(workers) <= unfit.keys():
+      if unfit and self._waiting[run.number] and workers and set(workers) <= unfit.keys():
         self._give_up(run, next(iter(unfit.values())))
 
   def _give_up(self, run: Driven, why: str) -> None:
@@ -180,7 +201,8 @@ class Conductor:
     run.error = why
     run.close()
     self._progress.say(f'{run.name}: {why}')
-    self._queue.pop(run.number, None)
+    self._queue[run.number].clear()
+    del self._waiting[run.number]
     self._opening.discard(run.number)
     self._ended.add(run.number)
 
@@ -196,7 +218,7 @@ class Conductor:
       self._last.pop(event.worker, None)
       self._lost[task.run, task.batch] += 1
       if self._lost[task.run, task.batch] < MOST_LOST:
-        self._queue[task.run][task.batch] = task
+        self._put(task)
         return
       reason = f'{MOST_LOST} workers were lost with this batch in hand; the last: {event.reason}'
       self._fail(run, task, reason)
@@ -211,7 +233,7 @@ class Conductor:
     tried.append(worker)
     if result.error:
       if len(tried) < 2:
-        self._queue[task.run][task.batch] = task
+        self._put(task)
       else:
         self._fail(run, task, result.error)
     elif task.batch < 0:
@@ -221,13 +243,13 @@ class Conductor:
       self._unfit[run.number][worker] = why
       self._progress.say(f'{run.name}: not done there: {why}')
       tried.pop()
-      self._queue[task.run][task.batch] = task
+      self._put(task)
     else:
       again = [index for index, row in result.rows.items() if row['status'] == 'failed']
       retry = bool(again) and len(tried) < 2
       run.take(task, result)
       if retry:
-        self._queue[task.run][task.batch] = task._replace(indices=tuple(again))
+        self._put(task._replace(indices=tuple(again)))
       done, facts = len(result.rows) - (len(again) if retry else 0), result.facts
       hands = max(sum(self._crew.workers().values()), 1)
       self._progress.advance(done, facts['evaluations'], facts['seconds'] / hands)
@@ -262,9 +284,9 @@ class Conductor:
         self._give_up(run, run.error)
       elif run.number in self._opening:
         self._opening.discard(run.number)
-        self._queue[run.number].update(run.left)
+        for task in run.left.values():
+          self._put(task)
         if not run.left:
           self._beside[self._pool.submit(run.end)] = run
       else:
-        self._queue.pop(run.number, None)
         self._ended.add(run.number)
