@@ -1,6 +1,5 @@
 """Sweeps: what is asked for, and on clusters that are disturbed, the bytes of undisturbed runs."""
 
-import importlib.util
 import os
 import pathlib
 import shutil
@@ -16,9 +15,6 @@ from experiments.lib.settings import UsageError
 
 TESTS = pathlib.Path(__file__).parent
 SIZES = (40, 56), (48, 48), (64, 40), (40, 60), (50, 50), (44, 44)
-needs_ray = pytest.mark.skipif(
-  importlib.util.find_spec('ray') is None, reason="needs '.[sweep]', which brings Ray"
-)
 # What a clock measured, or where it was.
 APART = 'speed.json', 'report.html', 'report.md', 'config.json'
 
@@ -93,7 +89,7 @@ def test_what_cannot_be_is_refused_before_anybody_is_hired(changes, said):
     sweep.planned(sweep.Settings(**(asked if changes else {})))
 
 
-@needs_ray
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_cluster_that_loses_a_node_and_its_driver_and_gains_a_node_changes_no_byte(tmp_path):
   toy.write_folder(tmp_path / 'd', SIZES)

@@ -69,9 +69,9 @@ def ready(crew, count):
     crew.wait(0.1)
 
 
+@pytest.mark.cluster
 @pytest.mark.slow
 def test_a_lost_worker_is_told_with_all_that_it_had_and_another_is_hired(monkeypatch):
-  pytest.importorskip('ray')
   monkeypatch.setenv('PYTHONPATH', os.pathsep.join(sys.path))  # Of workers.
   crew = ray_crew.RayCrew(
     ['os'], room=Room(cpus=1.0), worker=Waiting, num_cpus=2, object_store_memory=80 * 2**20
