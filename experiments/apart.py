@@ -35,11 +35,11 @@ _Scores = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(lib.Group):
+class Settings(lib.Plugins):
   """What may be asked; see this program's `--help`."""
 
   workdirs: tuple[str, ...] = lib.setting(
-    (), 'Finished work folders of experiments.attack, by commas; patterns are expanded.', path=True
+    (), 'Finished work folders of attacks with users, by commas; patterns are expanded.', path=True
   )
   halves: int = lib.setting(200, 'How often the instances are cut in halves.', least=1)
 

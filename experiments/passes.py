@@ -44,7 +44,7 @@ _SCORES = (*profile.NAMES, 'mean')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Settings(lib.Group):
+class Settings(lib.Plugins):
   """What may be asked; see this program's `--help`."""
 
   maps: tuple[str, ...] = lib.setting(

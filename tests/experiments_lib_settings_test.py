@@ -33,7 +33,8 @@ FLAGS = {
     'explorer',
   ],
   'bench': [
-    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'what', 'batch_sizes', 'repeats', 'out',
+    *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'suite', 'minutes', 'batch_sizes',
+    'repeats', 'out',
   ],
   'sweep': [
     'models', 'datasets', 'presets', 'file', 'num_clicks', *SEARCH, 'batch_size', 'seed', 'users',
@@ -41,6 +42,8 @@ FLAGS = {
     'worker_tpus',
   ],
   'report': ['workdirs', 'heatmaps', 'users', 'out', 'pictures_per_run'],
+  'apart': ['workdirs', 'halves'],
+  'passes': ['maps', 'prior', 'repeats'],
   'export': ['workdirs', 'out', 'tables', 'coco'],
   'replay': ['workdir', 'tolerance'],
   'fetch': ['model', 'source', 'sha256', 'force'],
@@ -155,6 +158,8 @@ def test_folders_of_deeper_and_wider_attacks_are_others():
   assert of('heatmap')(depth=0.25).folder.name.endswith('-heatmap-depth-0.25')
 
 
+# Programs that ask JAX for none.
+DEVICELESS = 'sweep', 'report', 'apart', 'passes', 'export', 'prepare'
 PATHS = {
   'attack': {'weights', 'data_dir', 'workdir'},
   'users': {'weights', 'data_dir', 'workdir', 'clicks', 'workdirs', 'compare'},
@@ -162,6 +167,8 @@ PATHS = {
   'sweep': {'file', 'workdir'},
   'bench': {'weights', 'data_dir', 'out'},
   'report': {'workdirs', 'heatmaps', 'users', 'out'},
+  'apart': {'workdirs'},
+  'passes': {'maps'},
   'export': {'workdirs', 'out'},
   'replay': {'workdir'},
   'fetch': {'source'},
@@ -194,7 +201,7 @@ def test_a_program_says_what_it_is_asked_to_do(program, monkeypatch):
   monkeypatch.setattr(jax, 'devices', lambda: pytest.fail('a device was asked for'))
   said = of(program)().doing
   assert said.startswith(f'{program}: ') and '\n' not in said
-  assert of(program)().uses_device == (program not in ('sweep', 'report', 'export', 'prepare'))
+  assert of(program)().uses_device == (program not in DEVICELESS)
   if program in ('attack', 'heatmap', 'users'):
     assert said.endswith('-> ' + str(of(program)().whole))
     assert 'mobile_sam' in said and 'samples' in said
