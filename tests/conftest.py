@@ -1,6 +1,10 @@
 """Every test runs with two CPU devices and with JAX's strict modes on."""
 
+import importlib
 import os
+import sys
+import types
+from collections.abc import Iterator
 
 # Before the first import of jax. Most tests compile far more than they compute, which takes half as
 # long without LLVM's optimisations; TESTS_OPTIMISE=1 has them, for parity with real checkpoints.
@@ -35,6 +39,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def fuzz_minutes(request: pytest.FixtureRequest) -> float:
   """Minutes that the caller gives to damaged files; 0 for the usual few cases."""
   return request.config.getoption('--fuzz_minutes')
+
+
+@pytest.fixture
+def sweep_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
+  """The plugin of sweeps, in this process for as long as a test takes."""
+  from experiments.lib import attack_job
+  from ports import zoo
+
+  before = set(zoo.MODELS)
+  monkeypatch.setattr(attack_job.AttackJob, 'measure', attack_job.AttackJob.measure)
+  yield importlib.import_module('sweep_models')
+  for name in set(zoo.MODELS) - before:
+    del zoo._rows[name]
+  sys.modules.pop('sweep_models')
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,7 +7,6 @@ import subprocess
 import sys
 
 import pytest
-import sweep_models
 import toy
 
 from experiments import sweep
@@ -63,12 +62,12 @@ def tree(folder):
   }
 
 
-def test_runs_are_every_model_on_every_data_set_with_every_preset(tmp_path):
+@pytest.mark.usefixtures('sweep_models')
+def test_runs_are_every_model_on_every_data_set_with_every_preset():
   made = sweep.planned(sweep.Settings(
     models=('toy', 'toy_two'), datasets=('samples', 'folder=~/d'), presets=('tetris',),
     num_clicks=3, limit=2, workdir='w', plugins=('sweep_models',),
   ))  # fmt: skip
-  assert sweep_models.__name__ == 'sweep_models'
   assert [run.name for run in made] == [
     'toy-samples-tetris', 'toy-folder-tetris', 'toy_two-samples-tetris', 'toy_two-folder-tetris'
   ]
@@ -77,6 +76,7 @@ def test_runs_are_every_model_on_every_data_set_with_every_preset(tmp_path):
   assert (asked.num_clicks, asked.limit, asked.users) == (3, 2, 64)
 
 
+@pytest.mark.usefixtures('sweep_models')
 @pytest.mark.parametrize(('changes', 'said'), [
   ({}, '--models names nothing'),
   ({'models': ('nobody',)}, '--model=nobody is unknown'),
