@@ -312,7 +312,7 @@ def test_the_configuration_says_what_ran_and_another_one_is_refused(made, again,
   assert config['presets']['strong_v1_16']['search']['budget'] == 16
   for changes, message in (
     ({'stride': 4}, r'\n  stride: 3 there, 4 now'),
-    ({'batch_size': 1}, r'\n  batch_size: 2 there, 1 now'),
+    ({'batch_size': 2}, r'\n  batch_size: 1 there, 2 now'),
     ({'names': ('strong_v1',)}, r'presets\.strong_v1\.search\.budget: None there, 64 now'),
     ({'depth': 0.1}, r'\n  depth: 0\.0 there, 0\.1 now'),
   ):

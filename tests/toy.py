@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -83,3 +84,10 @@ def write_folder(root: pathlib.Path, sizes: tuple[tuple[int, int], ...], seed: i
     image[mask] += 40
     Image.fromarray(image.astype(np.uint8)).save(root / 'images' / f'p{number}.png')
     Image.fromarray(mask.astype(np.uint8) * 255).save(root / 'masks' / f'p{number}.png')
+
+
+def wait(there) -> None:
+  """Until something is there, such as what another thread does; at most a minute."""
+  end = time.monotonic() + 60
+  while not there() and time.monotonic() < end:
+    time.sleep(0.02)
