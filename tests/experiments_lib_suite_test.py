@@ -94,6 +94,21 @@ def test_what_there_is_no_time_or_memory_for_is_listed(samples, quick, monkeypat
     measured(samples)
 
 
+def test_products_that_jax_refuses_to_lower_are_listed(samples, quick, monkeypatch):
+  tf32 = jax.default_matmul_precision('TF32_TF32_F32')
+  with pytest.raises(ValueError, match='not supported') as caught, tf32:
+    jax.jit(lambda x: x @ x).lower(np.eye(2, dtype=np.float32)).compile()  # Of a CPU.
+
+  def refused(*args):
+    raise caught.value
+
+  monkeypatch.setattr(rates, 'attack', refused)
+  assert 'tetris, 4 instances at once: the device cannot do it' in measured(samples)['not_measured']
+  monkeypatch.setattr(rates, 'attack', lambda *args: int('x'))
+  with pytest.raises(ValueError, match='invalid literal'):
+    measured(samples)
+
+
 def test_tables_have_every_measurement(samples, quick):
   found = measured(samples) | {
     'model': 'toy', 'versions': {'jax': '1'},

@@ -7,7 +7,7 @@ behind it and nothing else: no search, no legal region, no metric.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -40,7 +40,9 @@ WAYS = {'one_at_a_time': True, 'together': False}
 """How rows go through the decoder, and whether that is one by one."""
 
 
-def first_batch(dataset: data.Dataset, batch_size: int) -> types.Batch | None:
+def first_batch(
+  dataset: Iterable[data.Sample | data.Rejected], batch_size: int
+) -> types.Batch | None:
   """The first instances that share a canvas with the first one; None where none can be read."""
   samples = [entry for entry in dataset if isinstance(entry, data.Sample)]
   if not samples:

@@ -58,7 +58,9 @@ class _Bench(NamedTuple):
 
   def batch(self, size: int) -> types.Batch:
     """That many instances, the last again and again where there are too few."""
-    return data.stack(self.samples[:size], data.canvas_for(self.samples[0].size), size)[0]
+    batch = rates.first_batch(self.samples, size)
+    assert batch is not None
+    return batch
 
   def attack(self, preset: str, size: int) -> tuple[dict[str, Any], rates.Spent, Any]:
     """As `rates.attack`."""
@@ -94,7 +96,7 @@ class _Clock:
     progress.STDERR.say(what)
     try:
       found = step()
-    except (MemoryError, NotImplementedError, jax.errors.JaxRuntimeError) as error:
+    except (MemoryError, NotImplementedError, ValueError, jax.errors.JaxRuntimeError) as error:
       out = memory.ran_out(error)
       if not out and not _is_unknown(error):
         raise
@@ -107,6 +109,8 @@ class _Clock:
 def _is_unknown(error: Exception) -> bool:
   """Whether an error says that a device has no such kind of product."""
   said = str(error)
+  if isinstance(error, ValueError):  # As JAX refuses it while it lowers a product.
+    return 'is not supported by dot_general' in said
   return isinstance(error, NotImplementedError) or 'UNIMPLEMENTED' in said or 'algorithm' in said
 
 
