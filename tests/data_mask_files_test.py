@@ -251,11 +251,17 @@ def test_one_colour_in_alpha_is_one_object_where_it_has_a_number(tmp_path):
     ids_of(save(tmp_path / 'b.png', black))
 
 
-def test_quantised_palettes_are_refused_where_the_background_has_moved(tmp_path):
-  quantised = Image.fromarray(COLOURS[IDS]).quantize(4)
-  quantised.save(tmp_path / 'a.png')
-  background = np.asarray(quantised)[0, 0]
+def quantised(path, ids):
+  """Saves ids as a palette that quantising has sorted; returns the index of the background."""
+  image = Image.fromarray(COLOURS[ids]).quantize(4)
+  image.save(path)
+  background = np.asarray(image)[0, 0]
   assert background != 0
+  return background
+
+
+def test_quantised_palettes_are_refused_where_the_background_has_moved(tmp_path):
+  background = quantised(tmp_path / 'a.png', IDS)
   with pytest.raises(UnreadableImage, match=f'background has the index {background}, not 0'):
     ids_of(tmp_path / 'a.png')
   colours = [(9, 9, 9), *map(tuple, COLOURS)]
@@ -267,10 +273,7 @@ def test_quantised_palettes_are_refused_where_the_background_has_moved(tmp_path)
 def test_an_object_at_a_corner_hides_no_moved_background(tmp_path):
   ids = IDS.copy()
   ids[-3:, -3:] = 2
-  quantised = Image.fromarray(COLOURS[ids]).quantize(4)
-  quantised.save(tmp_path / 'a.png')
-  background = np.asarray(quantised)[0, 0]
-  assert background != 0
+  background = quantised(tmp_path / 'a.png', ids)
   with pytest.raises(UnreadableImage, match=f'the index {background}, not 0, .*most of its border'):
     ids_of(tmp_path / 'a.png')
 

@@ -110,13 +110,7 @@ def rows_at_once(given: int | None, *, elsewhere: int | None = None) -> int | No
 
 
 def look(segmenter: Segmenter, batch: Batch, at_once: int | None) -> Scene:
-  """Encodes the images, once, and prepares what the metrics need.
-
-  Raises:
-    ValueError: an array of another shape than `Batch` tells, or too large a canvas.
-    TypeError: one of another kind.
-  """
-  batch = batch.checked()
+  """Encodes the images, once, and prepares what the metrics need of a batch that was checked."""
   image, mask, ignore, size, _ = map(jnp.asarray, batch)
   inside = inside_image(size, mask.shape)
   encode = lambda image, size: segmenter.encode(segmenter.params, image, size)

@@ -77,8 +77,7 @@ class Guarded(loop.Job):
     self._reading = threading.Lock()
 
   def _failed(self, index: int, error: Exception) -> loop.Row:
-    size, reason = self._dataset.size(index), loop.reason_of(error)
-    return schema.empty_row(self.kind, self._names[index], 'failed', reason, size)
+    return loop.failed_row(self.kind, self._dataset, index, loop.reason_of(error))
 
   def _read(self, group: data.Group) -> loop.Prepared:
     with self._reading:

@@ -33,6 +33,7 @@ __all__ = [
   'Prepared',
   'Row',
   'Run',
+  'failed_row',
   'fingerprint',
   'listed',
   'measured',
@@ -168,6 +169,18 @@ def rejected_row(kind: schema.Kind, rejected: data.Rejected) -> Row:
   )
 
 
+def failed_row(kind: schema.Kind, dataset: data.Dataset, index: int, reason: str) -> Row:
+  """The row of an instance that has no numbers because something was raised.
+
+  Args:
+    kind: of the row.
+    dataset: of the instance.
+    index: its position there.
+    reason: why.
+  """
+  return schema.empty_row(kind, dataset.names[index], 'failed', reason, dataset.size(index))
+
+
 def measured(job: Job, given: Any, say: Say) -> tuple[Found, schema.Facts]:
   """What is found on a device that is free, and what the batch took.
 
@@ -268,8 +281,7 @@ class Run:
     made = [*rows]
     for index in self.todo[number]:
       if self.names[index] not in known:
-        size = self.dataset.size(index)
-        made.append(schema.empty_row(self.job.kind, self.names[index], 'failed', reason, size))
+        made.append(failed_row(self.job.kind, self.dataset, index, reason))
     return self.ordered(number, made)
 
   def finish(
@@ -288,7 +300,7 @@ class Run:
   def write(self, number: int, rows: Sequence[Row], facts: schema.Facts) -> None:
     """Marks a batch as finished; its shard keeps the rows that it has of other instances."""
     made = zip(self.todo[number], rows, strict=True)
-    unread: schema.Origin = {'canvas': list(self.groups[number].canvas), 'files': [], 'content': ''}
+    unread = resume.unread(self.groups[number].canvas)
     self.done.write(
       number, {index: (row, self.origins.get(index, unread)) for index, row in made}, facts
     )

@@ -20,7 +20,7 @@ from tetris_jax.runs import workdirs as results
 if TYPE_CHECKING:
   from experiments.lib.loop import Job
 
-__all__ = ['Done', 'Row', 'Sources', 'look', 'nothing']
+__all__ = ['Done', 'Row', 'Sources', 'look', 'nothing', 'unread']
 
 _SHOWN = 3
 _MENDED = 'whose files changed'
@@ -33,6 +33,11 @@ Row = Mapping[str, Any]
 def nothing() -> schema.Facts:
   """The facts of a batch that took nothing."""
   return {'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0}
+
+
+def unread(canvas: Sequence[int]) -> schema.Origin:
+  """What an instance on a canvas (height, width) was made of where nobody has looked."""
+  return {'canvas': list(canvas), 'files': [], 'content': ''}
 
 
 class Sources:

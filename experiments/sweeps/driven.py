@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,6 @@ from experiments.lib import guard, loop, resume
 from experiments.lib.progress import Say
 from experiments.sweeps.worker import Result, Task
 from tetris_jax import data
-from tetris_jax.runs import schema
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Driven']
@@ -101,13 +101,9 @@ class Driven:
 
   def fail(self, task: Task, reason: str) -> None:
     """Makes the instances of a batch failed rows; resuming the sweep tries them again."""
-    unread: schema.Origin = {'canvas': list(task.canvas), 'files': [], 'content': ''}
-    names, size = self._one.dataset.names, self._one.dataset.size
-    rows = {
-      index: schema.empty_row('attack', names[index], 'failed', reason, size(index))
-      for index in task.indices
-    }
-    origins = dict.fromkeys(task.indices, unread)
+    failed = functools.partial(loop.failed_row, self._run.job.kind, self._one.dataset)
+    rows = {index: failed(index, reason) for index in task.indices}
+    origins = dict.fromkeys(task.indices, resume.unread(task.canvas))
     nothing = Result({}, {}, rows, origins, resume.nothing(), {}, ())
     self.take(task, nothing)
 
