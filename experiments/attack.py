@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.lib import attack_job, describe, guard, launch, loop, opening
+from experiments.lib import attack_job, describe, fitting, guard, launch, loop, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from tetris_jax import crowd, data, presets, types
@@ -159,6 +159,15 @@ class Opened(NamedTuple):
         attacks['users']['maps'] = str(self.click_maps.folder.resolve())
     return describe.configuration(self.settings, attacks, info, self.dataset)
 
+  def fitted(self, programs: Programs) -> Opened:
+    """The same with a batch size that fits, where that was left to be found."""
+
+    def need(settings: Settings, canvas: tuple[int, int]) -> int | None:
+      return self._replace(settings=settings).job(programs, settings.folder).need(canvas)
+
+    found = fitting.resolved(self.settings, 'attack', self.dataset, programs.device, need)
+    return self._replace(settings=found)
+
   def job(self, programs: Programs | None, folder: pathlib.Path) -> attack_job.AttackJob:
     """What is done with a batch.
 
@@ -171,7 +180,7 @@ class Opened(NamedTuple):
       programs,
       self.dataset,
       self.config,
-      self.settings.batch_size,
+      self.settings.slots,
       len(self.dataset) if pictures < 0 else pictures,
       folder / 'figures',
       self.users,
@@ -205,13 +214,14 @@ def execute(settings: Settings) -> int:
   """
   opening.check_drawing()
   one = opened(settings)
-  settings = one.settings
-  segmenter = opening.open_segmenter(settings)
+  segmenter = opening.open_segmenter(one.settings)
   opening.keep_compiled_programs()
-  described = one.described(segmenter.info)
+  programs = Programs(segmenter, one.seed)
+  one = one.fitted(programs)
+  settings, described = one.settings, one.described(segmenter.info)
   with results.open_workdir(settings.folder, described, one.folders) as workdir:
-    job = one.job(Programs(segmenter, one.seed), workdir.path)
-    found = guard.run(job, one.dataset, workdir, settings.batch_size, settings.part)
+    job = one.job(programs, workdir.path)
+    found = guard.run(job, one.dataset, workdir, settings.slots, settings.part)
     made = write_run(settings, workdir, described, one.dataset, found)
   print(f'{_headline(made)}\n{settings.folder / "report.html"}')
   return launch.exit_status(found[0], made, settings.folder / 'report.md')

@@ -25,10 +25,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import launch, opening, rates, renderer, suite, timing
+import jax
+
+from experiments.lib import (
+  fitting,
+  launch,
+  opening,
+  programs,
+  progress,
+  rates,
+  renderer,
+  suite,
+  timing,
+)
 from experiments.lib import settings as lib
 from experiments.lib.settings import UsageError
-from tetris_jax import data, types
+from tetris_jax import data, presets, types
 
 __all__ = ['Settings', 'execute', 'main', 'measure']
 
@@ -45,7 +57,11 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
   minutes: float = lib.setting(
     8.0, 'Of --suite=device, after which no measurement begins.', least=0, most=10_000
   )
-  batch_sizes: tuple[str, ...] = lib.setting(('1', '2'), 'Instances attacked at once, by commas.')
+  batch_sizes: tuple[str, ...] = lib.setting(
+    ('1', '2'),
+    'Instances attacked at once, by commas; "auto" is the most that a GPU or TPU has memory for, '
+    'and 1 on a CPU.',
+  )
   repeats: int = lib.setting(3, 'Timed calls; the median counts.', least=1)
   out: str | None = lib.setting(None, 'File for the JSON.', path=True)
 
@@ -58,17 +74,15 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
       return f'bench: {self.model} on this device, up to {self.minutes:g} minutes'
     return f'bench: {self.model} on {self.dataset} with {self.preset}'
 
-  @property
-  def sizes(self) -> list[int]:
-    """--batch_sizes as numbers."""
-    return [int(size) for size in self.batch_sizes]
-
   def __post_init__(self) -> None:
     """Raises UsageError also for batch sizes that are none."""
     super().__post_init__()
     asked = ','.join(self.batch_sizes)
-    if not all(size.isdigit() and int(size) for size in self.batch_sizes) or not asked:
-      raise UsageError(f'--batch_sizes={asked}: expected whole numbers of at least 1')
+    numbers = [size for size in self.batch_sizes if size != lib.AUTO]
+    if not all(size.isdigit() and int(size) for size in numbers) or not asked:
+      raise UsageError(
+        f'--batch_sizes={asked}: expected whole numbers of at least 1, or {lib.AUTO}'
+      )
 
 
 def _check_out(out: str | None) -> None:
@@ -82,10 +96,7 @@ def _check_out(out: str | None) -> None:
 
 def _device(settings: Settings) -> int:
   """Measures what the device can do, prints tables and keeps the numbers; returns the status."""
-  dataset = opening.open_dataset(settings)
-  samples = [one for one in dataset if isinstance(one, data.Sample)]
-  if not samples:
-    raise UsageError(f'--dataset={dataset.name}: no instance can be read')
+  samples = _samples(settings)
   _check_out(settings.out)
   segmenter = opening.open_segmenter(settings)
   facts: dict[str, Any] = {'suite': 'device', 'model': segmenter.info.name, **timing.machine()}
@@ -102,13 +113,29 @@ def _device(settings: Settings) -> int:
   return launch.DONE
 
 
-def _batches(settings: Settings) -> list[types.Batch]:
+def _samples(settings: Settings) -> list[data.Sample]:
+  """The instances that can be read; raises UsageError where there are none."""
   dataset = opening.open_dataset(settings)
-  batches = [rates.first_batch(dataset, size) for size in settings.sizes]
-  found = [batch for batch in batches if batch is not None]
-  if len(found) < len(batches):
+  samples = [one for one in dataset if isinstance(one, data.Sample)]
+  if not samples:
     raise UsageError(f'--dataset={dataset.name}: no instance can be read')
-  return found
+  return samples
+
+
+def _size(
+  asked: str,
+  segmenter: types.Segmenter,
+  config: presets.AttackConfig,
+  canvas: tuple[int, int],
+) -> int:
+  """A batch size as a number; of `lib.AUTO` the largest that fits, which is said."""
+  if asked != lib.AUTO:
+    return int(asked)
+  made = programs.Programs(segmenter, 0, jax.local_devices()[:1])
+  need = lambda size: made.need(programs.attack, fitting.shapes(canvas, size), config=config)
+  fit = fitting.largest(made.device, need)
+  progress.STDERR.say(f'{asked}: {fit.size}, {fit.why}')
+  return fit.size
 
 
 def measure(settings: Settings) -> dict[str, Any]:
@@ -123,9 +150,12 @@ def measure(settings: Settings) -> dict[str, Any]:
     return {'suite': 'renderer', **timing.machine(), 'results': results}
   config = opening.open_preset(settings.preset, settings.num_clicks, settings)
   settings = opening.completed(settings, opening.searches(config))
-  batches = _batches(settings)
+  samples = _samples(settings)
   _check_out(settings.out)
   segmenter = opening.open_segmenter(settings)
+  canvas = data.canvas_for(samples[0].size)
+  sizes = dict.fromkeys(_size(one, segmenter, config, canvas) for one in settings.batch_sizes)
+  batches = [batch for size in sizes if (batch := rates.first_batch(samples, size)) is not None]
   return {
     'model': segmenter.info.name,
     'preset': config.name,

@@ -28,7 +28,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import describe, guard, heatmap_job, launch, opening
+from experiments.lib import describe, fitting, guard, heatmap_job, launch, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -138,14 +138,22 @@ def execute(settings: Settings) -> int:
   opening.check_drawing()
   configs = _open_presets(settings)
   seed = opening.seed_of(settings, configs)
-  size = settings.batch_size or 1
-  settings = opening.completed(dataclasses.replace(settings, batch_size=size), searched=True)
+  settings = dataclasses.replace(settings, batch_size=settings.batch_size or 1)
+  settings = opening.completed(settings, searched=True)
   reach = settings.limit * settings.every
   dataset = opening.open_dataset(dataclasses.replace(settings, limit=reach))
   chosen = range(0, len(dataset), settings.every)
   dataset = dataset.select(chosen[: settings.limit] if settings.limit else chosen)
   segmenter = opening.open_segmenter(settings)
   opening.keep_compiled_programs()
+  programs = Programs(segmenter, seed)
+  job_of = lambda sized: heatmap_job.HeatmapJob(
+    programs, dataset, configs, sized.stride, sized.slots, sized.folder / 'maps',
+    explorable=sized.explorer,
+  )  # fmt: skip
+  settings = fitting.resolved(
+    settings, 'heatmap', dataset, programs.device, lambda sized, on: job_of(sized).need(on)
+  )
   attacks = {'presets': {config.name: presets.describe(config) for config in configs}}
   described = describe.configuration(settings, attacks, segmenter.info, dataset)
   described['program'] = 'heatmap'
@@ -154,11 +162,7 @@ def execute(settings: Settings) -> int:
   if not known and any((folder / 'maps').glob('*.npz')):
     raise results.WorkdirError(f'{folder} has maps but no config.json; use another workdir')
   with results.open_workdir(folder, described, ('results', 'maps')) as workdir:
-    programs, maps = Programs(segmenter, seed), workdir.path / 'maps'
-    job = heatmap_job.HeatmapJob(
-      programs, dataset, configs, settings.stride, size, maps, explorable=settings.explorer
-    )
-    rows, _ = guard.run(job, dataset, workdir, size, settings.part)
+    rows, _ = guard.run(job_of(settings), dataset, workdir, settings.slots, settings.part)
     shown = settings.explorer and _write_page(settings, workdir, segmenter.info.name, rows)
     made = _write(workdir, rows, [config.name for config in configs])
   left_out = f' ({len(made["left_out"])} left out of means)' if made['left_out'] else ''

@@ -150,7 +150,7 @@ def _load(
     raise results.WorkdirError(
       f'{folder} is no finished run of this version: config.json: {error}'
     ) from error
-  if not asked.batch_size:
+  if not asked.batch_size or asked.batch_size == lib.AUTO:
     raise results.WorkdirError(f'{folder}: config.json: flags.batch_size says no number')
   if missing := [name for name in asked.plugins if name not in imported]:
     raise lib.UsageError(
@@ -180,7 +180,7 @@ def execute(settings: Settings) -> int:
   asked, rows = _load(pathlib.Path(settings.workdir), settings.plugins)
   segmenter, dataset = opening.open_segmenter(asked), opening.open_dataset(asked)
   with progress.ticking(f'evaluating {len(rows):,} rows again'):
-    compared, different = compare(segmenter, dataset, rows, asked.batch_size)
+    compared, different = compare(segmenter, dataset, rows, asked.slots)
   if not compared:
     raise results.WorkdirError(f'{settings.workdir} has no row whose numbers could be compared')
   sizes = [abs(d.reported - d.replayed) for d in different]

@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.lib import describe, guard, interrupts, launch, missed, opening, users_job
+from experiments.lib import describe, fitting, guard, interrupts, launch, missed, opening, users_job
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from experiments.lib.settings import UsageError
@@ -265,14 +265,17 @@ def execute(settings: Settings) -> int:
   attacked = _attacks(settings.workdirs)
   segmenter = opening.open_segmenter(settings)
   opening.keep_compiled_programs()
+  programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
+  job_of = lambda sized: users_job.UsersJob(programs, dataset, plan, sized.slots, clicks)
+  settings = fitting.resolved(
+    settings, 'users', dataset, programs.device, lambda sized, on: job_of(sized).need(on)
+  )
   asked = {'preset': {'name': 'users', 'num_clicks': settings.num_clicks}}
   described = describe.configuration(settings, asked, segmenter.info, dataset)
   described |= {'program': 'users', 'users': _described(settings, plan, file)}
   scores = user_report.matched(described, attacked)
   with results.open_workdir(settings.folder, described) as workdir:
-    programs, clicks = Programs(segmenter, plan.seed), file.clicks if file else None
-    job = users_job.UsersJob(programs, dataset, plan, settings.batch_size, clicks)
-    rows, totals = guard.run(job, dataset, workdir, settings.batch_size, settings.part)
+    rows, totals = guard.run(job_of(settings), dataset, workdir, settings.slots, settings.part)
     cause = missed.told(settings.clicks, rows, clicks or {}, dataset)
     made = user_report.write_run(workdir, rows, described, totals, scores, cause=cause)
   page = settings.folder / 'report.md'

@@ -70,5 +70,6 @@ def test_the_command_refuses_with_status_2():
     capture_output=True, text=True, check=False, cwd=pathlib.Path(__file__).parents[1],
   )
   assert done.returncode == 2 and done.stderr == (
-    'bench: starting\nerror: --batch_sizes=x: expected whole numbers of at least 1\n'
+    'bench: starting\nerror: --batch_sizes=x: expected whole numbers of at least 1, or '
+    'auto\n'
   )

@@ -22,6 +22,7 @@ class Asked(settings.Group):
   number: int = setting(1, 'A number.', least=1)
   perhaps: int | None = setting(None, 'Perhaps a number.')
   share: float = setting(0.5, 'A share.')
+  size: int | str = setting(0, 'A number or a word.', least=0, words=('auto', 'all'))
   sure: bool = setting(False, 'A choice.')
   many: tuple[str, ...] = setting(('x', 'y'), 'Some.')
   some: tuple[str, ...] | None = setting(None, 'Perhaps some.')
@@ -43,11 +44,12 @@ def test_without_flags_the_defaults_come_back():
 def test_flags_are_read_by_their_types():
   found = parsed(
     Asked, '--text=b', '--maybe=', '--number=3', '--perhaps', '4', '--share=1e-3', '--sure',
+    '--size=auto',
     '--many=p,q', '--some=r', '--again=v', '--again=w,1',
   )  # fmt: skip
   assert found == Asked(
-    text='b', maybe='', number=3, perhaps=4, share=1e-3, sure=True, many=('p', 'q'), some=('r',),
-    again=('v', 'w,1'),
+    text='b', maybe='', number=3, perhaps=4, share=1e-3, sure=True, size='auto',
+    many=('p', 'q'), some=('r',), again=('v', 'w,1'),
   )  # fmt: skip
   assert parsed(Asked, '--many=').many == ()
 
@@ -55,6 +57,11 @@ def test_flags_are_read_by_their_types():
 def test_what_a_field_does_not_allow_is_refused():
   with pytest.raises(UsageError, match='--number=0: expected at least 1'):
     parsed(Asked, '--number=0')
+  assert parsed(Asked, '--size=7').size == 7
+  with pytest.raises(UsageError, match='--size=-1: expected at least 0'):
+    parsed(Asked, '--size=-1')
+  with pytest.raises(UsageError, match='--size=some: expected a number or auto, all'):
+    parsed(Asked, '--size=some')
   with pytest.raises(absl_flags.Error, match='--share'):
     parsed(Asked, '--share=much')
 

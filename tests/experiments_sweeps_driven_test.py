@@ -49,6 +49,15 @@ def test_a_run_of_workers_is_that_of_one_process(settings, tmp_path):
   assert attack.execute(settings) == 0
 
 
+def test_a_run_that_goes_on_keeps_the_batch_size_that_was_found_for_it(settings):
+  left_open = dataclasses.replace(settings, batch_size='auto')
+  assert driven.Driven(0, left_open).first.asked['batch_size'] == 'auto'
+  opened(settings)[0].close()
+  run = opened(left_open)[0]
+  assert run.first.asked['batch_size'] == run.config['flags']['batch_size'] == 2
+  run.close()
+
+
 def test_a_batch_that_nobody_could_do_is_failed_rows_and_is_done_when_resumed(settings):
   run, one, _ = opened(settings)
   first, second = run.left.values()

@@ -65,3 +65,13 @@ def test_only_the_last_runs_stay_open(asked):
     one.work(worker.Task(0, asked | {'limit': limit}))
   assert len(one._open) == 2
   assert one.about().devices == 2 and 'cpu' in one.about().kind
+
+
+def test_a_run_is_opened_once_for_all_its_batches_whatever_was_left_open(asked):
+  one = worker.Worker()
+  for size in ('auto', 0):
+    found = one.work(worker.Task(0, asked | {'batch_size': size}))
+    assert found.asked['batch_size'] == found.config['flags']['batch_size'] == 1
+    (first, *_) = one._open.values()
+    assert not one.work(worker.Task(0, found.asked, 0, (128, 128), (0,))).error
+    assert [*one._open.values()] == [first]

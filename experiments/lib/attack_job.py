@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import guard, loop, programs, redraw
+from experiments.lib import fitting, guard, loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import crowd, data, presets, types
 from tetris_jax.report.attack import masks as masks_lib
@@ -140,12 +140,21 @@ class AttackJob(loop.Job):
       say: told of what takes long.
       *click_maps: of the instances, where users follow maps.
     """
+    return self.programs.call(say, programs.attack, batch, *click_maps, **self._asked)
+
+  @property
+  def _asked(self) -> dict[str, Any]:
+    """What the program of the attack is asked for."""
     wanted = self._pictures or self._masks is not None
     rounds = overlay.rounds(self._config.num_clicks) if wanted else ()
-    static: dict[str, Any] = {'config': self._config, 'rounds': rounds}
-    if self._users is not None:
-      static['users'] = self._users
-    return self.programs.call(say, programs.attack, batch, *click_maps, **static)
+    asked: dict[str, Any] = {'config': self._config, 'rounds': rounds}
+    return asked if self._users is None else {**asked, 'users': self._users}
+
+  def need(self, canvas: tuple[int, int]) -> int | None:
+    """As `Programs.need`, of the attack on a batch on a canvas (height, width)."""
+    batch = fitting.shapes(canvas, self._slots)
+    maps = () if self._maps is None else (fitting.like(batch.mask, kind=np.float32),)
+    return self.programs.need(programs.attack, batch, *maps, **self._asked)
 
   def measure(self, given: _Given, say: Say) -> loop.Found:
     """Attacks what is fresh, and evaluates the clicks of lost pictures again."""

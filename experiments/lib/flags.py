@@ -24,12 +24,31 @@ _DEFINE: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _definer(annotation: Any, multi: bool) -> Callable[..., Any]:
+class _NumberOrWord(flags.ArgumentParser[int | str]):
+  """Reads a whole number, or a text that is checked with the settings."""
+
+  syntactic_help = 'an integer or a word'
+
+  def parse(self, argument: str | int) -> int | str:
+    """The number where it is one."""
+    try:
+      return int(argument)
+    except ValueError:
+      return argument
+
+
+def _define_number_or_word(name: str, default: int, help: str, **more: Any) -> None:
+  flags.DEFINE(_NumberOrWord(), name, default, help, **more)
+
+
+def _definer(annotation: Any, told: Mapping[str, Any]) -> Callable[..., Any]:
   """What defines a flag of a field's type, `... | None` aside."""
+  if told['words']:
+    return _define_number_or_word
   kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
   kind = kinds[0] if type(None) in typing.get_args(annotation) else annotation
   if typing.get_origin(kind) is tuple:
-    return flags.DEFINE_multi_string if multi else flags.DEFINE_list
+    return flags.DEFINE_multi_string if told['multi'] else flags.DEFINE_list
   return _DEFINE[kind]
 
 
@@ -52,7 +71,7 @@ def define(kind: type[Group], values: flags.FlagValues) -> None:
     default: Any = field.default
     if isinstance(default, tuple):
       default = list(default)
-    definer = _definer(annotations[field.name], field.metadata['multi'])
+    definer = _definer(annotations[field.name], field.metadata)
     definer(field.name, default, _help(field), flag_values=values, module_name='flags')
   flags.DEFINE_bool(
     'help', False, 'Shows this.', flag_values=values, module_name='flags', short_name='h'
@@ -78,6 +97,13 @@ def _in_json(annotation: Any) -> Any:
   return list[str] | None if kinds else annotation
 
 
+def _expected(field: dataclasses.Field[Any], annotation: Any, value: Any) -> Any:
+  """The type that a field's value has in JSON, which may be a word in the place of a number."""
+  if field.metadata['words']:
+    return str if isinstance(value, str) else int
+  return _in_json(annotation)
+
+
 def of_document(kind: type[_S], held: Mapping[str, Any]) -> _S:
   """The settings that the "flags" of a `config.json` ask for, which may come from anybody.
 
@@ -86,12 +112,12 @@ def of_document(kind: type[_S], held: Mapping[str, Any]) -> _S:
     UsageError: a value that its field does not allow.
   """
   annotations = typing.get_type_hints(kind)
-  known = {field.name for field in dataclasses.fields(kind)}
+  known = {field.name: field for field in dataclasses.fields(kind)}
   made = {}
   for name, value in held.items():
     if name not in known:
       raise ValueError(f'flags.{typed.told(name)} is unknown')
-    expected = _in_json(annotations[name])
+    expected = _expected(known[name], annotations[name], value)
     for complaint in typed.mismatches(value, expected, f'flags.{name}'):
       raise ValueError(complaint)
     made[name] = tuple(value) if isinstance(value, list) else value

@@ -21,6 +21,7 @@ def setting(
   least: int | None = None,
   most: int | None = None,
   choices: Sequence[str] = (),
+  words: Sequence[str] = (),
   names: Callable[[], Iterable[str]] | None = None,
   multi: bool = False,
   path: bool = False,
@@ -34,6 +35,7 @@ def setting(
     least: smallest number allowed.
     most: largest number allowed, along with `least`.
     choices: the only values allowed.
+    words: that may stand in the place of a number.
     names: gives the names that `--help` lists, when it is asked for; not checked.
     multi: a tuple is given by the same flag again and again, and not by commas.
     path: of a file or a folder, or several: `~` is the home folder also where no shell has seen it,
@@ -46,6 +48,7 @@ def setting(
     'least': least,
     'most': most,
     'choices': tuple(choices),
+    'words': tuple(words),
     'names': names,
     'multi': multi,
     'path': path,
@@ -77,6 +80,10 @@ class Group:
       if told['path']:
         object.__setattr__(self, field.name, _from_home(value))  # Before anyone has seen it.
       found = f'--{field.name}={value}'
+      if told['words'] and isinstance(value, str):
+        if value not in told['words']:
+          raise UsageError(f'{found}: expected a number or {", ".join(told["words"])}')
+        continue
       least, most = told['least'], told['most']
       if most is not None and not least <= value <= most:
         raise UsageError(f'{found}: expected {least} to {most}')

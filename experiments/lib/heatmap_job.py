@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import guard, loop, programs, redraw
+from experiments.lib import fitting, guard, loop, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, truth, types
 from tetris_jax.geometry import region
@@ -145,17 +145,30 @@ class HeatmapJob(loop.Job):
     batch = data.stack(fresh, group.canvas, self._slots)[0] if fresh else None
     return loop.Prepared(group, made, _Asked(samples, kept, batch))
 
+  def _asked(self, positions: int) -> dict[str, int]:
+    """What the program of maps is asked for."""
+    # Few counts, so that few programs are compiled; positions that do not exist cost nothing.
+    count = _FEWEST_SLOTS
+    while count < positions + 1:
+      count *= 2
+    return {'count': count, 'mask_side': maps.MASK_SIDE if self._explorable else 0}
+
+  def need(self, canvas: tuple[int, int]) -> int | None:
+    """As `Programs.need`, of a batch of objects as large as a canvas (height, width)."""
+    batch, pixels = fitting.shapes(canvas, self._slots), canvas[0] * canvas[1]
+    # A stride of 2 is chosen from 1.5 on, below which every pixel is a position.
+    most = pixels // self._stride**2 if self._stride else min(pixels, round(1.5**2 * 2500))
+    strides = fitting.like(batch.id, kind=np.int32)
+    needs = [self.programs.need(_grid, batch, strides, **self._asked(most))]
+    needs += [self.programs.need(programs.attack, batch, config=one) for one in self._configs]
+    return fitting.most_of(needs)
+
   def truth(self, batch: types.Batch, say: Say) -> list[dict[str, np.ndarray]]:
     """The maps of a batch: yx (n, 2); iou, biou, predicted (n,); stride (); masks, if kept."""
     legal = np.asarray(batch.mask) & ~np.asarray(batch.ignore)
     strides = np.array([self._stride or truth.stride_for(one) for one in legal], np.int32)
     wanted = int(np.count_nonzero(truth.lattice(legal, strides), axis=(1, 2)).max())
-    # Few counts, so that few programs are compiled; positions that do not exist cost nothing.
-    count = _FEWEST_SLOTS
-    while count < wanted + 1:
-      count *= 2
-    side = maps.MASK_SIDE if self._explorable else 0
-    found = self.programs.call(say, _grid, batch, strides, count=count, mask_side=side)
+    found = self.programs.call(say, _grid, batch, strides, **self._asked(wanted))
     out = []
     for slot, stride in enumerate(strides):
       some = found.exists[slot]

@@ -134,13 +134,18 @@ class Programs:
     STDERR.say(self._stated())
 
   @property
+  def device(self) -> jax.Device:
+    """The first of them, like which all others are."""
+    return self._lanes[0].device
+
+  @property
   def devices(self) -> int:
     """How many there are, and so how many batches are worked on at once."""
     return len(self._lanes)
 
   def _stated(self) -> str:
     """What is known of the memory that a run needs before anything is compiled."""
-    room = memory.device_room(self._lanes[0].device)
+    room = memory.device_room(self.device)
     free = f'{memory.shown(room.free)} of {room.of} are free' if room else 'what is free is unknown'
     return (
       f'memory: {free}; the model has {memory.shown(self._resident)}, what a batch needs beside it '
@@ -204,6 +209,40 @@ class Programs:
     self._count(Spent(seconds=time.perf_counter() - start))
     return found
 
+  def need(
+    self, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
+  ) -> int | None:
+    """Bytes that `call` would take beside what is there; None where the compiler does not say.
+
+    The program is compiled and not kept, except in JAX's cache.
+
+    Args:
+      function: as of `call`.
+      batch: arrays, or their `jax.ShapeDtypeStruct`.
+      *more: likewise.
+      **static: as of `call`.
+
+    Raises:
+      memory.OutOfMemoryError: there is none to compile it.
+    """
+    count, height, width = batch.mask.shape
+    lower = self._lowered(function, (batch, *more), static)
+    what = f'compiling for {count} picture{"s" if count > 1 else ""} up to {height} x {width}'
+    try:
+      with ticking(what, STDERR.say):
+        compiled = lower(self._lanes[0]).compile()
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+      raise memory.explained(error, count) from error
+    return self._need(compiled)
+
+  def _need(self, compiled: Any) -> int | None:
+    """Bytes that a call takes on every device that has a share in the memory of the first."""
+    return memory.need_of(compiled, self._resident, self._sharing)
+
+  @property
+  def _sharing(self) -> int:
+    return self.devices if self.device.platform == 'cpu' else 1
+
   def _on(
     self, lane: _Lane, name: Any, compile_it: Callable[[], _Program]
   ) -> tuple[Callable[..., Any], int | None]:
@@ -250,9 +289,8 @@ class Programs:
 
   def _check(self, say: Say, batch: types.Batch, compiled: Any) -> int | None:
     """Bytes that a program needs, which are said; raises OutOfMemoryError where they cannot be."""
-    device, count = self._lanes[0].device, len(batch.size)
-    sharing = self.devices if device.platform == 'cpu' else 1
-    need, room = memory.need_of(compiled, self._resident, sharing), memory.device_room(device)
+    count, sharing = len(batch.size), self._sharing
+    need, room = self._need(compiled), memory.device_room(self.device)
     if need is not None and room is not None:
       if need > room.most:
         raise self._too_little(batch, need)
@@ -264,7 +302,7 @@ class Programs:
 
   def _too_little(self, batch: types.Batch, need: int | None) -> memory.OutOfMemoryError:
     height, width = batch.mask.shape[1:]
-    room = memory.device_room(self._lanes[0].device)
+    room = memory.device_room(self.device)
     what = f'the program for pictures up to {height} x {width}'
     return memory.too_little(what, need, room, len(batch.size))
 

@@ -24,6 +24,7 @@ from tetris_jax import data, presets
 from tetris_jax.runs import files
 
 __all__ = [
+  'AUTO',
   'LARGEST_SEED',
   'Attack',
   'Batches',
@@ -41,6 +42,9 @@ __all__ = [
   'Users',
   'setting',
 ]
+
+AUTO = 'auto'
+"""A batch size that is yet to be found."""
 
 LARGEST_SEED = 2**32 - 1
 """That JAX and NumPy both take."""
@@ -256,12 +260,20 @@ class Seed(Group):
 class Batches(Group):
   """How instances are grouped."""
 
-  batch_size: int = setting(
+  batch_size: int | str = setting(
     0,
     'Instances that a device evaluates at once; 0 for 1 on a CPU and 8 on a GPU or TPU, or 1 heat '
-    'map.',
+    'map; "auto" for as many as a GPU or TPU has memory for, and 1 on a CPU, where more take no '
+    'less time each. A run that goes on keeps its number.',
     least=0,
+    words=(AUTO,),
   )
+
+  @property
+  def slots(self) -> int:
+    """Instances a batch, once that is settled."""
+    assert isinstance(self.batch_size, int)
+    return self.batch_size
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

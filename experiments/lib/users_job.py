@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import guard, loop, programs
+from experiments.lib import fitting, guard, loop, programs
 from experiments.lib.programs import Say
 from tetris_jax import data, truth, types, users
 from tetris_jax.geometry import region, robot
@@ -85,6 +85,14 @@ def _robot_click(mask: jax.Array, valid: jax.Array, size: jax.Array) -> jax.Arra
 
 
 _inner_depth = jax.jit(region.inner_depth)
+
+
+def _slots_for(clicks: int) -> int:
+  """How many slots there are for so many clicks; few numbers, so that few programs are compiled."""
+  count = _FEWEST_SLOTS
+  while count < clicks:
+    count *= 2
+  return count
 
 
 def _first(
@@ -220,11 +228,27 @@ class UsersJob(loop.Job):
       return None
     return np.asarray(_inner_depth(legal))
 
+  def need(self, canvas: tuple[int, int]) -> int | None:
+    """As `Programs.need`, of a batch on a canvas (height, width) whose instances all users click.
+    """
+    plan, batch = self._plan, fitting.shapes(canvas, self._slots)
+    count = _slots_for(
+      len(plan.priors) * plan.num_users + max(map(len, (self._clicks or {}).values()), default=0)
+    )
+    yx = fitting.like(batch.id, count, 2, kind=np.float32)
+    needs = [self.programs.need(_first, batch, yx, fitting.like(batch.id, count, kind=np.bool_))]
+    if plan.walks:
+      needs.append(self.programs.need(_walk, batch, **self._walking))
+    return fitting.most_of(needs)
+
+  @property
+  def _walking(self) -> dict[str, Any]:
+    """What the program of trajectories is asked for."""
+    return {'walkers': tuple(self._plan.walks.values()), 'num_clicks': self._plan.num_clicks}
+
   def first(self, batch: types.Batch, clicks: Sequence[np.ndarray], say: Say) -> truth.Grid:
     """IoU of first clicks, (n, 2) of each real instance of the batch."""
-    count = _FEWEST_SLOTS
-    while count < max(map(len, clicks)):
-      count *= 2
+    count = _slots_for(max(map(len, clicks)))
     yx = np.zeros((len(batch.size), count, 2), np.float32)
     exists = np.zeros((len(batch.size), count), bool)
     for slot, some in enumerate(clicks):
@@ -236,8 +260,7 @@ class UsersJob(loop.Job):
     """Trajectories of the plan's users; None where there are none."""
     if not self._plan.walks:
       return None
-    walkers, num_clicks = tuple(self._plan.walks.values()), self._plan.num_clicks
-    return self.programs.call(say, _walk, batch, walkers=walkers, num_clicks=num_clicks)
+    return self.programs.call(say, _walk, batch, **self._walking)
 
   def measure(self, given: _Asked, say: Say) -> loop.Found:
     """Evaluates the clicks of a batch."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments import attack
-from experiments.lib import guard, loop, resume
+from experiments.lib import fitting, guard, loop, resume
 from experiments.lib.progress import Say
 from experiments.sweeps.worker import Result, Task
 from tetris_jax import data
@@ -47,7 +47,7 @@ class Driven:
   @property
   def first(self) -> Task:
     """What has to be done before anything else: a worker opens it and says what it is."""
-    return Task(self.number, dataclasses.asdict(self.settings))
+    return Task(self.number, dataclasses.asdict(fitting.kept(self.settings, 'attack')))
 
   def open(self, result: Result, say: Say) -> tuple[int, int]:
     """Opens the work folder, plans the batches and takes over what is there.
@@ -71,7 +71,7 @@ class Driven:
     )
     instances = loop.listed(dataset)
     before = self._workdir.hold(instances)
-    groups, self._unsized = data.plan(dataset, self._one.settings.batch_size)
+    groups, self._unsized = data.plan(dataset, self._one.settings.slots)
     job = guard.Guarded(self._one.job(None, self._workdir.path), dataset)
     sources = resume.Sources(dataset, [size for _, size in instances], job.content)
     self._run = loop.Run(job, sources, self._workdir, dict(enumerate(groups)))

@@ -94,6 +94,11 @@ class _Open(NamedTuple):
   sources: resume.Sources
 
 
+def _name(asked: Mapping[str, Any]) -> str:
+  """Of a run, by its settings."""
+  return repr(sorted(asked.items()))
+
+
 class Worker:
   """Does tasks, from several threads where it is given several at once."""
 
@@ -122,7 +127,7 @@ class Worker:
 
   def _run(self, asked: Mapping[str, Any]) -> _Open:
     """A run, opened unless it is open."""
-    name = repr(sorted(asked.items()))
+    name = _name(asked)
     with self._opening:
       if name in self._open:
         self._open.move_to_end(name)
@@ -132,11 +137,15 @@ class Worker:
       one = attack.opened(attack.Settings(**asked))
       segmenter = opening.open_segmenter(one.settings)
       opening.keep_compiled_programs()
-      made, config = programs.Programs(segmenter, one.seed), one.described(segmenter.info)
+      made = programs.Programs(segmenter, one.seed)
+      one = one.fitted(made)
+      config = one.described(segmenter.info)
       sizes = [size for _, size in loop.listed(one.dataset)]
       content = one.job(None, pathlib.Path()).content
-      self._open[name] = _Open(one, made, config, resume.Sources(one.dataset, sizes, content))
-      return self._open[name]
+      found = _Open(one, made, config, resume.Sources(one.dataset, sizes, content))
+      # As its batches will ask for it, with nothing left open.
+      self._open[_name(dataclasses.asdict(one.settings))] = found
+      return found
 
   def _done(self, task: Task) -> Result:
     run = self._run(task.asked)
