@@ -13,8 +13,8 @@ from tetris_jax.runs import workdirs as results
 CONFIG = {'flags': {}}
 
 
-def dataset(count=5, unsized=()):
-  size = lambda k: None if k in unsized else (10, 10)
+def dataset(count=5, unsized=(), sizes=(10,)):
+  size = lambda k: None if k in unsized else (sizes[k % len(sizes)], 10)
   read = lambda k: data.Rejected(f'p{k}', 'failed', f'p{k} is damaged', size(k))
   return data.Dataset('toy', [
     data.Entry(f'p{k}', lambda k=k: read(k), lambda k=k: size(k)) for k in range(count)
@@ -142,6 +142,25 @@ def test_the_next_batch_is_read_before_this_one_is_measured(tmp_path):
       return super().measure(given, say)
 
   assert [row['status'] for row in run(tmp_path, Waits())[0]].count('ok') == 4
+
+
+@pytest.mark.parametrize('devices', [1, 3])
+def test_programs_of_canvases_to_come_are_compiled_beside_the_batches(tmp_path, devices):
+  class Compiles(Counted):
+    def ahead(self, group, say):
+      self._enter('ahead', group.indices)
+      raise ValueError('is raised again where the batch is measured')
+
+  job, sizes = Compiles(devices=devices), (10, 600)
+  with results.open_workdir(tmp_path, CONFIG) as workdir:
+    rows, _ = loop.run(job, dataset(9, sizes=sizes), workdir, 2)
+  assert len(rows) == 9 and {row['status'] for row in rows} == {'ok', 'skipped'}
+  # Not of the first canvas, with which the run begins, and once of the other.
+  assert job.did('ahead') == [(1, 3)]
+  (compiler,) = job.threads['ahead']
+  assert compiler.startswith('compiler')
+  what = [one for one, _ in job.calls]
+  assert what.index('measure') < what.index('ahead')
 
 
 def test_what_is_finished_is_not_done_again(tmp_path, capsys):

@@ -86,6 +86,28 @@ def test_threads_that_ask_for_one_program_compile_it_once():
   assert made.spent.count == 1 and len(said) == 2
 
 
+def test_what_is_compiled_ahead_is_there_when_it_is_called():
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch_of(2))
+  with made.lease() as before:
+    made.ahead(said.append, doubled, shapes, jax.ShapeDtypeStruct((2,), np.int32))
+    assert len(said) == 2 and before.count == 0
+  # It is told with the next batch that is measured, and once.
+  with made.lease() as own, made.lease() as other:
+    found = made.call(said.append, doubled, batch_of(2), np.arange(2, dtype=np.int32))
+  assert len(said) == 2 and (own.count, other.count) == (1, 0) and own.compile_seconds > 0
+  assert own.seconds == 0 < other.seconds and made.spent.count == 1
+  np.testing.assert_array_equal(found[0], 2 * batch_of(2).mask.sum((1, 2)))
+
+
+def test_what_cannot_be_compiled_ahead_raises_where_it_is_called():
+  made = programs.Programs(toy.segmenter(), 0)
+  broken = raising(ValueError('no such thing'))
+  made.ahead(lambda line: None, broken, batch_of(1))
+  with pytest.raises(ValueError, match='no such thing'), made.lease():
+    made.call(lambda line: None, broken, batch_of(1))
+
+
 @pytest.mark.slow
 def test_two_devices_attack_as_one_does_and_keep_the_masks_asked_for():
   config, batch = presets.get('tetris', num_clicks=3), batch_of(2)

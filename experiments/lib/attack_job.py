@@ -152,9 +152,17 @@ class AttackJob(loop.Job):
 
   def need(self, canvas: tuple[int, int]) -> int | None:
     """As `Programs.need`, of the attack on a batch on a canvas (height, width)."""
+    return self.programs.need(programs.attack, *self._shapes(canvas), **self._asked)
+
+  def _shapes(self, canvas: tuple[int, int]) -> tuple[Any, ...]:
+    """What a batch looks like, and its click maps where users follow some."""
     batch = fitting.shapes(canvas, self._slots)
-    maps = () if self._maps is None else (fitting.like(batch.mask, kind=np.float32),)
-    return self.programs.need(programs.attack, batch, *maps, **self._asked)
+    return (batch,) if self._maps is None else (batch, fitting.like(batch.mask, kind=np.float32))
+
+  def ahead(self, group: data.Group, say: Say) -> None:
+    """Compiles the attack on a batch of this canvas, where one is going to be attacked."""
+    if not self._lost.keys() >= set(group.indices):
+      self.programs.ahead(say, programs.attack, *self._shapes(group.canvas), **self._asked)
 
   def measure(self, given: _Given, say: Say) -> loop.Found:
     """Attacks what is fresh, and evaluates the clicks of lost pictures again."""

@@ -83,6 +83,10 @@ class Guarded(loop.Job):
     with self._reading:
       return self._job.prepare(group)
 
+  def ahead(self, group: data.Group, say: Say) -> None:
+    """As of the job."""
+    self._job.ahead(group, say)
+
   def prepare(self, group: data.Group) -> loop.Prepared:
     """Reads a batch; what can only be read without some instances is read without them."""
     made: list[loop.Row] = []

@@ -163,6 +163,13 @@ class HeatmapJob(loop.Job):
     needs += [self.programs.need(programs.attack, batch, config=one) for one in self._configs]
     return fitting.most_of(needs)
 
+  def ahead(self, group: data.Group, say: Say) -> None:
+    """Compiles the attacks on a batch of this canvas; its positions are not counted yet."""
+    if not self._whole >= set(group.indices):
+      for config in self._configs:
+        batch = fitting.shapes(group.canvas, self._slots)
+        self.programs.ahead(say, programs.attack, batch, config=config)
+
   def truth(self, batch: types.Batch, say: Say) -> list[dict[str, np.ndarray]]:
     """The maps of a batch: yx (n, 2); iou, biou, predicted (n,); stride (); masks, if kept."""
     legal = np.asarray(batch.mask) & ~np.asarray(batch.ignore)

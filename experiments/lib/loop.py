@@ -107,6 +107,14 @@ class Job(Protocol):
     costs no row.
     """
 
+  def ahead(self, group: data.Group, say: Say) -> None:
+    """Compiles what the first batch of a canvas will be measured with.
+
+    On a thread of its own, while batches of other canvases are measured; what it raises is lost,
+    and raised again there.
+    """
+    del group, say
+
   def content(self, index: int) -> str:
     """What an instance's row depends on beside the data set, as a text that changes with it."""
     del index
@@ -254,9 +262,13 @@ class Run:
     """How many of them need nothing more now."""
     return self.beside + len(self.done.rows)
 
+  def _left(self, number: int) -> data.Group:
+    """What of a batch has to be done."""
+    return self.groups[number]._replace(indices=tuple(self.todo[number]))
+
   def read(self, number: int) -> Prepared:
     """Reads what a batch has to do, after a look at the files that it is made of."""
-    group = self.groups[number]._replace(indices=tuple(self.todo[number]))
+    group = self._left(number)
     with progress_lib.ticking('reading files for their sums', after=5.0):
       for index in group.indices:
         self.origins[index] = self.sources.origin(index, group.canvas)
@@ -331,8 +343,25 @@ class Run:
 
   def work(self, progress: progress_lib.Progress) -> None:
     """Does the batches that are not finished; see `run`."""
-    measured = functools.partial(self.measured, progress)
-    pipeline.flow(list(self.todo), self.read, measured, self.job.programs.devices)
+    first: dict[tuple[int, int], int] = {}
+    for number in self.todo:
+      first.setdefault(self.groups[number].canvas, number)
+    coming = [*first.values()][1:]
+    with concurrent.futures.ThreadPoolExecutor(1, 'compiler') as compiler:
+
+      def measured(
+        number: int, upcoming: concurrent.futures.Future[Prepared]
+      ) -> Callable[[], None]:
+        last = self.measured(progress, number, upcoming)
+        with contextlib.suppress(IndexError):
+          while True:  # Not before the first batch, which would wait the longer.
+            compiler.submit(self.job.ahead, self._left(coming.pop(0)), progress.say)
+        return last
+
+      try:
+        pipeline.flow(list(self.todo), self.read, measured, self.job.programs.devices)
+      finally:
+        compiler.shutdown(wait=False, cancel_futures=True)
 
   def unsized_rows(self, indices: Sequence[int]) -> list[Row]:
     """Rows of the instances whose header could not be read; reading them whole says why."""
@@ -377,8 +406,9 @@ def run(
   so what failed, what was skipped and what was mended since is done when the run is resumed, and
   the rows are those of a run on the data set as it is now.
 
-  While the devices work, each on a batch of its own, one thread reads the next batches and another
-  draws and writes the last. A batch that raises becomes failed rows.
+  While the devices work, each on a batch of its own, one thread reads the next batches, one draws
+  and writes the last, and one compiles for canvases that are still to come. A batch that raises
+  becomes failed rows.
 
   Args:
     job: what is done with a batch.

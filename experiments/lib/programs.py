@@ -130,7 +130,7 @@ class Programs:
     self._compiled: dict[Any, _Program | Exception] = {}
     self._compiling: dict[Any, threading.Lock] = {}
     self._lock = threading.Lock()
-    self.spent = Spent()
+    self.spent, self._ahead = Spent(), Spent()
     STDERR.say(self._stated())
 
   @property
@@ -154,9 +154,13 @@ class Programs:
 
   @contextlib.contextmanager
   def lease(self) -> Iterator[Spent]:
-    """A device for the calls of this thread, and what these take; waits until one is free."""
-    lane, spent = self._free.get(), Spent()
-    held = self._held()
+    """A device for the calls of this thread, and what these take; waits until one is free.
+
+    What was compiled ahead since the last one is part of it.
+    """
+    lane, held = self._free.get(), self._held()
+    with self._lock:
+      spent, self._ahead = self._ahead, Spent()
     held.append((lane, spent))
     try:
       yield spent
@@ -193,12 +197,8 @@ class Programs:
       The result as NumPy arrays.
     """
     given = (batch, *more)
-    arrays, structure = jax.tree.flatten(given)
-    shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
-    name = function, tuple(sorted(static.items())), structure, shapes
     lane = self._held()[-1][0] if self._held() else self._lanes[0]
-    make = lambda: self._compile(say, lane, name, function, given, static)
-    call, need = self._on(lane, name, make)
+    call, need = self._compiled_for(lane, say, function, given, static)
     start = time.perf_counter()
     try:
       found = jax.device_get(call(lane.params, given, lane.key))
@@ -208,6 +208,30 @@ class Programs:
       raise self._too_little(batch, need) from error
     self._count(Spent(seconds=time.perf_counter() - start))
     return found
+
+  def ahead(
+    self, say: Say, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
+  ) -> None:
+    """Compiles for the first device what `call` is going to be asked for, while others measure.
+
+    What cannot be compiled raises there, not here.
+
+    Args:
+      say: as of `call`.
+      function: as of `call`.
+      batch: arrays, or their `jax.ShapeDtypeStruct`.
+      *more: likewise.
+      **static: as of `call`.
+    """
+    held, beside = self._held(), Spent()
+    held.append((self._lanes[0], beside))
+    try:
+      with contextlib.suppress(Exception):
+        self._compiled_for(self._lanes[0], say, function, (batch, *more), static)
+    finally:
+      held.pop()
+      with self._lock:
+        self._ahead.add(beside)
 
   def need(
     self, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
@@ -242,6 +266,20 @@ class Programs:
   @property
   def _sharing(self) -> int:
     return self.devices if self.device.platform == 'cpu' else 1
+
+  def _compiled_for(
+    self,
+    lane: _Lane,
+    say: Say,
+    function: Callable[..., Any],
+    given: Any,
+    static: dict[str, Any],
+  ) -> tuple[Callable[..., Any], int | None]:
+    """The program of a call on a device, and what it needs."""
+    arrays, structure = jax.tree.flatten(given)
+    shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
+    name = function, tuple(sorted(static.items())), structure, shapes
+    return self._on(lane, name, lambda: self._compile(say, lane, name, function, given, static))
 
   def _on(
     self, lane: _Lane, name: Any, compile_it: Callable[[], _Program]
