@@ -6,7 +6,8 @@ an attack, which evaluates one round many times while only one click moves:
 
 * whatever does not depend on the clicks (the mask prompt, the first layer's image keys, values and
   queries) is computed by `prepare`, once per round;
-* later attentions project the few tokens in place of the thousands of positions;
+* later attentions project the few tokens in place of the thousands of positions, as long as the
+  tokens are few: of many, the gradient costs less where positions are projected;
 * the final attention is asked only for the tokens that are read, and only the mask with the best
   predicted IoU is formed;
 * the up-scaling convolutions have stride equal to kernel, so no pixel mixes with another: they run
@@ -20,7 +21,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 
 from ports.nn.layers import gelu, layer_norm, norm
@@ -41,7 +41,10 @@ __all__ = [
 
 HEADS = 8
 NUM_MASKS = 4
-_EYE = np.eye(HEADS, dtype=np.float32)
+
+MANY_TOKENS = 12
+"""From so many tokens on, five of them the decoder's own, positions are projected in every block.
+Forward and gradient take 96 products a token and position channel without, and about 1,100 with."""
 
 MASK_CHOICES = ('best_of_three', 'single', 'advised')
 """Which of the four masks is the answer: of the three for ambiguous clicks the one with the highest
@@ -49,20 +52,24 @@ predicted IoU, as published evaluations take it; the one for prompts that are no
 authors advise, the former at the first click and the latter afterwards."""
 
 
+class Places(NamedTuple):
+  """Positions of the image as one layer projects them, (HEADS, n, 16) each."""
+
+  key: jax.Array
+  value: jax.Array
+  query: jax.Array
+
+
 class Context(NamedTuple):
   """What a round's clicks do not touch.
 
   Attributes:
     image: (n, 256), image embedding plus mask prompt, row by row of the grid.
-    key: (n, 128), first layer's image keys.
-    value: (n, 128), first layer's image values.
-    query: (n, 128), first layer's image queries.
+    places: of the first layer.
   """
 
   image: jax.Array
-  key: jax.Array
-  value: jax.Array
-  query: jax.Array
+  places: Places
 
 
 def _bias(linear: nnx.Linear) -> jax.Array:
@@ -74,16 +81,15 @@ def _heads(x: jax.Array) -> jax.Array:
   return x.reshape(*x.shape[:-1], HEADS, x.shape[-1] // HEADS)
 
 
-def _diagonal(x: jax.Array) -> jax.Array:
-  """(t, width) -> (width, t * HEADS): the columns of one token hold one head each, else zeros."""
-  spread = jnp.einsum('thc,hg->gcth', _heads(x), _EYE)
-  return spread.reshape(x.shape[1], -1)
+def _by_head(x: jax.Array) -> jax.Array:
+  """(n, width) -> (HEADS, n, width / HEADS)."""
+  return jnp.swapaxes(_heads(x), 0, 1)
 
 
 def _pool(scores: jax.Array, values: jax.Array) -> jax.Array:
-  """Softmax of (n, columns) over n, applied to (n, width) values -> (columns, width)."""
-  weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=0, keepdims=True)))
-  return (weights.T @ values) / jnp.sum(weights, axis=0)[:, None]
+  """Softmax of (..., n, columns) over n, applied to (..., n, width) -> (..., columns, width)."""
+  weights = jnp.exp(scores - jax.lax.stop_gradient(jnp.max(scores, axis=-2, keepdims=True)))
+  return (jnp.swapaxes(weights, -1, -2) @ values) / jnp.sum(weights, axis=-2)[..., None]
 
 
 @jax.custom_jvp
@@ -103,9 +109,9 @@ def _share_jvp(primals, tangents):
 class Attention(nnx.Module):
   """Projections of one attention; `width` is the size of its inside.
 
-  A few tokens face thousands of positions, so what belongs to the positions is never projected: a
-  score (x W_k) . q is x . (W_k q), one column for each token and head, and a value is pooled
-  first, then projected. Columns are ordered token by token, within a token head by head.
+  Where a few tokens face thousands of positions, what belongs to the positions need not be
+  projected: a score (x W_k) . q is x . (W_k q), one column for each token and head, and a value is
+  pooled first, then projected. Columns are ordered token by token, within a token head by head.
   """
 
   def __init__(self, width: int, rngs: nnx.Rngs):
@@ -122,6 +128,22 @@ class Attention(nnx.Module):
     weights = jax.nn.softmax(jnp.where(use[None, None, :], scores, -jnp.inf), axis=-1)
     mixed = jnp.einsum('hqk,khc->qhc', weights, _heads(self.v_proj(values)))
     return self.out_proj(mixed.reshape(asking.shape[0], -1))
+
+  def take(self, tokens: jax.Array, places: Places) -> jax.Array:
+    """(t, 256) tokens -> (t, 256) what they take from the positions."""
+    query = _by_head(self.q_proj(tokens) * self.scale)
+    pooled = _pool(jnp.einsum('hnc,htc->hnt', places.key, query), places.value)
+    return self.out_proj(jnp.swapaxes(pooled, 0, 1).reshape(len(tokens), -1))
+
+  def give(
+    self, asking: jax.Array, tokens: jax.Array, places: Places, use: jax.Array
+  ) -> jax.Array:
+    """(t, 256) tokens, as keys and as values -> (n, 256) what positions take from them."""
+    key, value = _by_head(self.k_proj(asking) * self.scale), _by_head(self.v_proj(tokens))
+    scores = jnp.einsum('hnc,htc->hnt', places.query, key)
+    weights = jax.nn.softmax(jnp.where(use[None, None, :], scores, -jnp.inf), axis=-1)
+    mixed = jnp.einsum('hnt,htc->nhc', weights, value)
+    return self.out_proj(mixed.reshape(len(mixed), -1))
 
   def query_columns(self, tokens: jax.Array) -> jax.Array:
     """Columns (256, t * HEADS) whose product with positions are the scores that tokens give them.
@@ -196,19 +218,21 @@ class TwoWayBlock(nnx.Module):
     self.norm1, self.norm2 = _norm(rngs), _norm(rngs)
     self.norm3, self.norm4 = _norm(rngs), _norm(rngs)
 
-  def first(self, prompt: jax.Array, context: Context, use: jax.Array):
+  def project(self, image: jax.Array, position: jax.Array) -> Places:
+    """(n, 256) image and its positions, as this block's tokens and image see them."""
+    down, up, placed = (
+      self.cross_attn_token_to_image, self.cross_attn_image_to_token, image + position
+    )
+    return Places(
+      _by_head(down.k_proj(placed)), _by_head(down.v_proj(image)), _by_head(up.q_proj(placed))
+    )
+
+  def first(
+    self, prompt: jax.Array, context: Context, use: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
     """As the first block: (t, 256) prompt -> new (t, 256) tokens and (n, 256) image."""
     tokens = norm(self.self_attn.among_tokens(prompt, prompt, use), self.norm1)
-    down = self.cross_attn_token_to_image
-    columns = _diagonal(down.q_proj(tokens + prompt) * down.scale)
-    pooled = _pool(context.key @ columns, context.value)
-    pooled = pooled.reshape(len(tokens), HEADS, HEADS, -1)
-    value = jnp.einsum('thgc,hg->thc', pooled, _EYE).reshape(len(tokens), -1)
-    tokens = norm(tokens + down.out_proj(value), self.norm2)
-    tokens = norm(tokens + self.mlp(tokens), self.norm3)
-    up = self.cross_attn_image_to_token
-    scores = context.query @ _diagonal(up.k_proj(tokens + prompt) * up.scale)
-    return tokens, norm(context.image + up.spread(scores, tokens, use), self.norm4)
+    return self._among_places(tokens, prompt, context.image, context.places, use)
 
   def later(
     self,
@@ -217,10 +241,12 @@ class TwoWayBlock(nnx.Module):
     image: jax.Array,
     position: jax.Array,
     use: jax.Array,
-  ):
+  ) -> tuple[jax.Array, jax.Array]:
     """tokens, prompt (t, 256), image, position (n, 256) -> new tokens and image."""
     attended = self.self_attn.among_tokens(tokens + prompt, tokens, use)
     tokens = norm(tokens + attended, self.norm1)
+    if len(tokens) >= MANY_TOKENS:
+      return self._among_places(tokens, prompt, image, self.project(image, position), use)
     placed = image + position
     down = self.cross_attn_token_to_image
     pooled = _pool(placed @ down.query_columns(tokens + prompt), image)
@@ -230,6 +256,17 @@ class TwoWayBlock(nnx.Module):
     columns, offsets = up.key_columns(tokens + prompt)
     scores = placed @ columns + offsets[None]
     return tokens, norm(image + up.spread(scores, tokens, use), self.norm4)
+
+  def _among_places(
+    self, tokens: jax.Array, prompt: jax.Array, image: jax.Array, places: Places, use: jax.Array
+  ) -> tuple[jax.Array, jax.Array]:
+    """What follows the tokens' look at themselves."""
+    tokens = norm(
+      tokens + self.cross_attn_token_to_image.take(tokens + prompt, places), self.norm2
+    )
+    tokens = norm(tokens + self.mlp(tokens), self.norm3)
+    given = self.cross_attn_image_to_token.give(tokens + prompt, tokens, places, use)
+    return tokens, norm(image + given, self.norm4)
 
 
 class Transformer(nnx.Module):
@@ -242,14 +279,7 @@ class Transformer(nnx.Module):
 
   def prepare(self, image: jax.Array, position: jax.Array) -> Context:
     """(n, 256) embedding with the mask prompt added, and its positions -> `Context`."""
-    first: TwoWayBlock = self.layers[0]
-    placed = image + position
-    return Context(
-      image,
-      first.cross_attn_token_to_image.k_proj(placed),
-      first.cross_attn_token_to_image.v_proj(image),
-      first.cross_attn_image_to_token.q_proj(placed),
-    )
+    return Context(image, self.layers[0].project(image, position))
 
   def __call__(
     self, prompt: jax.Array, context: Context, position: jax.Array, use: jax.Array, read: int
