@@ -4,16 +4,19 @@
   python -m experiments.bench --model=ritm_h18s_it_cl --weights=PATH --zoom=fixed --num_clicks=3
   python -m experiments.bench --suite=renderer
   python -m experiments.bench --suite=device --minutes=8
+  python -m experiments.bench --suite=sweep --num_clicks=3
 
 The bare decoder is timed as an attack uses it, many evaluations in one program, with the Dice loss
 behind it and nothing else: no search, no legal region, no metric. --suite=renderer times the
 drawing of clicks as maps, 20 clicks of 64 trajectories at 400x400, and needs no model.
 --suite=device tells what a device makes of all this: the decoder by batch, whole attacks of three
 presets, products in float32, TF32 and bf16, hours for whole data sets; it ends after --minutes and
-prints tables. Otherwise one JSON object is printed. It is written to --out where that is given, by
---suite=device after every measurement. Compile times stand apart. Ends with 0, with 3 when memory
-ran out for a batch size, with 2 when a flag, the data, the weights or the file cannot be used, and
-with 130 when interrupted.
+prints tables. --suite=sweep tells what experiments.sweep costs (it needs Ray): the memory of a
+driver that gets --rows, what --workers that only wait reach of as many times one, and two workers
+that attack beside one on the same cores, in tables. Otherwise one JSON object is printed. It is
+written to --out where that is given, by --suite=device after every measurement. Compile times stand
+apart. Ends with 0, with 3 when memory ran out for a batch size, with 2 when a flag, the data, the
+weights or the file cannot be used, and with 130 when interrupted.
 """
 
 from __future__ import annotations
@@ -51,8 +54,9 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
 
   suite: str = lib.setting(
     'attack',
-    'An attack and its decoder, the click maps, or all that tells how fast a device is.',
-    choices=('attack', 'renderer', 'device'),
+    'An attack and its decoder, the click maps, all that tells how fast a device is, or what a '
+    'sweep costs beside its models.',
+    choices=('attack', 'renderer', 'device', 'sweep'),
   )
   minutes: float = lib.setting(
     8.0, 'Of --suite=device, after which no measurement begins.', least=0, most=10_000
@@ -62,6 +66,8 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
     'Instances attacked at once, by commas; "auto" is the most that a GPU or TPU has memory for, '
     'and 1 on a CPU.',
   )
+  workers: int = lib.setting(64, 'Of --suite=sweep, that only wait.', least=1)
+  rows: int = lib.setting(100_000, 'Of --suite=sweep, that one driver gets.', least=1)
   repeats: int = lib.setting(3, 'Timed calls; the median counts.', least=1)
   out: str | None = lib.setting(None, 'File for the JSON.', path=True)
 
@@ -72,6 +78,8 @@ class Settings(lib.Plugins, lib.Attack, lib.Data, lib.Model):
       return 'bench: drawing of clicks'
     if self.suite == 'device':
       return f'bench: {self.model} on this device, up to {self.minutes:g} minutes'
+    if self.suite == 'sweep':
+      return f'bench: a sweep of {self.workers} workers, and {self.rows:,} rows'
     return f'bench: {self.model} on {self.dataset} with {self.preset}'
 
   def __post_init__(self) -> None:
@@ -110,6 +118,27 @@ def _device(settings: Settings) -> int:
     segmenter, samples, clicks, settings.repeats, minutes=settings.minutes, keep=keep
   )
   print(suite.table(facts | found), end='')
+  return launch.DONE
+
+
+def _sweep(settings: Settings) -> int:
+  """Measures what a sweep costs, prints tables and keeps the numbers; returns the status."""
+  from experiments import attack  # Not all suites need them, nor Ray.
+  from experiments.sweeps import strain
+
+  opening.open_preset(settings.preset, settings.num_clicks, settings)
+  _check_out(settings.out)
+  given = {
+    field.name: getattr(settings, field.name)
+    for group in (lib.Attack, lib.Model, lib.Plugins)
+    for field in dataclasses.fields(group)
+  }
+  found = {'suite': 'sweep', **strain.measure(
+    attack.Settings(**given, users=0), settings.workers, settings.rows
+  )}  # fmt: skip
+  if settings.out:
+    pathlib.Path(settings.out).write_text(json.dumps(found, indent=2) + '\n')
+  print(strain.table(found), end='')
   return launch.DONE
 
 
@@ -167,8 +196,8 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def execute(settings: Settings) -> int:
   """Measures, prints and writes; returns the exit status. Raises UsageError as `measure`."""
-  if settings.suite == 'device':
-    return _device(settings)
+  if settings.suite in ('device', 'sweep'):
+    return {'device': _device, 'sweep': _sweep}[settings.suite](settings)
   found = measure(settings)
   text = json.dumps(found, indent=2)
   print(text)

@@ -171,7 +171,7 @@ def execute(settings: Settings) -> int:
     _conduct(settings, runs)
   bad = [run for run in runs if run.error]
   done = [str(run.folder) for run in runs if not run.error]
-  rows = [row for run in runs for row in run.rows]
+  rows = [row for run in runs for row in run.bad]
   out = pathlib.Path(settings.workdir) / 'report'
   if done:
     report.report(done, out, pictures_per_run=12)

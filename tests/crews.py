@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 
 from experiments.sweeps.conductor import Event
-from experiments.sweeps.worker import Result, Task
+from experiments.sweeps.messages import Result, Task
 
 NOTHING = {'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations': 0}
 

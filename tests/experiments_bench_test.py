@@ -11,6 +11,7 @@ import toy
 from experiments import bench
 from experiments.lib import opening
 from experiments.lib.settings import UsageError
+from experiments.sweeps import strain
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def asked(folder=None, **changes):
   ({'batch_sizes': ()}, '--batch_sizes='),
   ({'repeats': 0}, '--repeats=0: expected at least 1'),
   ({'repeats': 0, 'suite': 'renderer'}, '--repeats=0'),
-  ({'suite': 'all'}, '--suite=all: expected one of attack, renderer, device'),
+  ({'suite': 'all'}, '--suite=all: expected one of attack, renderer, device, '
+   'sweep'),
   ({'preset': 'best'}, 'unknown preset'),
   ({'model': 'none'}, '--model=none is unknown'),
 ])
@@ -62,6 +64,19 @@ def test_what_is_printed_is_written(toy_zoo, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(bench.rates, 'measure', lambda *args: {'failed': 'too much'})
   assert bench.execute(asked(tmp_path / 'd', batch_sizes=('1', '2'))) == 3
   assert 'failed: too much' in capsys.readouterr().err
+
+
+def test_a_sweep_is_measured_with_what_is_asked_for(toy_zoo, tmp_path, monkeypatch, capsys):
+  given = []
+  measured = lambda *args: given.append(args) or {'share': 0.5}
+  monkeypatch.setattr(strain, 'measure', measured)
+  monkeypatch.setattr(strain, 'table', lambda found: f'{found["share"]}\n')
+  out = tmp_path / 'sweep.json'
+  assert bench.execute(asked(suite='sweep', workers=3, rows=7, out=str(out))) == 0
+  ((settings, workers, rows),) = given
+  assert (settings.model, settings.num_clicks, settings.users) == ('toy', 1, 0)
+  assert (workers, rows) == (3, 7) and capsys.readouterr().out == '0.5\n'
+  assert json.loads(out.read_text()) == {'suite': 'sweep', 'share': 0.5}
 
 
 def test_the_command_refuses_with_status_2():

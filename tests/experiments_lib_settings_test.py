@@ -34,7 +34,7 @@ FLAGS = {
   ],
   'bench': [
     *MODEL, *DATA, 'preset', 'num_clicks', *SEARCH, 'suite', 'minutes', 'batch_sizes',
-    'repeats', 'out',
+    'workers', 'rows', 'repeats', 'out',
   ],
   'sweep': [
     'models', 'datasets', 'presets', 'file', 'num_clicks', *SEARCH, 'batch_size', 'seed', 'users',

@@ -36,7 +36,7 @@ def test_a_run_of_workers_is_that_of_one_process(settings, tmp_path):
     assert run.difference(found) == []
     run.take(task, found)
   run.end()
-  assert [row['status'] for row in run.rows] == ['ok'] * 3
+  assert run.bad == []
   other = dataclasses.replace(settings, workdir=str(tmp_path / 'alone'))
   assert attack.execute(other) == 0
   for name in ('rows.jsonl', 'config.json', 'instances.json', 'figures/00000_p0.png'):
@@ -64,8 +64,8 @@ def test_a_batch_that_nobody_could_do_is_failed_rows_and_is_done_when_resumed(se
   run.fail(first, '5 workers were lost')
   run.take(second, one.work(second))
   run.end()
-  assert [row['reason'] for row in run.rows] == ['5 workers were lost'] * 2 + ['']
-  assert run.rows[0]['size'] == [40, 56]
+  assert [row['reason'] for row in run.bad] == ['5 workers were lost'] * 2
+  assert run.bad[0]['size'] == [40, 56]
   again, _, counts = opened(settings)
   assert counts == (3, 1) and [task.indices for task in again.left.values()] == [(0, 1)]
   again.close()

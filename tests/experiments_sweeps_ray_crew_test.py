@@ -9,8 +9,8 @@ import pytest
 
 from experiments.lib.settings import UsageError
 from experiments.sweeps import ray_crew
+from experiments.sweeps.messages import About, Task
 from experiments.sweeps.ray_crew import Room
-from experiments.sweeps.worker import About, Task
 
 
 @pytest.mark.parametrize(('room', 'node', 'takes', 'count'), [

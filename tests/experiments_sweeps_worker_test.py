@@ -8,6 +8,7 @@ import toy
 
 from experiments import attack
 from experiments.sweeps import worker
+from experiments.sweeps.messages import Task
 from tetris_jax.runs import schema
 
 
@@ -22,7 +23,7 @@ def asked(sweep_models, tmp_path, monkeypatch):
 
 
 def test_opening_says_what_the_run_is_and_measures_nothing(asked):
-  found = worker.Worker().work(worker.Task(0, asked))
+  found = worker.Worker().work(Task(0, asked))
   assert found.error == '' and not found.rows
   assert found.asked['batch_size'] == 1 and found.config['flags']['batch_size'] == 1
   assert found.config['instances']['count'] == 3 and found.config['shard'] == {'id': 0, 'count': 1}
@@ -30,7 +31,7 @@ def test_opening_says_what_the_run_is_and_measures_nothing(asked):
 
 def test_a_batch_is_rows_with_what_lies_beside_them(asked):
   asked['batch_size'] = 2
-  task = worker.Task(0, asked, 0, (128, 128), (0, 1))
+  task = Task(0, asked, 0, (128, 128), (0, 1))
   one, other = worker.Worker().work(task), worker.Worker().work(task)
   assert one.rows == other.rows and one.files == other.files and one.origins == other.origins
   assert [row['instance'] for row in one.rows.values()] == ['p0', 'p1'] and list(one.rows) == [0, 1]
@@ -48,13 +49,13 @@ def test_a_batch_is_rows_with_what_lies_beside_them(asked):
 
 def test_what_is_raised_is_an_error_with_its_traceback(asked):
   missing = asked | {'data_dir': asked['data_dir'] + 'x'}
-  found = worker.Worker().work(worker.Task(0, missing))
+  found = worker.Worker().work(Task(0, missing))
   assert found.error.startswith('UsageError: ') and 'Traceback' in found.said[0]
 
 
 def test_a_bad_instance_is_a_failed_row(asked, monkeypatch):
   monkeypatch.setenv('SWEEP_BAD', 'p1')
-  found = worker.Worker().work(worker.Task(0, asked, 1, (128, 128), (1,)))
+  found = worker.Worker().work(Task(0, asked, 1, (128, 128), (1,)))
   assert found.error == '' and found.rows[1]['reason'] == 'ValueError: it is bad'
   assert any('Traceback' in line for line in found.said)
 
@@ -62,7 +63,7 @@ def test_a_bad_instance_is_a_failed_row(asked, monkeypatch):
 def test_only_the_last_runs_stay_open(asked):
   one = worker.Worker()
   for limit in (1, 2, 3):
-    one.work(worker.Task(0, asked | {'limit': limit}))
+    one.work(Task(0, asked | {'limit': limit}))
   assert len(one._open) == 2
   assert one.about().devices == 2 and 'cpu' in one.about().kind
 
@@ -70,8 +71,8 @@ def test_only_the_last_runs_stay_open(asked):
 def test_a_run_is_opened_once_for_all_its_batches_whatever_was_left_open(asked):
   one = worker.Worker()
   for size in ('auto', 0):
-    found = one.work(worker.Task(0, asked | {'batch_size': size}))
+    found = one.work(Task(0, asked | {'batch_size': size}))
     assert found.asked['batch_size'] == found.config['flags']['batch_size'] == 1
     (first, *_) = one._open.values()
-    assert not one.work(worker.Task(0, found.asked, 0, (128, 128), (0,))).error
+    assert not one.work(Task(0, found.asked, 0, (128, 128), (0,))).error
     assert [*one._open.values()] == [first]

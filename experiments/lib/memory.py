@@ -18,6 +18,7 @@ __all__ = [
   'narrow',
   'need_of',
   'ran_out',
+  'resident',
   'shown',
   'too_little',
 ]
@@ -54,6 +55,15 @@ class Room(NamedTuple):
 def shown(count: float) -> str:
   """Bytes as a person reads them: 12.3 GB, 240 MB."""
   return f'{count / 1e9:.1f} GB' if count >= 1e9 else f'{count / 1e6:.0f} MB'
+
+
+def resident() -> int:
+  """Bytes that this process holds in memory; 0 where the system does not say."""
+  try:
+    pages = pathlib.Path('/proc/self/statm').read_text().split()[1]
+  except OSError:
+    return 0
+  return int(pages) * resource.getpagesize()
 
 
 def host_room() -> Room | None:

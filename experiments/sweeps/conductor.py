@@ -18,7 +18,7 @@ from typing import Protocol
 from experiments.lib.progress import Progress
 from experiments.lib.settings import UsageError
 from experiments.sweeps.driven import Driven
-from experiments.sweeps.worker import Result, Task
+from experiments.sweeps.messages import Result, Task
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['MOST_LOST', 'Conductor', 'Crew', 'Event']
@@ -266,6 +266,7 @@ class Conductor:
 
   def _finished(self, run: Driven, task: Task) -> None:
     run.left.pop(task.batch, None)
+    self._tried.pop((task.run, task.batch), None)
     if not run.left:
       self._beside[self._pool.submit(run.end)] = run
 

@@ -7,16 +7,25 @@ import dataclasses
 import functools
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from experiments import attack
 from experiments.lib import fitting, guard, loop, resume
 from experiments.lib.progress import Say
-from experiments.sweeps.worker import Result, Task
+from experiments.sweeps.messages import Result, Task
 from tetris_jax import data
 from tetris_jax.runs import workdirs as results
 
 __all__ = ['Driven']
+
+
+class _Kept(NamedTuple):
+  """What is kept of a run while it is done, with all its rows."""
+
+  one: attack.Opened
+  workdir: results.Workdir
+  run: loop.Run
+  unsized: Sequence[int]
 
 
 class Driven:
@@ -26,7 +35,7 @@ class Driven:
     number: in the sweep.
     settings: what is asked for.
     left: its batches that are not finished, by number.
-    rows: of all its instances, once it has ended.
+    bad: rows without numbers, once it has ended; the others are in its work folder.
     error: why it cannot be done; '' where it can.
   """
 
@@ -34,10 +43,11 @@ class Driven:
     """Opens nothing yet."""
     self.number, self.settings = number, settings
     self.left: dict[int, Task] = {}
-    self.rows: Sequence[Mapping[str, Any]] = ()
+    self.bad: Sequence[Mapping[str, Any]] = ()
     self.error = ''
     self.config: Mapping[str, Any] = {}
     self._held = contextlib.ExitStack()
+    self._kept: _Kept | None = None
 
   @property
   def name(self) -> str:
@@ -64,25 +74,29 @@ class Driven:
       results.WorkdirError: the work folder cannot be used.
     """
     self.config = result.config
-    self._one = attack.opened(attack.Settings(**result.asked))
-    dataset, folder = self._one.dataset, self.settings.folder
-    self._workdir = self._held.enter_context(
-      results.open_workdir(folder, self.config, self._one.folders)
-    )
+    one = attack.opened(attack.Settings(**result.asked))
+    dataset, folder = one.dataset, self.settings.folder
+    workdir = self._held.enter_context(results.open_workdir(folder, self.config, one.folders))
     instances = loop.listed(dataset)
-    before = self._workdir.hold(instances)
-    groups, self._unsized = data.plan(dataset, self._one.settings.slots)
-    job = guard.Guarded(self._one.job(None, self._workdir.path), dataset)
+    before = workdir.hold(instances)
+    groups, unsized = data.plan(dataset, one.settings.slots)
+    job = guard.Guarded(one.job(None, workdir.path), dataset)
     sources = resume.Sources(dataset, [size for _, size in instances], job.content)
-    self._run = loop.Run(job, sources, self._workdir, dict(enumerate(groups)))
-    for note in self._run.resume(len(self._unsized), before):
+    run = loop.Run(job, sources, workdir, dict(enumerate(groups)))
+    self._kept = _Kept(one, workdir, run, unsized)
+    for note in run.resume(len(unsized), before):
       say(note)
-    asked = {**result.asked, 'masks': self._one.masks}
+    asked = {**result.asked, 'masks': one.masks}
     self.left = {
       number: Task(self.number, asked, number, groups[number].canvas, tuple(indices))
-      for number, indices in self._run.todo.items()
+      for number, indices in run.todo.items()
     }
-    return self._run.wanted, self._run.kept
+    return run.wanted, run.kept
+
+  @property
+  def _opened(self) -> _Kept:
+    assert self._kept is not None
+    return self._kept
 
   def difference(self, result: Result) -> list[str]:
     """What a worker has otherwise than this run, in anything that may change a row."""
@@ -94,14 +108,16 @@ class Driven:
     Raises:
       results.WorkdirError: it cannot be written.
     """
+    kept = self._opened
     for name, content in result.files.items():
-      results.write_atomically(self._workdir.path / name, content)
+      results.write_atomically(kept.workdir.path / name, content)
     made = {index: (row, result.origins[index]) for index, row in result.rows.items()}
-    self._run.done.write(task.batch, made, result.facts)
+    kept.run.done.write(task.batch, made, result.facts)
 
   def fail(self, task: Task, reason: str) -> None:
     """Makes the instances of a batch failed rows; resuming the sweep tries them again."""
-    failed = functools.partial(loop.failed_row, self._run.job.kind, self._one.dataset)
+    kept = self._opened
+    failed = functools.partial(loop.failed_row, kept.run.job.kind, kept.one.dataset)
     rows = {index: failed(index, reason) for index in task.indices}
     origins = dict.fromkeys(task.indices, resume.unread(task.canvas))
     nothing = Result({}, {}, rows, origins, resume.nothing(), {}, ())
@@ -113,15 +129,16 @@ class Driven:
     Raises:
       results.WorkdirError: something cannot be written.
     """
-    found = self._run.merge(self._run.unsized_rows(self._unsized), True)
-    one = self._one
-    attack.write_run(one.settings, self._workdir, self.config, one.dataset, found)
-    self.rows = found[0]
+    one, workdir, run, unsized = self._opened
+    found = run.merge(run.unsized_rows(unsized), True)
+    attack.write_run(one.settings, workdir, self.config, one.dataset, found)
+    self.bad = [row for row in found[0] if row['status'] != 'ok']
     self.close()
 
   def close(self) -> None:
-    """Gives the work folder back."""
+    """Gives the work folder back, and lets go of what is kept of the run in memory."""
     self._held.close()
+    self._kept = None
 
   @property
   def folder(self) -> pathlib.Path:

@@ -18,7 +18,8 @@ from typing import Any
 from experiments.lib import interrupts
 from experiments.lib.settings import UsageError
 from experiments.sweeps.conductor import Event
-from experiments.sweeps.worker import About, Task, Worker
+from experiments.sweeps.messages import About, Task
+from experiments.sweeps.worker import Worker
 
 __all__ = ['RayCrew', 'Room']
 
