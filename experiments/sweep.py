@@ -19,7 +19,8 @@ for it; and [all] for what all runs have in common:
 
 Below --workdir every run has a work folder as experiments.attack makes it, named
 model-dataset-preset; the same command resumes the sweep, and either program goes on where the other
-stopped.
+stopped, also where shards of a run were made by hand (--workdir of experiments.attack is then that
+work folder): their finished batches are taken over.
 At the end report/ there has all runs side by side, as experiments.report makes it.
 
 Workers are actors of Ray, one a GPU, one a host of TPUs, or one a machine without either; they are

@@ -6,7 +6,7 @@ import json
 import pytest
 import toy
 
-from experiments import attack
+from experiments import attack, report
 from experiments.sweeps import driven, worker
 from tetris_jax.runs import workdirs as results
 
@@ -47,6 +47,35 @@ def test_a_run_of_workers_is_that_of_one_process(settings, tmp_path):
   assert counts == (3, 3) and not again.left and '3 of 3 instances are done' in said[0]
   again.close()
   assert attack.execute(settings) == 0
+
+
+@pytest.mark.slow
+def test_shards_a_single_run_and_a_sweep_go_on_with_each_other(settings, tmp_path):
+  alone = dataclasses.replace(settings, workdir=str(tmp_path / 'alone'), batch_size=1)
+  assert attack.execute(alone) == 0
+  settings = dataclasses.replace(settings, batch_size=1)
+  # One of two shards by hand, and a sweep for what is left.
+  assert attack.execute(dataclasses.replace(settings, num_shards=2, shard_id=0)) == 0
+  said = []
+  run, one, counts = opened(settings, said)
+  assert counts == (3, 2) and [task.indices for task in run.left.values()] == [(1,)]
+  assert said[0] == (
+    f'2 finished batches taken over from {tmp_path / "w" / "shard-00000-of-00002"}'
+  )
+  for task in list(run.left.values()):
+    run.take(task, one.work(task))
+  run.end()
+  for name in ('rows.jsonl', 'config.json', 'instances.json', 'figures/00000_p0.png'):
+    assert (tmp_path / 'w' / name).read_bytes() == (tmp_path / 'alone' / name).read_bytes()
+  # The other way round, a shard has nothing to do where the sweep has been.
+  other = dataclasses.replace(settings, num_shards=2, shard_id=1)
+  assert attack.execute(other) == 0
+  rows = results.read_rows(other.folder / 'rows.jsonl')
+  assert [row['instance'] for row in rows] == ['p1']
+  done = results.read_rows(tmp_path / 'w' / 'rows.jsonl')
+  assert rows == done[1:2]
+  # What stood in the shard is merged once.
+  assert report.report([str(tmp_path / 'w')], tmp_path / 'out', 1) == done
 
 
 def test_a_run_that_goes_on_keeps_the_batch_size_that_was_found_for_it(settings):

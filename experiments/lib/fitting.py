@@ -15,7 +15,7 @@ from experiments.lib import memory
 from experiments.lib.progress import STDERR
 from experiments.lib.settings import AUTO
 from tetris_jax import data, types
-from tetris_jax.runs import pieces, schema
+from tetris_jax.runs import pieces, relatives, schema
 from tetris_jax.runs import workdirs as results
 
 __all__ = [
@@ -208,8 +208,7 @@ def _searched(probes: _Probes, most: int, room: memory.Room) -> Fit:
 
 def _stated(settings: _Settings, kind: schema.Kind) -> Fit | None:
   """What the run has been made with so far, be it by other shards; None where it begins."""
-  others = sorted(settings.whole.glob('shard-*'))
-  for folder in dict.fromkeys((settings.folder, settings.whole, *others)):
+  for folder in dict.fromkeys((settings.folder, *relatives.folders_of(settings.whole))):
     with contextlib.suppress(results.WorkdirError):
       size = pieces.read_config(folder, kind)['flags'].get('batch_size')
       if type(size) is int and size > 0:

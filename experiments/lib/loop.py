@@ -24,7 +24,7 @@ from experiments.lib import progress as progress_lib
 from experiments.lib.programs import Programs, Say
 from experiments.lib.resume import Row
 from tetris_jax import data
-from tetris_jax.runs import schema
+from tetris_jax.runs import relatives, schema
 from tetris_jax.runs import workdirs as results
 
 __all__ = [
@@ -225,7 +225,7 @@ class Run:
     self.beside = 0
 
   def resume(self, beside: int, before: Sequence[Any]) -> list[str]:
-    """Takes over what earlier calls finished and what still holds of it.
+    """Takes over what earlier calls finished, here or as other parts, and what still holds of it.
 
     Args:
       beside: instances that are in no batch and need no work.
@@ -238,6 +238,7 @@ class Run:
       results.WorkdirError: a shard cannot be read.
     """
     self.beside = beside
+    taken = relatives.take_over(self.workdir, self.names, self.groups, self.job.kind)
     then = {name: size for name, size in before}
     rejected = {name for name, size in then.items() if size is None}
     with progress_lib.ticking('comparing the data set with the rows that are there', after=2.0):
@@ -250,7 +251,7 @@ class Run:
     new = sum(self.names[index] not in then for index in mine)
     gone = len(then.keys() - set(self.names))
     notes = self.done.notes(self.workdir.path, self.wanted, beside, new, gone)
-    return [*filter(None, [*notes[:1], self.workdir.restored, *notes[1:]])]
+    return [*taken, *filter(None, [*notes[:1], self.workdir.restored, *notes[1:]])]
 
   @property
   def wanted(self) -> int:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ['attach', 'detach']
+__all__ = ['attach', 'detach', 'files_of']
 
 _PLACED = re.compile(r'(\d{5,})_(.*)', re.DOTALL)
 _MOVING = re.compile(r'\.moving-([0-9a-f]{64})_(.*)', re.DOTALL)
@@ -21,6 +21,16 @@ _MOVING = re.compile(r'\.moving-([0-9a-f]{64})_(.*)', re.DOTALL)
 
 def _key(instance: str) -> str:
   return hashlib.sha256(instance.encode('utf-8', 'surrogateescape')).hexdigest()
+
+
+def files_of(folders: Iterable[pathlib.Path]) -> dict[int, list[pathlib.Path]]:
+  """The files of each position, in all of the folders that are there."""
+  found: dict[int, list[pathlib.Path]] = {}
+  for folder in folders:
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+      if named := _PLACED.fullmatch(file.name):
+        found.setdefault(int(named[1]), []).append(file)
+  return found
 
 
 def detach(folder: pathlib.Path, before: Sequence[str], after: Sequence[str]) -> None:

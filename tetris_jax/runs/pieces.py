@@ -104,11 +104,7 @@ def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[path
   for path in paths:
     here = []
     for place in map(pathlib.Path, expanded([path])):
-      # What is no file there is refused by name when it is read.
-      here += [place] if os.path.lexists(place / 'config.json') else []
-      # Unlike a path's own, this one takes what cannot be looked into for empty.
-      shards = glob.glob(os.path.join(glob.escape(str(place)), 'shard-*', 'config.json'))
-      here += sorted(pathlib.Path(config).parent for config in shards)
+      here += _workdirs_in(place)
     if not here:
       raise WorkdirError(
         f'{argument}: {path} is no work folder and holds no shards (neither config.json nor '
@@ -123,6 +119,20 @@ def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[path
       raise WorkdirError(f'{argument} names {folder} twice')
     seen.add(place)
   return found
+
+
+def _workdirs_in(place: pathlib.Path) -> list[pathlib.Path]:
+  """The work folder that a place is, or those of the shards in it.
+
+  Of a run in one piece that has taken over what shards had done, there are both.
+  """
+  # What is no file there is refused by name when it is read.
+  own = [place] if os.path.lexists(place / 'config.json') else []
+  # Unlike a path's own, this one takes what cannot be looked into for empty.
+  configs = glob.glob(os.path.join(glob.escape(str(place)), 'shard-*', 'config.json'))
+  shards = sorted(pathlib.Path(config).parent for config in configs)
+  finished = os.path.lexists(place / 'summary.json')
+  return own if own and (finished or not shards) else shards
 
 
 def expanded(paths: Sequence[str]) -> list[str]:

@@ -110,6 +110,8 @@ class Workdir:
 
   Attributes:
     path: the folder.
+    config: of its run.
+    beside: folders in it of what lies beside rows.
     restored: what was done because `config.json` was lost, a sentence; '' where it was not.
   """
 
@@ -129,9 +131,9 @@ class Workdir:
       restored: see above.
     """
     self.path, self.restored = path, restored
-    self._config = config or {}
+    self.config = config or {}
     self._run = digest(config) if config else None
-    self._beside = [path / name for name in folders if name != _RESULTS]
+    self.beside = [path / name for name in folders if name != _RESULTS]
 
   def hold(self, instances: Sequence[Any]) -> list[Any]:
     """Makes these the instances of the run: whatever lies beside rows gets their positions.
@@ -154,12 +156,12 @@ class Workdir:
         before = [*instances] if same else []
       if held != json.loads(json.dumps(instances)):
         self.reopen()
-        for folder in self._beside:
+        for folder in self.beside:
           numbered.detach(folder, [name for name, _ in before], names)
         self.write_json('instances.json', {'instances': instances})
-      if difference(there, self._config):
-        self.write_json('config.json', self._config)
-      for folder in self._beside:
+      if difference(there, self.config):
+        self.write_json('config.json', self.config)
+      for folder in self.beside:
         numbered.attach(folder, names)
     except (OSError, documents.DocumentError) as error:
       raise explained('use workdir', self.path, error) from error
