@@ -27,7 +27,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from experiments.lib import attack_job, describe, fitting, guard, launch, loop, opening
+from experiments.lib import attack_job, describe, fitting, guard, launch, named, opening
 from experiments.lib import settings as lib
 from experiments.lib.programs import Programs
 from tetris_jax import crowd, data, presets, types
@@ -94,7 +94,7 @@ def write_run(
   """Writes the reports of rows and totals, report.html among them; returns the summary."""
   rows, totals = found
   drawn = {
-    name: pathlib.Path('figures') / loop.picture_name(index, name)
+    name: pathlib.Path('figures') / named.picture_name(index, name)
     for index, name in enumerate(dataset.names)
   }
   picture = lambda name: drawn[name] if (workdir.path / drawn[name]).exists() else None
@@ -103,7 +103,7 @@ def write_run(
     merge.dataset_name(settings.dataset, settings.data_dir),
     described['preset']['name'],
     described,
-    loop.listed(dataset),
+    named.listed(dataset),
     rows,
     totals,
     {name: workdir.path / file for name in drawn if (file := picture(name)) is not None},

@@ -297,17 +297,3 @@ def test_what_finish_forgets_fails_its_batch(tmp_path, capsys):
   rows, _ = run(tmp_path, Forgets(), 2)
   assert [row['status'] for row in rows] == ['failed', 'failed']
   assert rows[0]['reason'] == "KeyError: 'p0'" and 'Traceback' in capsys.readouterr().err
-
-
-def test_names_of_files_and_reasons():
-  assert loop.picture_name(7, 'a b/c\n#1.png') == '00007_a_b_c_1.png.png'
-  assert len(loop.picture_name(0, 'x' * 300)) == 5 + 1 + 80 + 4
-  assert loop.reason_of(ValueError('first\nsecond')) == 'ValueError: first'
-  assert loop.reason_of(ValueError()) == 'ValueError: no message'
-  assert len(loop.reason_of(ValueError('x' * 999))) == 300
-
-
-def test_a_data_set_is_known_by_names_and_sizes():
-  assert loop.listed(dataset(2, unsized=(1,))) == [['p0', [10, 10]], ['p1', None]]
-  assert loop.fingerprint(dataset(2)) == results.fingerprint([['p0', [10, 10]], ['p1', [10, 10]]])
-  assert loop.fingerprint(dataset(2)) != loop.fingerprint(dataset(2, unsized=(1,)))

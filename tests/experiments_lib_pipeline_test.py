@@ -1,5 +1,6 @@
 """Items through threads: order of reading, order of ending, what is bounded, what is raised."""
 
+import functools
 import threading
 
 import pytest
@@ -93,3 +94,40 @@ def test_what_cannot_be_written_ends_it_soon():
   with pytest.raises(OSError, match='no space'):
     pipeline.flow(range(1000), lambda number: number, measure, 2)
   assert len(measured) < 20
+
+
+def test_what_comes_later_is_begun_after_the_first_item_and_holds_nothing_up():
+  calls, begun = [], threading.Event()
+
+  def ahead(name):
+    calls.append((name, threading.current_thread().name.split('_')[0]))
+    begun.set()
+    raise ValueError('is lost')
+
+  def measured(number, upcoming):
+    upcoming.result()
+    if number == 0:
+      assert not begun.wait(0.05)
+    if number == 1:
+      assert begun.wait(60)
+    calls.append(number)
+    return lambda: None
+
+  coming = [functools.partial(ahead, name) for name in 'ab']
+  pipeline.flow(range(3), lambda number: number, measured, 1, coming)
+  assert calls[0] == 0 and calls[1] == ('a', 'compiler')
+  assert [one for one in calls if isinstance(one, int)] == [0, 1, 2]
+
+
+def test_what_was_not_begun_is_given_up_with_the_last_item():
+  release, calls = threading.Event(), []
+
+  def measured(number, upcoming):
+    upcoming.result()
+    if number == 1:
+      threading.Timer(0.1, release.set).start()
+    return lambda: None
+
+  coming = [lambda: calls.append(release.wait(60)), *[lambda: calls.append('late')] * 50]
+  pipeline.flow(range(2), lambda number: number, measured, 1, coming)
+  assert calls == [True]

@@ -9,7 +9,7 @@ import zlib
 import leases
 import pytest
 
-from experiments.lib import loop, resume
+from experiments.lib import loop, named, resume
 from tetris_jax import data
 from tetris_jax.runs import workdirs as results
 
@@ -51,7 +51,7 @@ class Reads(loop.Job):
     entries = [(index, self.dataset[index]) for index in group.indices]
     rejected = [entry for _, entry in entries if isinstance(entry, data.Rejected)]
     given = [one for one in entries if not isinstance(one[1], data.Rejected)]
-    made = [loop.rejected_row(self.kind, entry) for entry in rejected]
+    made = [named.rejected_row(self.kind, entry) for entry in rejected]
     return loop.Prepared(group, made, (group.canvas, given) if given else None)
 
   def measure(self, given, say):
@@ -71,7 +71,7 @@ class Reads(loop.Job):
     }  # fmt: skip
 
   def path(self, index):
-    return self.beside / loop.picture_name(index, self.dataset.names[index])
+    return self.beside / named.picture_name(index, self.dataset.names[index])
 
   def finish(self, found, say):
     for index, text in found.left[1]:
@@ -98,7 +98,7 @@ def put(folder, **files):
 def run(folder, work, clicks=None, shard=(0, 1)):
   """Resumes a run; the bytes of its rows and its job."""
   texts = dataset(folder)
-  config = CONFIG | {'instances': loop.fingerprint(texts)}
+  config = CONFIG | {'instances': named.fingerprint(texts)}
   with results.open_workdir(work, config) as workdir:
     job = Reads(texts, work / 'figures')
     job.clicks = clicks or {}

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import fitting, guard, loop, programs, redraw
+from experiments.lib import fitting, guard, loop, named, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import crowd, data, presets, types
 from tetris_jax.report.attack import masks as masks_lib
@@ -104,7 +104,7 @@ class AttackJob(loop.Job):
       except data.ClickMapError as error:
         entry = data.Rejected(entry.instance, 'failed', str(error), entry.size)
       if isinstance(entry, data.Rejected):
-        made.append(loop.rejected_row(self.kind, entry))
+        made.append(named.rejected_row(self.kind, entry))
       else:
         samples.append((index, entry))
     lost = [one for one in samples if one[0] in self._lost]
@@ -239,19 +239,19 @@ class AttackJob(loop.Job):
       results.write_atomically(self._mask(self._masks, index, kind), encoded)
 
   def _mask(self, folder: pathlib.Path, index: int, kind: str) -> pathlib.Path:
-    return masks_lib.named(folder / loop.picture_name(index, self._names[index]), kind)
+    return masks_lib.named(folder / named.picture_name(index, self._names[index]), kind)
 
   def _draw(self, index: int, sample: data.Sample, one: types.Trajectories, say: Say) -> None:
     try:
       picture = overlay.draw(sample.instance, sample.image, sample.mask, one)
     except Exception as error:  # Numbers are not given up for a picture.
-      say(f'{sample.instance!r} was not drawn: {loop.reason_of(error)}')
+      say(f'{sample.instance!r} was not drawn: {named.reason_of(error)}')
       return
     results.write_atomically(self._picture(index), picture)
 
   def _picture(self, index: int) -> pathlib.Path:
     """Where an instance's picture lies. One that is absent costs no number."""
-    return self._figures / loop.picture_name(index, self._names[index])
+    return self._figures / named.picture_name(index, self._names[index])
 
   def forget(self, index: int) -> None:
     """Removes the picture of an instance, and its masks."""

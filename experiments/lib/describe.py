@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from experiments.lib import loop
+from experiments.lib import named
 from experiments.lib.settings import Group, Run
 from tetris_jax import data, types
 
@@ -77,7 +77,7 @@ def configuration(
       'step_diagonal': info.step_diagonal,
       'sha256': dict(info.sha256),
     },
-    'instances': loop.fingerprint(dataset),
+    'instances': named.fingerprint(dataset),
     'shard': dict(zip(('id', 'count'), settings.part, strict=True)),
     'versions': {
       **versions('tetris_jax', 'jax', 'jaxlib', 'numpy'),

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.lib import loop, memory
+from experiments.lib import loop, memory, named
 from experiments.lib.programs import Say
 from experiments.lib.progress import STDERR
 from tetris_jax import data
@@ -56,7 +56,7 @@ def row(kind: schema.Kind, sample: data.Sample, make: Callable[[], loop.Row], sa
     raise
   except Exception as error:  # Whatever it is, it ends as a row with a reason.
     _tell(repr(sample.instance), error, say)
-    return schema.empty_row(kind, sample.instance, 'failed', loop.reason_of(error), sample.size)
+    return schema.empty_row(kind, sample.instance, 'failed', named.reason_of(error), sample.size)
 
 
 class Guarded(loop.Job):
@@ -77,7 +77,7 @@ class Guarded(loop.Job):
     self._reading = threading.Lock()
 
   def _failed(self, index: int, error: Exception) -> loop.Row:
-    return loop.failed_row(self.kind, self._dataset, index, loop.reason_of(error))
+    return named.failed_row(self.kind, self._dataset, index, named.reason_of(error))
 
   def _read(self, group: data.Group) -> loop.Prepared:
     with self._reading:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.lib import fitting, guard, loop, programs, redraw
+from experiments.lib import fitting, guard, loop, named, programs, redraw
 from experiments.lib.programs import Say
 from tetris_jax import data, presets, truth, types
 from tetris_jax.geometry import region
@@ -104,7 +104,7 @@ class HeatmapJob(loop.Job):
 
   def _picture(self, index: int) -> pathlib.Path:
     """Where an instance's picture lies."""
-    return self._folder / loop.picture_name(index, self._names[index])
+    return self._folder / named.picture_name(index, self._names[index])
 
   def _kept(self, index: int, sample: data.Sample) -> _Arrays:
     """The arrays of an instance's map on disk.
@@ -134,7 +134,7 @@ class HeatmapJob(loop.Job):
         reason = 'every pixel of its object is ignored'
         entry = data.Rejected(entry.instance, 'skipped', reason, entry.size)
       if isinstance(entry, data.Rejected):
-        made.append(loop.rejected_row(self.kind, entry))
+        made.append(named.rejected_row(self.kind, entry))
         continue
       samples.append((index, entry))
       if index in self._whole:
@@ -278,7 +278,7 @@ class HeatmapJob(loop.Job):
     except results.WorkdirError:
       raise
     except Exception as error:  # Numbers are not given up for a picture.
-      say(f'{sample.instance!r} was not drawn: {loop.reason_of(error)}')
+      say(f'{sample.instance!r} was not drawn: {named.reason_of(error)}')
       path.unlink(missing_ok=True)
       return None
     results.write_atomically(path, picture)

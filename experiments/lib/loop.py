@@ -14,12 +14,11 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import re
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from experiments.lib import interrupts, pipeline, resume
+from experiments.lib import interrupts, named, pipeline, resume
 from experiments.lib import progress as progress_lib
 from experiments.lib.programs import Programs, Say
 from experiments.lib.resume import Row
@@ -33,19 +32,9 @@ __all__ = [
   'Prepared',
   'Row',
   'Run',
-  'failed_row',
-  'fingerprint',
-  'listed',
   'measured',
-  'picture_name',
-  'reason_of',
-  'rejected_row',
   'run',
 ]
-
-_LONGEST_REASON = 300
-_LONGEST_NAME = 80
-
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -138,55 +127,6 @@ class Job(Protocol):
   def forget(self, index: int) -> None:
     """Removes what lies beside a row that no longer holds."""
     del index
-
-
-def listed(dataset: data.Dataset) -> list[list[Any]]:
-  """[name, [height, width] or None] of every instance, in order."""
-  sizes = (dataset.size(index) for index in range(len(dataset)))
-  return [
-    [name, None if size is None else list(size)]
-    for name, size in zip(dataset.names, sizes, strict=True)
-  ]
-
-
-def fingerprint(dataset: data.Dataset) -> dict[str, Any]:
-  """What must stay the same between a run and its resumption: the instances and their sizes.
-
-  Their pixels are not looked at, for that would read a whole data set before the first batch;
-  `experiments.replay` notices rows whose pictures have changed since.
-  """
-  return results.fingerprint(listed(dataset))
-
-
-def picture_name(index: int, instance: str) -> str:
-  """The file name of an instance's picture: its position, and its name as far as files allow."""
-  safe = re.sub(r'[^A-Za-z0-9._-]+', '_', instance)[:_LONGEST_NAME]
-  return f'{index:05d}_{safe}.png'
-
-
-def reason_of(error: BaseException) -> str:
-  """An exception as the reason of a failed row: its type and first line, cut."""
-  first = (str(error).strip().splitlines() or ['no message'])[0]
-  return f'{type(error).__name__}: {first}'[:_LONGEST_REASON]
-
-
-def rejected_row(kind: schema.Kind, rejected: data.Rejected) -> Row:
-  """The row of an instance that could not be read."""
-  return schema.empty_row(
-    kind, rejected.instance, rejected.status, rejected.reason, rejected.size
-  )
-
-
-def failed_row(kind: schema.Kind, dataset: data.Dataset, index: int, reason: str) -> Row:
-  """The row of an instance that has no numbers because something was raised.
-
-  Args:
-    kind: of the row.
-    dataset: of the instance.
-    index: its position there.
-    reason: why.
-  """
-  return schema.empty_row(kind, dataset.names[index], 'failed', reason, dataset.size(index))
 
 
 def measured(job: Job, given: Any, say: Say) -> tuple[Found, schema.Facts]:
@@ -290,11 +230,11 @@ class Run:
       say: told where it was raised.
     """
     say(''.join(traceback.format_exception(error)).rstrip())
-    known, reason = {row['instance'] for row in rows}, reason_of(error)
+    known, reason = {row['instance'] for row in rows}, named.reason_of(error)
     made = [*rows]
     for index in self.todo[number]:
       if self.names[index] not in known:
-        made.append(failed_row(self.job.kind, self.dataset, index, reason))
+        made.append(named.failed_row(self.job.kind, self.dataset, index, reason))
     return self.ordered(number, made)
 
   def finish(
@@ -347,22 +287,13 @@ class Run:
     first: dict[tuple[int, int], int] = {}
     for number in self.todo:
       first.setdefault(self.groups[number].canvas, number)
-    coming = [*first.values()][1:]
-    with concurrent.futures.ThreadPoolExecutor(1, 'compiler') as compiler:
-
-      def measured(
-        number: int, upcoming: concurrent.futures.Future[Prepared]
-      ) -> Callable[[], None]:
-        last = self.measured(progress, number, upcoming)
-        with contextlib.suppress(IndexError):
-          while True:  # Not before the first batch, which would wait the longer.
-            compiler.submit(self.job.ahead, self._left(coming.pop(0)), progress.say)
-        return last
-
-      try:
-        pipeline.flow(list(self.todo), self.read, measured, self.job.programs.devices)
-      finally:
-        compiler.shutdown(wait=False, cancel_futures=True)
+    # The first canvas is compiled for where it is measured.
+    coming = [
+      functools.partial(self.job.ahead, self._left(number), progress.say)
+      for number in [*first.values()][1:]
+    ]
+    measured = functools.partial(self.measured, progress)
+    pipeline.flow(list(self.todo), self.read, measured, self.job.programs.devices, coming)
 
   def unsized_rows(self, indices: Sequence[int]) -> list[Row]:
     """Rows of the instances whose header could not be read; reading them whole says why."""
@@ -372,7 +303,7 @@ class Run:
       if isinstance(entry, data.Sample):
         reason = 'its size became known only after the batches were planned; run again'
         entry = data.Rejected(entry.instance, 'failed', reason, entry.size)
-      out.append(rejected_row(self.job.kind, entry))
+      out.append(named.rejected_row(self.job.kind, entry))
     return out
 
   def merge(
@@ -427,7 +358,7 @@ def run(
   Raises:
     results.WorkdirError: something cannot be read or written.
   """
-  instances = listed(dataset)
+  instances = named.listed(dataset)
   before = workdir.hold(instances)
   groups, unsized = data.plan(dataset, batch_size)
   number, count = shard

@@ -1,9 +1,10 @@
-"""Three kinds of threads with items between them: one reads, several measure, one writes."""
+"""Threads with items between them: one reads, several measure, one writes, one works ahead."""
 
 from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ def flow(
   read: Callable[[int], _Read],
   measure: Callable[[int, _Future[_Read]], Callable[[], None]],
   at_once: int,
+  ahead: Sequence[Callable[[], None]] = (),
 ) -> None:
   """Takes items through; they are read in order, and end in whatever order they are measured.
 
@@ -29,6 +31,8 @@ def flow(
     measure: on one of the threads 'device', from a number and what is read of it; returns what
       remains to be done, on the thread 'writer'.
     at_once: how many are measured at the same time.
+    ahead: what a thread 'compiler' does for items to come, once the first has been measured; what
+      is raised is lost, and given up what the last measured item has not left time for.
 
   Raises:
     BaseException: what `measure` or what it returned has raised; what was measured before is
@@ -40,11 +44,12 @@ def flow(
     concurrent.futures.ThreadPoolExecutor(1, 'reader') as reader,
     concurrent.futures.ThreadPoolExecutor(at_once, 'device') as devices,
     concurrent.futures.ThreadPoolExecutor(1, 'writer') as writer,
+    _beside(ahead) as begin,
   ):
-
     def settle() -> None:
       done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
       running.difference_update(done)
+      begin()
       raised = None
       for one in done:
         raised = raised or one.exception()
@@ -55,9 +60,8 @@ def flow(
       while len(writing) > at_once:
         writing.popleft().result()
 
-    submit = lambda number: reader.submit(read, number)
     try:
-      for number, upcoming in _ahead(submit, numbers, at_once):
+      for number, upcoming in _ahead(lambda one: reader.submit(read, one), numbers, at_once):
         while len(running) >= at_once:
           settle()
         while writing and writing[0].done():
@@ -70,6 +74,22 @@ def flow(
       raise
   for written in writing:
     written.result()
+
+
+@contextlib.contextmanager
+def _beside(calls: Sequence[Callable[[], None]]) -> Iterator[Callable[[], None]]:
+  """Gives what makes a thread begin with the calls; when left, those not begun are given up."""
+  left = collections.deque(calls)
+  with concurrent.futures.ThreadPoolExecutor(1, 'compiler') as compiler:
+
+    def begin() -> None:
+      while left:
+        compiler.submit(left.popleft())
+
+    try:
+      yield begin
+    finally:
+      compiler.shutdown(wait=False, cancel_futures=True)
 
 
 def _ahead(

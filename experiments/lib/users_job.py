@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.lib import fitting, guard, loop, programs
+from experiments.lib import fitting, guard, loop, named, programs
 from experiments.lib.programs import Say
 from tetris_jax import data, truth, types, users
 from tetris_jax.geometry import region, robot
@@ -174,7 +174,7 @@ class UsersJob(loop.Job):
       if isinstance(found, _Clicked):
         clicked.append(found)
       else:
-        made.append(loop.rejected_row(self.kind, found))
+        made.append(named.rejected_row(self.kind, found))
     if not clicked:
       return loop.Prepared(group, made, None)
     batch, _ = data.stack([one.sample for one in clicked], group.canvas, self._slots)

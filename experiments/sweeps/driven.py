@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments import attack
-from experiments.lib import fitting, guard, loop, resume
+from experiments.lib import fitting, guard, loop, named, resume
 from experiments.lib.progress import Say
 from experiments.sweeps.messages import Result, Task
 from tetris_jax import data
@@ -77,7 +77,7 @@ class Driven:
     one = attack.opened(attack.Settings(**result.asked))
     dataset, folder = one.dataset, self.settings.folder
     workdir = self._held.enter_context(results.open_workdir(folder, self.config, one.folders))
-    instances = loop.listed(dataset)
+    instances = named.listed(dataset)
     before = workdir.hold(instances)
     groups, unsized = data.plan(dataset, one.settings.slots)
     job = guard.Guarded(one.job(None, workdir.path), dataset)
@@ -117,7 +117,7 @@ class Driven:
   def fail(self, task: Task, reason: str) -> None:
     """Makes the instances of a batch failed rows; resuming the sweep tries them again."""
     kept = self._opened
-    failed = functools.partial(loop.failed_row, kept.run.job.kind, kept.one.dataset)
+    failed = functools.partial(named.failed_row, kept.run.job.kind, kept.one.dataset)
     rows = {index: failed(index, reason) for index in task.indices}
     origins = dict.fromkeys(task.indices, resume.unread(task.canvas))
     nothing = Result({}, {}, rows, origins, resume.nothing(), {}, ())

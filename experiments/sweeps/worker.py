@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 
 from experiments import attack
-from experiments.lib import guard, loop, opening, plugins, programs, resume
+from experiments.lib import guard, loop, named, opening, plugins, programs, resume
 from experiments.sweeps.messages import About, Result, Task
 from tetris_jax import data
 
@@ -69,7 +69,7 @@ class Worker:
       return self._done(task)
     except Exception as error:  # It is tried elsewhere, and then is rows with this reason.
       said = [''.join(traceback.format_exception(error)).rstrip()]
-      return Result(task.asked, {}, {}, {}, resume.nothing(), {}, said, loop.reason_of(error))
+      return Result(task.asked, {}, {}, {}, resume.nothing(), {}, said, named.reason_of(error))
 
   def _run(self, asked: Mapping[str, Any]) -> _Open:
     """A run, opened unless it is open."""
@@ -86,7 +86,7 @@ class Worker:
       made = programs.Programs(segmenter, one.seed)
       one = one.fitted(made)
       config = one.described(segmenter.info)
-      sizes = [size for _, size in loop.listed(one.dataset)]
+      sizes = [size for _, size in named.listed(one.dataset)]
       content = one.job(None, pathlib.Path()).content
       found = _Open(one, made, config, resume.Sources(one.dataset, sizes, content))
       # As its batches will ask for it, with nothing left open.
