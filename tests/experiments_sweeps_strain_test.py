@@ -1,6 +1,8 @@
 """What a sweep costs beside its models: stand-ins leave what models would, and are counted."""
 
 import json
+import os
+import sys
 
 import pytest
 
@@ -85,3 +87,16 @@ def test_actors_that_wait_are_counted(monkeypatch):
   found = strain.many_workers(2, 0.1, 3)
   assert found['batches'] == 6 and 0 < found['share_of_linear'] <= 1
   assert found['seconds'] >= 0.3 and found['driver_ms'] > 0
+
+
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.usefixtures('sweep_models')
+def test_actors_that_attack_are_counted(monkeypatch):
+  monkeypatch.setenv('PYTHONPATH', os.pathsep.join(sys.path))  # Of workers.
+  settings = attack.Settings(
+    model='toy', preset='baseline', num_clicks=1, users=0, plugins=('sweep_models',)
+  )
+  found = strain.real_workers(settings, (1, 2), 2)
+  one, two = found['instances_per_minute'].values()
+  assert min(one, two) > 0 and found['ratio'] == pytest.approx(two / one, abs=0.01)
