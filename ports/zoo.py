@@ -88,9 +88,10 @@ def load(
     name: key of `MODELS`.
     weights: None for the pinned packages; or a checkpoint, the original or one's own in its
       layout, as a path, an https address or a name on the Hugging Face hub (`hf:OWNER/NAME`, see
-      `ports.weights.hub`); or a folder that holds the packages or the files in them. What a
-      training saved around the weights of one's own is passed over.
-    sha256: that the file `weights` must have.
+      `ports.weights.hub`); or a folder that holds the packages or the files in them, or that Orbax
+      wrote as a checkpoint of the model's own tree. What a training saved around the weights of
+      one's own is passed over.
+    sha256: that the file `weights`, or the tree in that checkpoint, must have.
     published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.
 

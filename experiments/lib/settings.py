@@ -86,8 +86,9 @@ class Model(ModelName):
 
   weights: str | None = setting(
     None,
-    'Checkpoint as a path, an https address or a name on the Hugging Face hub, such as '
-    'hf:facebook/sam2.1-hiera-tiny; by default the weights come from the cache or are fetched.',
+    'Checkpoint as a path (a folder of Orbax for parameters trained here), an https address or a '
+    'name on the Hugging Face hub, such as hf:facebook/sam2.1-hiera-tiny; by default the weights '
+    'come from the cache or are fetched.',
     path=True,
   )
   zoom: str | None = setting(

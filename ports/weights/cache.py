@@ -17,7 +17,7 @@ import numpy as np
 from ports.weights.errors import CheckpointError
 from tetris_jax import documents, regular
 
-__all__ = ['cache_dir', 'check_writable', 'restore', 'save']
+__all__ = ['cache_dir', 'check_writable', 'digest', 'quiet_orbax', 'restore', 'save']
 
 _RECORD = 'record.json'
 _PARAMS = 'params'
@@ -35,13 +35,14 @@ def cache_dir() -> pathlib.Path:
   return pathlib.Path(base).expanduser().absolute() / 'tetris_jax'
 
 
-def _digest(params: Mapping[str, np.ndarray]) -> str:
-  digest = hashlib.sha256()
+def digest(params: Mapping[str, np.ndarray]) -> str:
+  """sha256 over names, dtypes, shapes and bytes of a flat tree, in whatever order it is."""
+  found = hashlib.sha256()
   for name in sorted(params):
     array = params[name]
-    digest.update(f'{name} {array.dtype} {array.shape}\n'.encode())
-    digest.update(np.ascontiguousarray(array).data)
-  return digest.hexdigest()
+    found.update(f'{name} {array.dtype} {array.shape}\n'.encode())
+    found.update(np.ascontiguousarray(array).data)
+  return found.hexdigest()
 
 
 def _leaves(params: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
@@ -67,7 +68,7 @@ def _part_name(number: int) -> str:
 
 
 @contextlib.contextmanager
-def _quiet_orbax() -> Iterator[None]:
+def quiet_orbax() -> Iterator[None]:
   """Keeps Orbax's dozen lines per checkpoint out of a program's log."""
   from absl import logging
 
@@ -134,11 +135,11 @@ def save(
     new = temporary / 'new'
     new.mkdir()
     parts = _parts(params)
-    with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+    with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
       for number, part in enumerate(parts):
         checkpointer.save(new / _part_name(number), part)
         checkpointer.wait_until_finished()
-    full = {**record, 'leaves': _leaves(params), 'digest': _digest(params)}
+    full = {**record, 'leaves': _leaves(params), 'digest': digest(params)}
     if len(parts) > 1:
       full['parts'] = len(parts)
     (new / _RECORD).write_text(json.dumps(full, indent=1))
@@ -174,11 +175,11 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
   try:
     record = documents.parse(regular.read(folder / _RECORD))
-    leaves, digest = record['leaves'], record['digest']
+    leaves, written = record['leaves'], record['digest']
     if not isinstance(record, dict) or not isinstance(leaves, dict):
       raise TypeError('the record is no table of leaves')
     params: dict[str, np.ndarray] = {}
-    with _quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
+    with quiet_orbax(), ocp.StandardCheckpointer() as checkpointer:
       for number in range(record.get('parts', 1)):
         restored = checkpointer.restore(folder / _part_name(number))
         params |= {name: np.asarray(array) for name, array in restored.items()}
@@ -191,6 +192,6 @@ def restore(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     if leaves.get(name) != found.get(name):
       was = str(leaves.get(name))[:80]
       raise damaged(f'{name[:80]} is {found.get(name)}, was {was} when written')
-  if _digest(params) != digest:
+  if digest(params) != written:
     raise damaged('the arrays are not those that were written')
   return params, record

@@ -210,7 +210,9 @@ def convert(
     if all(source in state for source in move.sources):
       faults += _faults(move, state, shapes)
   if faults:
-    raise Misfit(faults, used)
+    misfit = Misfit(faults, used)
+    misfit.leaves = {name: tuple(shape) for name, shape in shapes.items()}
+    raise misfit
   tree: dict[str, np.ndarray] = {}
   for move in plan:
     made = move.make(*(state[source] for source in move.sources))

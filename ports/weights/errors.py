@@ -21,6 +21,7 @@ class Misfit(CheckpointError):
     wanted: names of the entries that the network takes.
     file: that the state dict is from, which the text starts with.
     shapes: of the entries that were found, by name; empty where nobody has noted them.
+    leaves: shapes of the parameters that would be made of the entries; empty where nobody says.
     hints: sentences that the text ends with.
   """
 
@@ -29,6 +30,7 @@ class Misfit(CheckpointError):
     self.faults, self.wanted = tuple(faults), frozenset(wanted)
     self.file = ''
     self.shapes: dict[str, tuple[int, ...]] = {}
+    self.leaves: dict[str, tuple[int, ...]] = {}
     self.hints: list[str] = []
 
   def __str__(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ports.model import Model, Params
-from ports.weights import cache, checkpoints, hub, layouts, torch_files
+from ports.weights import cache, checkpoints, hub, layouts, torch_files, trained
 from ports.weights.cache import cache_dir
 from ports.weights.convert import Once
 from ports.weights.downloads import download
@@ -20,7 +20,7 @@ from ports.weights.errors import CheckpointError, Misfit
 from ports.weights.sources import Download, fetch_package, from_folder, say
 from tetris_jax import regular
 
-__all__ = ['CONVERTER', 'fitted', 'load']
+__all__ = ['CONVERTER', 'demands', 'fitted', 'load']
 
 # Part of the name of a cached folder: a converter that writes another tree gets another number.
 CONVERTER = 1
@@ -75,6 +75,26 @@ def _convert(model: Model, file: str, state: Mapping[str, np.ndarray]) -> Params
     misfit = Misfit([f'missing: {name}' for name in wanted], wanted)
     misfit.file = file
     raise misfit from error
+
+
+def demands(model: Model) -> Misfit | None:
+  """What a model with a checkpoint misses in an empty one, which is all that it takes.
+
+  Args:
+    model: a row with a published checkpoint.
+
+  Returns:
+    With the names that it takes and its parameters; None where its converter does not say.
+  """
+  assert model.convert is not None and model.original is not None
+  try:
+    model.convert({model.original.file: {}})
+  except Misfit as error:
+    return error
+  except Exception:
+    # a converter of somebody's own, which says nothing of an empty file
+    return None
+  return None
 
 
 def fitted(model: Model, state: Mapping[str, np.ndarray], file: str) -> tuple[Params, str]:
@@ -188,6 +208,32 @@ def _from_file(
   return params, {called: found}
 
 
+def _from_orbax(
+  name: str, model: Model, path: pathlib.Path, sha256: str | None, published: bool
+) -> tuple[Params, dict[str, str]]:
+  """From a checkpoint of the tree itself, which is as fast to read as what the cache would keep."""
+  assert model.original is not None
+  misfit = demands(model)
+  if misfit is None or not misfit.leaves:
+    raise CheckpointError(
+      f'{path} is an Orbax checkpoint, and the converter of {name} does not say which parameters '
+      'it makes; give a checkpoint in the layout of its authors'
+    )
+  params, taken = trained.read(path, misfit.leaves)
+  found = cache.digest(params)
+  if published and sha256 is None:
+    raise CheckpointError(
+      f'{path} is an Orbax checkpoint and cannot be the published {model.original.file}; if these '
+      f'are weights of your own, say so by their sha256, which is {found}'
+    )
+  checkpoints.check_sha256(found, sha256, str(path))
+  called = f'{model.original.file} (own weights)'
+  say(f'{path}: not the published {model.original.file} but own weights, sha256 {found}')
+  if taken:
+    say(f'{name}: {taken}')
+  return params, {called: found}
+
+
 def _checked(path: pathlib.Path, sha256: str | None, advice: str) -> str:
   """The sum of a file, which must be `sha256` where that is given."""
   try:
@@ -250,9 +296,10 @@ def load(
     model: its row.
     weights: None for the pinned packages; or a checkpoint, the original or one's own in its
       layout, as a path, an https address or a name on the Hugging Face hub (`hf:OWNER/NAME`, see
-      `ports.weights.hub`); or a folder that holds the packages or the files in them. What a
-      training saved around the weights of one's own is passed over.
-    sha256: that the file `weights` must have.
+      `ports.weights.hub`); or a folder that holds the packages or the files in them, or that Orbax
+      wrote as a checkpoint of the model's own tree. What a training saved around the weights of
+      one's own is passed over.
+    sha256: that the file `weights`, or the tree in that checkpoint, must have.
     published: whether only the published file is taken where its sum is known and no other given.
     force: fetches and converts again, whatever the cache holds.
 
@@ -281,6 +328,8 @@ def load(
       sha256 = original.sha256
     return _from_address(name, model, text, sha256, force=force)
   path = pathlib.Path(text).expanduser()
+  if path.is_dir() and trained.is_checkpoint(path):
+    return _from_orbax(name, model, path, sha256, published)
   if path.is_dir():
     return _from_packages(name, model, path, force)
   advice = ''

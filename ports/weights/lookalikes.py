@@ -9,7 +9,7 @@ import numpy as np
 
 from ports.model import Model
 from ports.weights.errors import CheckpointError, Misfit
-from ports.weights.loading import fitted
+from ports.weights.loading import demands, fitted
 
 __all__ = ['hints']
 
@@ -25,16 +25,9 @@ _Shapes = Mapping[str, tuple[int, ...]]
 
 
 def _wanted(model: Model) -> frozenset[str]:
-  """Names that a model takes: those that it misses in an empty file."""
-  assert model.convert is not None and model.original is not None
-  try:
-    model.convert({model.original.file: {}})
-  except Misfit as error:
-    return error.wanted
-  except Exception:
-    # a converter of somebody's own, which says nothing of an empty file
-    return frozenset()
-  return frozenset()
+  """Names that a model takes."""
+  misfit = demands(model)
+  return frozenset() if misfit is None else misfit.wanted
 
 
 def _fits(model: Model, shapes: _Shapes) -> bool:

@@ -1,0 +1,122 @@
+"""Weights trained from a model's own tree: what Orbax wrote is the model, and nothing else is."""
+
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from ports import zoo
+from ports.model import Model
+from ports.weights import cache, trained
+from ports.weights.convert import convert, moves
+from ports.weights.errors import CheckpointError, Misfit
+from ports.weights.sources import Download
+
+SHAPES = {'a/kernel': (2, 3), 'a/bias': (3,), 'b/scale': (4,)}
+PARAMS = {
+  name: np.random.default_rng(0).normal(size=shape).astype(np.float32)
+  for name, shape in SHAPES.items()
+}
+
+
+def write(folder, tree):
+  with ocp.StandardCheckpointer() as checkpointer:
+    checkpointer.save(folder, tree)
+  return folder
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+  """A model of these parameters whose checkpoint nobody has, and its name."""
+  row = Model(
+    build='toy:build', num_parameters=13, paper='us',
+    original=Download('toy.pt', 1, '0' * 64, 'https://a/toy.pt', 'MIT'),
+    convert=lambda states: convert(states['toy.pt'], moves(SHAPES), SHAPES),
+  )
+  monkeypatch.setattr(zoo, 'MODELS', {'toy': row})
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+  return 'toy'
+
+
+def assert_same(found):
+  assert list(found) == list(SHAPES)
+  for name, array in PARAMS.items():
+    np.testing.assert_array_equal(found[name], array, strict=True)
+
+
+def test_what_was_saved_is_loaded_as_own_weights(model, tmp_path, capsys):
+  folder = write(tmp_path / 'own', PARAMS)
+  found, sums = zoo.load(model, folder)
+  assert_same(found)
+  sha256 = cache.digest(PARAMS)
+  assert sums == {'toy.pt (own weights)': sha256}
+  said = capsys.readouterr().err
+  assert f'not the published toy.pt but own weights, sha256 {sha256}' in said
+  assert 'left out' not in said
+  assert zoo.load(model, str(folder), sha256=sha256.upper())[1] == sums
+
+
+def test_a_tree_of_trees_and_other_leaves_and_dtypes_do_too(model, tmp_path, capsys):
+  nested = {
+    'a': {'kernel': jnp.asarray(PARAMS['a/kernel']), 'bias': PARAMS['a/bias'].astype(np.float64)},
+    'b/scale': PARAMS['b/scale'],
+    'step': 7,
+  }
+  assert_same(zoo.load(model, write(tmp_path / 'own', nested))[0])
+  assert 'toy: left out, being no parameters: step' in capsys.readouterr().err
+
+
+def test_another_sum_or_the_published_file_is_not_what_it_is(model, tmp_path):
+  folder = write(tmp_path / 'own', PARAMS)
+  with pytest.raises(CheckpointError, match='own: sha256 is'):
+    zoo.load(model, folder, sha256='1' * 64)
+  with pytest.raises(CheckpointError, match=cache.digest(PARAMS)):
+    zoo.load(model, folder, published=True)
+
+
+@pytest.mark.parametrize(
+  ('changed', 'told'),
+  [
+    ({'a/bias': None}, 'missing: a/bias'),
+    ({'a/bias': np.zeros(4, np.float32)}, r'misshapen: a/bias is \(4,\) and should be \(3,\)'),
+    ({'a/bias': np.zeros(3, np.int32)}, 'not floating point: a/bias is int32'),
+    ({'a/bias': np.float32([0, np.nan, 0])}, 'not finite: a/bias'),
+  ],
+)
+def test_what_does_not_fit_is_told_by_name(model, tmp_path, changed, told):
+  tree = {name: array for name, array in (PARAMS | changed).items() if array is not None}
+  with pytest.raises(Misfit, match=told) as error:
+    zoo.load(model, write(tmp_path / 'own', tree))
+  assert str(tmp_path / 'own') in str(error.value) and len(error.value.faults) == 1
+
+
+def test_no_array_is_read_that_does_not_fit(tmp_path, monkeypatch):
+  folder = write(tmp_path / 'own', PARAMS | {'a/bias': np.zeros(4, np.float32)})
+  monkeypatch.setattr(ocp.StandardCheckpointer, 'restore', lambda *_: pytest.fail('read'))
+  with pytest.raises(Misfit):
+    trained.read(folder, SHAPES)
+
+
+def test_damage_is_told_with_the_folder(model, tmp_path):
+  folder = write(tmp_path / 'own', PARAMS)
+  for file in folder.rglob('*'):
+    if file.is_file() and file.name != '_CHECKPOINT_METADATA':
+      file.write_bytes(b'damaged')
+  with pytest.raises(CheckpointError, match='own: no Orbax checkpoint of a tree of arrays, or a'):
+    zoo.load(model, folder)
+
+
+def test_a_folder_that_is_none_is_looked_through_for_packages(model, tmp_path):
+  with pytest.raises(CheckpointError, match='is a folder'):
+    zoo.load(model, tmp_path)
+
+
+def test_a_converter_that_does_not_say_what_it_makes(model, tmp_path, monkeypatch):
+  row = zoo.MODELS[model]
+  silent = Model(
+    build='toy:build', num_parameters=13, paper='us', original=row.original,
+    convert=lambda states: dict(states['toy.pt']),
+  )
+  monkeypatch.setattr(zoo, 'MODELS', {'toy': silent})
+  with pytest.raises(CheckpointError, match='does not say which parameters it makes'):
+    zoo.load(model, write(tmp_path / 'own', PARAMS))
