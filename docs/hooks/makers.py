@@ -18,7 +18,7 @@ import notebook
 
 __all__ = [
   'MAKERS', 'citation', 'datasets', 'extras', 'kernel', 'metrics', 'models', 'presets', 'program',
-  'programs',
+  'programs', 'training',
 ]
 
 _TOP = pathlib.Path(__file__).parents[2]
@@ -265,6 +265,19 @@ def kernel() -> str:
   return '\n\n'.join([*parts, '## Constants', _table(('name', 'value'), rows)])
 
 
+def training() -> str:
+  """The example that trains: what its docstring says, and its functions that call the kernel."""
+  source = (_TOP / 'examples' / 'robust_training.py').read_text('utf-8')
+  tree, lines = ast.parse(source), source.splitlines()
+  shown = [
+    '\n'.join(lines[min(one.lineno for one in (node, *node.decorator_list)) - 1 : node.end_lineno])
+    for node in tree.body
+    if isinstance(node, ast.FunctionDef) and node.name in ('clicks_for', 'loss', 'step')
+  ]
+  code = '\n\n\n'.join(shown)
+  return f'{_prose(ast.get_docstring(tree) or "")}\n\n```python\n{code}\n```\n'
+
+
 MAKERS: dict[str, Callable[[], str]] = {
   maker.__name__: maker
   for maker in (
@@ -277,6 +290,7 @@ MAKERS: dict[str, Callable[[], str]] = {
     models,
     presets,
     programs,
+    training,
   )
 }
 """By the name that a page's directive says."""
