@@ -122,18 +122,18 @@ def encoded(segmenter, samples):
   return [(batch, encode(segmenter, batch.image[0], batch.size[0])) for batch in batches]
 
 
-@jax.jit
-def measured(segmenter, batch, features):
-  """IoU of the first click: (3,) of BASE, MIN and MAX, and (64,) of users."""
+@functools.partial(jax.jit, static_argnames='count')
+def measured(segmenter, batch, features, count):
+  """IoU of the first click: (3,) of BASE, MIN and MAX, and (count,) of users."""
   model = segmenter.with_params({**segmenter.params, 'features': features})
-  key, users = jax.random.key(0), crowd.Crowd(prior='distance', count=64)
+  key, users = jax.random.key(0), crowd.Crowd(prior='distance', count=count)
   found = tetris_jax.attack(model, batch, ATTACK, key=key, users=users)
   return found.iou[0, :, 0], found.users.iou[0, :, 0]
 
 
-def scores(segmenter, objects):
-  """Of every object BASE, D, D(.25) and the mean over users, x100."""
-  found = [measured(segmenter, *one) for one in objects]
+def scores(segmenter, objects, count):
+  """Of every object BASE, D, D(.25) and the mean over so many users, x100."""
+  found = [measured(segmenter, *one, count) for one in objects]
   iou, users = (100 * np.array(part, np.float64) for part in zip(*found, strict=True))
   d = metrics.robustness(iou[:, 1:2], iou[:, 2:3])
   columns = (iou[:, 0], d, profile.d_alpha(users, 0.25), users.mean(1))
@@ -172,6 +172,7 @@ flags.DEFINE_multi_enum('kind', KINDS, KINDS, 'Which clicks are trained on.')
 flags.DEFINE_integer('seeds', 3, 'Models of a kind.')
 flags.DEFINE_integer('steps', 60, 'Of each training.')
 flags.DEFINE_integer('batch_size', 2, 'Objects of a step.')
+flags.DEFINE_integer('users', 64, 'Who click on every object that is measured.')
 flags.DEFINE_float('learning_rate', 3e-5, 'Of AdamW, after a tenth of the steps; it falls to 0.')
 
 
@@ -191,7 +192,7 @@ def main(_):
   segmenter, found = zoo.segmenter('mobile_sam'), {}
   learnt, held_out = (encoded(segmenter, samples) for samples in (learnt, held_out))
   segmenter = with_features(segmenter)
-  shown = ('data_dir', 'held_out', 'steps', 'batch_size', 'learning_rate')
+  shown = ('data_dir', 'held_out', 'users', 'steps', 'batch_size', 'learning_rate')
   settings = {name: FLAGS[name].value for name in shown}
   asked = [(kind, seed) for seed in range(FLAGS.seeds) for kind in FLAGS.kind]
   for kind, seed in [('published', 0), *asked]:
@@ -202,14 +203,14 @@ def main(_):
       params = {**segmenter.params}
       if kind != 'published':
         decoder = {name: leaf for name, leaf in params.items() if name.startswith('mask_decoder/')}
-        how = {name: settings[name] for name in shown[2:]}
+        how = {name: settings[name] for name in shown[3:]}
         decoder, losses = train(kind, segmenter, decoder, learnt, seed=seed, **how)
         params |= decoder
         with ocp.StandardCheckpointer() as checkpointer:
           checkpointer.save(place, params, force=True)
       trained = time.monotonic()
       made = {'settings': settings, 'losses': losses}
-      made['scores'] = scores(segmenter.with_params(params), held_out)
+      made['scores'] = scores(segmenter.with_params(params), held_out, settings['users'])
       made['seconds'] = [trained - started, time.monotonic() - trained]
       out.mkdir(parents=True, exist_ok=True)
       file.write_text(json.dumps(made))

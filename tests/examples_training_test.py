@@ -78,8 +78,8 @@ def test_a_training_finds_the_radius(example, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('kind', ['worst', 'users', 'robot'])
-def test_a_training_on_every_kind_lowers_its_loss(example, kind):
+@pytest.mark.parametrize('kind', ['worst', 'users'])
+def test_a_training_on_searched_or_drawn_clicks_lowers_its_loss(example, kind):
   found, losses = trained(example, kind, 4, steps=12)
   assert found > 5 and np.mean(losses[-3:]) < losses[0] - 0.1
 
@@ -105,12 +105,12 @@ def test_every_kind_clicks_where_it_says(example):
 @pytest.mark.slow
 def test_scores_are_those_of_closed_form(example):
   """A disk inside of the object, clicked in its centre, and one moved off it elsewhere."""
-  found = example.scores(example.with_features(model(3)), objects(example, 1))
+  found = example.scores(example.with_features(model(3)), objects(example, 1), 4)
   assert list(found) == ['BASE', 'D', 'D(.25)', 'mean']
   y, x = np.mgrid[:32, :40]
   far = (y - CENTRE[0]) ** 2 + (x - CENTRE[1]) ** 2
   (base,), (d,), (quarter,), (mean,) = found.values()
-  assert base == pytest.approx(100 * (far < 9).sum() / (far < RADIUS**2).sum(), abs=2)
+  assert base == pytest.approx(100 * (far <= 9).sum() / (far < RADIUS**2).sum(), abs=0.01)
   assert 0 < quarter < d < base and base - d < mean < base
 
 
@@ -146,7 +146,7 @@ def test_the_program_leaves_weights_that_the_zoo_reads(example, tmp_path, monkey
   monkeypatch.setattr(example.zoo, 'segmenter', lambda name: build(before, {}))
   scored = []
 
-  def scores(segmenter, objects):
+  def scores(segmenter, objects, count):
     scored.append(segmenter.params)
     return {'BASE': [float(len(scored))] * len(objects)}
 
