@@ -26,6 +26,7 @@ from absl import app, flags, logging
 
 import tetris_jax
 from ports import zoo
+from ports.weights.errors import CheckpointError
 from tetris_jax import crowd, data
 from tetris_jax.geometry import overlap
 from tetris_jax.scores import metrics, profile
@@ -169,10 +170,10 @@ flags.DEFINE_multi_string('data_dir', [], 'Trained on; the bundled photographs b
 flags.DEFINE_multi_string('held_out', [], 'Measured; by default every second object.')
 flags.DEFINE_string('out', 'runs/robust', 'Where checkpoints, scores and the table go.')
 flags.DEFINE_multi_enum('kind', KINDS, KINDS, 'Which clicks are trained on.')
-flags.DEFINE_integer('seeds', 3, 'Models of a kind.')
-flags.DEFINE_integer('steps', 60, 'Of each training.')
-flags.DEFINE_integer('batch_size', 2, 'Objects of a step.')
-flags.DEFINE_integer('users', 64, 'Who click on every object that is measured.')
+flags.DEFINE_integer('seeds', 3, 'Models of a kind.', lower_bound=1)
+flags.DEFINE_integer('steps', 200, 'Of each training.', lower_bound=1)
+flags.DEFINE_integer('batch_size', 2, 'Objects of a step.', lower_bound=1)
+flags.DEFINE_integer('users', 64, 'Who click on what is measured.', lower_bound=1)
 flags.DEFINE_float('learning_rate', 3e-5, 'Of AdamW, after a tenth of the steps; it falls to 0.')
 
 
@@ -186,10 +187,15 @@ def main(_):
   """Trains and measures what has not been yet, and writes the table."""
   logging.set_verbosity(logging.WARNING)  # Orbax tells much.
   out = pathlib.Path(FLAGS.out).absolute()
-  learnt, held_out = read(FLAGS.data_dir or ['']), read(FLAGS.held_out)
-  if not held_out:
+  try:
+    learnt, held_out = read(FLAGS.data_dir or ['']), read(FLAGS.held_out)
+    segmenter, found = zoo.segmenter('mobile_sam'), {}
+  except (data.DataError, CheckpointError) as error:
+    raise SystemExit(str(error)) from error
+  if not FLAGS.held_out:
     learnt, held_out = learnt[::2], learnt[1::2]
-  segmenter, found = zoo.segmenter('mobile_sam'), {}
+  if not learnt or not held_out:
+    raise SystemExit(f'{len(learnt)} objects to train on and {len(held_out)} held out: give more')
   learnt, held_out = (encoded(segmenter, samples) for samples in (learnt, held_out))
   segmenter = with_features(segmenter)
   shown = ('data_dir', 'held_out', 'users', 'steps', 'batch_size', 'learning_rate')
