@@ -19,6 +19,11 @@ NOTHING = {'seconds': 0.0, 'compile_seconds': 0.0, 'programs': 0, 'evaluations':
 CHIP = python_types.SimpleNamespace(platform='gpu', device_kind='Chip')
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+  monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
+
+
 @pytest.fixture
 def room(monkeypatch):
   """Says how many bytes are free, of which 85 % count, on a device that is no CPU."""
