@@ -28,7 +28,7 @@ import tetris_jax
 from ports import zoo
 from ports.weights.errors import CheckpointError
 from tetris_jax import crowd, data
-from tetris_jax.geometry import overlap
+from tetris_jax.geometry import objectives, overlap
 from tetris_jax.scores import metrics, profile
 
 KINDS = ('worst', 'users', 'robot')
@@ -68,8 +68,7 @@ def loss(model, batch, clicks):
   mask, valid = batch.mask[0], overlap.inside_image(batch.size[0], logits.shape) & ~batch.ignore[0]
   weight, wanted = valid.astype(jnp.float32), (mask & valid).astype(jnp.float32)
   entropy = jnp.sum(weight * optax.sigmoid_binary_cross_entropy(logits, wanted)) / weight.sum()
-  predicted = weight * jax.nn.sigmoid(logits)
-  dice = 1 - 2 * jnp.sum(predicted * wanted) / (predicted.sum() + wanted.sum())
+  dice = objectives.dice_loss(logits, mask, valid)
   expected, found = model.predicted_iou(state), overlap.iou(logits > 0, mask, valid)
   return entropy + dice + jnp.square(expected - found)
 
