@@ -86,6 +86,11 @@ def test_threads_that_ask_for_one_program_compile_it_once():
   assert made.spent.count == 1 and len(said) == 2
 
 
+def test_few_numbers_of_slots_hold_any():
+  found = [programs.slots_for(wanted, 16) for wanted in (0, 16, 17, 32, 33, 300)]
+  assert found == [16, 16, 32, 32, 64, 512]
+
+
 def test_what_is_compiled_ahead_is_there_when_it_is_called():
   made, said = programs.Programs(toy.segmenter(), 0), []
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), batch_of(2))

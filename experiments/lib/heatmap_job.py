@@ -147,10 +147,8 @@ class HeatmapJob(loop.Job):
 
   def _asked(self, positions: int) -> dict[str, int]:
     """What the program of maps is asked for."""
-    # Few counts, so that few programs are compiled; positions that do not exist cost nothing.
-    count = _FEWEST_SLOTS
-    while count < positions + 1:
-      count *= 2
+    # Positions that do not exist cost nothing.
+    count = programs.slots_for(positions + 1, _FEWEST_SLOTS)
     return {'count': count, 'mask_side': maps.MASK_SIDE if self._explorable else 0}
 
   def need(self, canvas: tuple[int, int]) -> int | None:
@@ -166,8 +164,8 @@ class HeatmapJob(loop.Job):
   def ahead(self, group: data.Group, say: Say) -> None:
     """Compiles the attacks on a batch of this canvas; its positions are not counted yet."""
     if not self._whole >= set(group.indices):
+      batch = fitting.shapes(group.canvas, self._slots)
       for config in self._configs:
-        batch = fitting.shapes(group.canvas, self._slots)
         self.programs.ahead(say, programs.attack, batch, config=config)
 
   def truth(self, batch: types.Batch, say: Say) -> list[dict[str, np.ndarray]]:

@@ -36,6 +36,7 @@ __all__ = [
   'run',
 ]
 
+
 @dataclasses.dataclass(frozen=True)
 class Prepared:
   """A batch that has been read.

@@ -24,7 +24,7 @@ from experiments.lib import memory
 from experiments.lib.progress import STDERR, Say, ticking
 from tetris_jax import crowd, presets, types
 
-__all__ = ['Programs', 'Say', 'Spent', 'attack']
+__all__ = ['Programs', 'Say', 'Spent', 'attack', 'slots_for']
 
 
 def attack(
@@ -56,6 +56,14 @@ def attack(
   if kept is not None:
     kept = kept[:, :, np.array(rounds)] if rounds else None
   return found._replace(mask=kept)
+
+
+def slots_for(wanted: int, fewest: int) -> int:
+  """At least so many slots: `fewest`, or twice, four times as many, so that few programs differ."""
+  count = fewest
+  while count < wanted:
+    count *= 2
+  return count
 
 
 @dataclasses.dataclass

@@ -87,14 +87,6 @@ def _robot_click(mask: jax.Array, valid: jax.Array, size: jax.Array) -> jax.Arra
 _inner_depth = jax.jit(region.inner_depth)
 
 
-def _slots_for(clicks: int) -> int:
-  """How many slots there are for so many clicks; few numbers, so that few programs are compiled."""
-  count = _FEWEST_SLOTS
-  while count < clicks:
-    count *= 2
-  return count
-
-
 def _first(
   key: jax.Array, segmenter: types.Segmenter, batch: types.Batch, yx: Any, exists: Any
 ) -> truth.Grid:
@@ -232,9 +224,8 @@ class UsersJob(loop.Job):
     """As `Programs.need`, of a batch on a canvas (height, width) whose instances all users click.
     """
     plan, batch = self._plan, fitting.shapes(canvas, self._slots)
-    count = _slots_for(
-      len(plan.priors) * plan.num_users + max(map(len, (self._clicks or {}).values()), default=0)
-    )
+    most = max(map(len, (self._clicks or {}).values()), default=0)
+    count = programs.slots_for(len(plan.priors) * plan.num_users + most, _FEWEST_SLOTS)
     yx = fitting.like(batch.id, count, 2, kind=np.float32)
     needs = [self.programs.need(_first, batch, yx, fitting.like(batch.id, count, kind=np.bool_))]
     if plan.walks:
@@ -248,7 +239,7 @@ class UsersJob(loop.Job):
 
   def first(self, batch: types.Batch, clicks: Sequence[np.ndarray], say: Say) -> truth.Grid:
     """IoU of first clicks, (n, 2) of each real instance of the batch."""
-    count = _slots_for(max(map(len, clicks)))
+    count = programs.slots_for(max(map(len, clicks)), _FEWEST_SLOTS)
     yx = np.zeros((len(batch.size), count, 2), np.float32)
     exists = np.zeros((len(batch.size), count), bool)
     for slot, some in enumerate(clicks):

@@ -267,7 +267,7 @@ def many_rows(count: int) -> dict[str, Any]:
 
   Returns:
     By name: MB of this process before, the most while the runs were done, and after; bytes of a
-    row; and the driver's processor time a row, of which "ending" goes into merged rows and reports.
+    row; and the driver's processor time a row, merged rows and reports included.
   """
   sizes = [min(_RUN, count - start) for start in range(0, count, _RUN)]
   with tempfile.TemporaryDirectory(prefix='tetris-') as place, _Memory() as held:
