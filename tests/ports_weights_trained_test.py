@@ -1,5 +1,8 @@
 """Weights trained from a model's own tree: what Orbax wrote is the model, and nothing else is."""
 
+import json
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
@@ -92,8 +95,42 @@ def test_what_does_not_fit_is_told_by_name(model, tmp_path, changed, told):
 
 def test_no_array_is_read_that_does_not_fit(tmp_path, monkeypatch):
   folder = write(tmp_path / 'own', PARAMS | {'a/bias': np.zeros(4, np.float32)})
-  monkeypatch.setattr(ocp.StandardCheckpointer, 'restore', lambda *_: pytest.fail('read'))
+  for kind in (ocp.StandardCheckpointer, ocp.PyTreeCheckpointer):
+    monkeypatch.setattr(kind, 'restore', lambda *_, **__: pytest.fail('read'))
   with pytest.raises(Misfit):
+    trained.read(folder, SHAPES)
+
+
+def test_it_may_have_been_written_on_other_devices(tmp_path):
+  mesh = jax.make_mesh((len(jax.devices()),), ('x',))
+  scale = jax.device_put(PARAMS['b/scale'], jax.NamedSharding(mesh, jax.P('x')))
+  bias = jax.device_put(PARAMS['a/bias'], jax.devices()[0])
+  folder = write(tmp_path / 'own', PARAMS | {'b/scale': scale, 'a/bias': bias})
+  assert_same(trained.read(folder, SHAPES)[0])
+  stated = (folder / '_sharding').read_text()
+  assert 'cpu:0' in stated
+  (folder / '_sharding').write_text(stated.replace('cpu:0', 'cuda:0'))
+  assert_same(trained.read(folder, SHAPES)[0])
+
+
+def test_what_is_no_parameter_is_not_read(tmp_path):
+  folder = write(tmp_path / 'own', PARAMS | {'opt': {'mu': np.zeros(9, np.float32)}})
+  with ocp.StandardCheckpointer() as checkpointer:
+    tree = checkpointer.metadata(folder).item_metadata.tree
+  found = trained._restored(folder, tree, SHAPES)
+  assert found.pop('opt/mu') is ocp.PLACEHOLDER
+  assert found.keys() == SHAPES.keys()
+
+
+def test_chunks_larger_than_what_is_in_them_are_refused(tmp_path):
+  folder = tmp_path / 'own'
+  handler = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=False)
+  with ocp.Checkpointer(handler) as checkpointer:
+    checkpointer.save(folder, PARAMS)
+  assert_same(trained.read(folder, SHAPES)[0])
+  file = folder / 'b' / 'scale' / '.zarray'
+  file.write_text(json.dumps(json.loads(file.read_text()) | {'chunks': [10**11]}))
+  with pytest.raises(Misfit, match=r'b/scale is \(4,\) in chunks of \(100000000000,\)'):
     trained.read(folder, SHAPES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -23,14 +24,42 @@ def is_checkpoint(folder: pathlib.Path) -> bool:
   return (folder / _MARK).is_file()
 
 
+def _name(path: tuple[Any, ...]) -> str:
+  """Of a leaf: a tree of trees has the names of a flat one, joined by slashes."""
+  return '/'.join(str(getattr(key, 'key', getattr(key, 'idx', key))) for key in path)
+
+
 def _named(tree: Any) -> dict[str, Any]:
-  """Leaves by name: a tree of trees has the names of a flat one, joined by slashes."""
+  """Leaves by name."""
   import jax
 
-  return {
-    '/'.join(str(getattr(key, 'key', getattr(key, 'idx', key))) for key in path): leaf
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-  }
+  return {_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _restored(
+  folder: pathlib.Path, tree: Any, wanted: Mapping[str, tuple[int, ...]]
+) -> dict[str, Any]:
+  """The wanted leaves by name, as arrays of this machine wherever they were when written.
+
+  Args:
+    folder: of the checkpoint.
+    tree: of what Orbax says of each leaf.
+    wanted: names of those that are read; the others are passed over.
+  """
+  import jax
+  import orbax.checkpoint as ocp
+
+  def asked(path: tuple[Any, ...], leaf: Any) -> Any:
+    wants = _name(path) in wanted
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if wants else ocp.PLACEHOLDER
+
+  here = ocp.RestoreArgs(restore_type=np.ndarray)
+  args = ocp.args.PyTreeRestore(
+    item=jax.tree_util.tree_map_with_path(asked, tree),
+    restore_args=jax.tree.map(lambda leaf: here, tree),
+  )
+  with ocp.PyTreeCheckpointer() as checkpointer:
+    return _named(checkpointer.restore(folder, args=args))
 
 
 def _faults(
@@ -42,10 +71,14 @@ def _faults(
     if name not in found:
       continue
     there, dtype = tuple(found[name].shape or ()), found[name].dtype
+    chunk = getattr(getattr(found[name], 'storage', None), 'chunk_shape', None) or ()
     if there != tuple(shape):
       faults.append(f'misshapen: {name} is {there} and should be {tuple(shape)}')
     elif not str(dtype).startswith(('float', 'bfloat')):
       faults.append(f'not floating point: {name} is {dtype}')
+    elif math.prod(chunk) > max(1, math.prod(there)):
+      # Room is made for a whole chunk, and where there is none, the process ends.
+      faults.append(f'misshapen: {name} is {there} in chunks of {tuple(chunk)}')
   return faults
 
 
@@ -54,7 +87,8 @@ def read(
 ) -> tuple[dict[str, np.ndarray], str]:
   """The parameters of a model from a checkpoint such as `StandardCheckpointer` writes.
 
-  Names and shapes are compared before any array is read.
+  Names, shapes and sizes of chunks are compared before any array is read, and only parameters
+  are. It may have been written on any devices.
 
   Args:
     folder: of the checkpoint.
@@ -75,9 +109,10 @@ def read(
       if metadata is None:
         raise TypeError('it does not say what is in it')
       # Its class is private to Orbax.
-      found = _named(getattr(metadata, 'tree', metadata))
+      tree = getattr(metadata, 'tree', metadata)
+      found = _named(tree)
       faults = _faults(found, shapes)
-      restored = {} if faults else _named(checkpointer.restore(folder.absolute()))
+      restored = {} if faults else _restored(folder.absolute(), tree, shapes)
   except Exception as error:
     # the storage behind Orbax raises many types for damaged files
     first = (str(error).splitlines() or [''])[0][:200]
