@@ -122,6 +122,10 @@ def test_a_finished_whole_stands_for_its_shards_and_before_that_they_do(shard, t
   whole = tmp_path / 'w'
   work_folders.attack(whole, shard={'id': 0, 'count': 1})
   assert merge.find_workdirs([str(whole)]) == [whole]
+  other = tmp_path / 'w' / 'shard-00001-of-00002'
+  work_folders.attack(other, shard={'id': 1, 'count': 2}, preset={'name': 'other'})
+  assert merge.find_workdirs([str(whole)]) == [whole, other]
+  shutil.rmtree(other)
   (whole / 'summary.json').unlink()
   assert merge.find_workdirs([str(whole)]) == [shard]
   shutil.rmtree(shard)

@@ -18,6 +18,7 @@ from tetris_jax.runs.workdirs import WorkdirError
 
 __all__ = [
   'MOST_BYTES',
+  'OF_ONE_RUN',
   'Piece',
   'check_shards',
   'dataset_name',
@@ -29,6 +30,10 @@ __all__ = [
 
 MOST_BYTES = {'config.json': 2**20, 'summary.json': 2**26, 'speed.json': 2**20}
 """Of files in a work folder; of others, such as `instances.json` of two million instances, 2^28."""
+
+OF_ONE_RUN = ('shard', 'flags.data_dir', 'flags.weights')
+"""Of configurations, what differs between a run in one piece and its shards: which part of it a
+folder is, and where machines have the same data and weights."""
 
 _OWN = ('folder', 'tfds', 'coco', 'coco_panoptic')
 
@@ -124,15 +129,26 @@ def find_workdirs(paths: Sequence[str], argument: str = 'workdirs') -> list[path
 def _workdirs_in(place: pathlib.Path) -> list[pathlib.Path]:
   """The work folder that a place is, or those of the shards in it.
 
-  Of a run in one piece that has taken over what shards had done, there are both.
+  Of a run in one piece that has taken over what its shards had done, there are both, and it stands
+  for them; for shards of another run it does not.
   """
   # What is no file there is refused by name when it is read.
   own = [place] if os.path.lexists(place / 'config.json') else []
   # Unlike a path's own, this one takes what cannot be looked into for empty.
   configs = glob.glob(os.path.join(glob.escape(str(place)), 'shard-*', 'config.json'))
   shards = sorted(pathlib.Path(config).parent for config in configs)
-  finished = os.path.lexists(place / 'summary.json')
-  return own if own and (finished or not shards) else shards
+  if not own or (shards and not os.path.lexists(place / 'summary.json')):
+    return shards
+  return own + [shard for shard in shards if not _same_run(place, shard)]
+
+
+def _same_run(whole: pathlib.Path, shard: pathlib.Path) -> bool:
+  try:
+    one, other = (_document(folder, 'config.json') for folder in (whole, shard))
+  except (files.FileError, ValueError):  # It is said where that one is read.
+    return False
+  both = isinstance(one, Mapping) and isinstance(other, Mapping)
+  return both and not results.difference(one, other, OF_ONE_RUN)
 
 
 def expanded(paths: Sequence[str]) -> list[str]:

@@ -20,8 +20,6 @@ __all__ = ['folders_of', 'take_over']
 _SHARD = re.compile(r'shard-[0-9]{5}-of-[0-9]{5}')
 # Of a picture, a map or a mask.
 _MOST_BYTES = 2**30
-# Which part of the run a folder is, and where machines have the same data and weights.
-_MAY_DIFFER = ('shard', 'flags.data_dir', 'flags.weights')
 
 
 def folders_of(whole: pathlib.Path) -> list[pathlib.Path]:
@@ -74,7 +72,7 @@ def take_over(
     except results.WorkdirError as error:
       said.append(f'nothing is taken over from {folder}: {error}')
       continue
-    if lines := results.difference(there, workdir.config, _MAY_DIFFER):
+    if lines := results.difference(there, workdir.config, pieces.OF_ONE_RUN):
       said.append(f'nothing is taken over from {folder}, which is of another run: {lines[0]}')
       continue
     count = _taken(results.Workdir(folder, there), workdir, left, names, kind)
