@@ -105,6 +105,22 @@ def test_what_is_compiled_ahead_is_there_when_it_is_called():
   np.testing.assert_array_equal(found[0], 2 * batch_of(2).mask.sum((1, 2)))
 
 
+def test_what_had_no_room_ahead_is_compiled_where_it_is_called():
+  made, tried = programs.Programs(toy.segmenter(), 0), []
+
+  def crowded(key, segmenter, batch):
+    tried.append(threading.current_thread().name)
+    if len(tried) == 1:
+      raise MemoryError
+    return doubled(key, segmenter, batch)
+
+  made.ahead(lambda line: None, crowded, batch_of(1))
+  with made.lease():
+    made.call(lambda line: None, crowded, batch_of(1))
+    made.call(lambda line: None, crowded, batch_of(1))
+  assert len(tried) == 2 and made.spent.count == 1
+
+
 def test_what_cannot_be_compiled_ahead_raises_where_it_is_called():
   made = programs.Programs(toy.segmenter(), 0)
   broken = raising(ValueError('no such thing'))

@@ -222,7 +222,8 @@ class Programs:
   ) -> None:
     """Compiles for the first device what `call` is going to be asked for, while others measure.
 
-    What cannot be compiled raises there, not here.
+    What cannot be compiled, perhaps for want of the memory that a batch takes now, is tried again
+    there.
 
     Args:
       say: as of `call`.
@@ -235,7 +236,7 @@ class Programs:
     held.append((self._lanes[0], beside))
     try:
       with contextlib.suppress(Exception):
-        self._compiled_for(self._lanes[0], say, function, (batch, *more), static)
+        self._compiled_for(self._lanes[0], say, function, (batch, *more), static, keep=False)
     finally:
       held.pop()
       with self._lock:
@@ -282,15 +283,17 @@ class Programs:
     function: Callable[..., Any],
     given: Any,
     static: dict[str, Any],
+    keep: bool = True,
   ) -> tuple[Callable[..., Any], int | None]:
-    """The program of a call on a device, and what it needs."""
+    """The program of a call on a device, and what it needs; `keep` failures too."""
     arrays, structure = jax.tree.flatten(given)
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
     name = function, tuple(sorted(static.items())), structure, shapes
-    return self._on(lane, name, lambda: self._compile(say, lane, name, function, given, static))
+    make = lambda: self._compile(say, lane, name, function, given, static)
+    return self._on(lane, name, make, keep)
 
   def _on(
-    self, lane: _Lane, name: Any, compile_it: Callable[[], _Program]
+    self, lane: _Lane, name: Any, compile_it: Callable[[], _Program], keep: bool
   ) -> tuple[Callable[..., Any], int | None]:
     """A program on a device, and what it needs; compiled once, whoever asks for it first."""
     with self._lock:
@@ -300,6 +303,8 @@ class Programs:
         try:
           self._compiled[name] = compile_it()
         except Exception as error:  # It is as broken for the next batch, and may take minutes.
+          if not keep:
+            raise
           self._compiled[name] = error
       program = self._compiled[name]
       if isinstance(program, Exception):
