@@ -29,6 +29,7 @@ from ports import zoo
 from ports.weights.errors import CheckpointError
 from tetris_jax import crowd, data
 from tetris_jax.geometry import objectives, overlap
+from tetris_jax.runs import workdirs
 from tetris_jax.scores import metrics, profile
 
 KINDS = ('worst', 'users', 'robot')
@@ -174,6 +175,7 @@ flags.DEFINE_integer('steps', 200, 'Of each training.', lower_bound=1)
 flags.DEFINE_integer('batch_size', 2, 'Objects of a step.', lower_bound=1)
 flags.DEFINE_integer('users', 64, 'Who click on what is measured.', lower_bound=1)
 flags.DEFINE_float('learning_rate', 3e-5, 'Of AdamW, after a tenth of the steps; it falls to 0.')
+flags.register_validator('learning_rate', lambda rate: 0 < rate < 1, 'expected between 0 and 1')
 
 
 def read(folders):
@@ -182,14 +184,24 @@ def read(folders):
   return [entry for one in sets for entry in one if isinstance(entry, data.Sample)]
 
 
+def kept(file, settings):
+  """What a file has of a model that was measured with these settings; None for any other file."""
+  try:
+    made = json.loads(file.read_text())
+  except (OSError, ValueError):
+    return None
+  return made if isinstance(made, dict) and made.get('settings') == settings else None
+
+
 def main(_):
   """Trains and measures what has not been yet, and writes the table."""
   logging.set_verbosity(logging.WARNING)  # Orbax tells much.
   out = pathlib.Path(FLAGS.out).absolute()
   try:
+    out.mkdir(parents=True, exist_ok=True)
     learnt, held_out = read(FLAGS.data_dir or ['']), read(FLAGS.held_out)
     segmenter, found = zoo.segmenter('mobile_sam'), {}
-  except (data.DataError, CheckpointError) as error:
+  except (OSError, data.DataError, CheckpointError) as error:
     raise SystemExit(str(error)) from error
   if not FLAGS.held_out:
     learnt, held_out = learnt[::2], learnt[1::2]
@@ -203,8 +215,9 @@ def main(_):
   for kind, seed in [('published', 0), *asked]:
     place, started, losses = out / f'{kind}-{seed}', time.monotonic(), []
     file = place.with_suffix('.json')
-    made = json.loads(file.read_text()) if file.exists() else {}
-    if made.get('settings') != settings:
+    made = kept(file, settings)
+    if made is None:
+      file.unlink(missing_ok=True)  # It is of another checkpoint than the one that comes.
       params = {**segmenter.params}
       if kind != 'published':
         decoder = {name: leaf for name, leaf in params.items() if name.startswith('mask_decoder/')}
@@ -217,8 +230,7 @@ def main(_):
       made = {'settings': settings, 'losses': losses}
       made['scores'] = scores(segmenter.with_params(params), held_out, settings['users'])
       made['seconds'] = [trained - started, time.monotonic() - trained]
-      out.mkdir(parents=True, exist_ok=True)
-      file.write_text(json.dumps(made))
+      workdirs.write_atomically(file, json.dumps(made).encode())
     found.setdefault(kind, []).append(made['scores'])
     means = [f'{name} {np.mean(values):.1f}' for name, values in made['scores'].items()]
     print(f'{place.name}: {", ".join(means)} ({sum(made["seconds"]):.0f} s)', flush=True)

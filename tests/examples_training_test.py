@@ -131,6 +131,17 @@ def test_the_table_says_what_changed_over_objects_and_seeds(example):
   ]
 
 
+def test_only_a_whole_file_of_the_same_settings_is_taken_over(example, tmp_path):
+  file, settings = tmp_path / 'worst-0.json', {'steps': 10}
+  assert example.kept(file, settings) is None
+  made = {'settings': settings, 'scores': {}}
+  file.write_text(json.dumps(made))
+  assert example.kept(file, settings) == made and example.kept(file, {'steps': 20}) is None
+  for damaged in ('{"settings"', '[]', '', '7'):
+    file.write_text(damaged)
+    assert example.kept(file, settings) is None
+
+
 @pytest.mark.slow
 def test_the_program_leaves_weights_that_the_zoo_reads(example, tmp_path, monkeypatch, capsys):
   """A reduced SAM with made-up weights in place of MobileSAM, and one step of each training."""
@@ -161,6 +172,20 @@ def test_the_program_leaves_weights_that_the_zoo_reads(example, tmp_path, monkey
     monkeypatch.setattr(example, 'train', lambda *_, **__: pytest.fail('trained again'))
     example.main(asked[:1])
     assert capsys.readouterr().out == first
+    # A training that is stopped before it has been measured leaves no numbers of another one.
+    monkeypatch.setattr(example, 'train', lambda *_, **__: 1 / 0)
+    kept = (tmp_path / 'out' / 'robot-0.json').read_bytes()
+    flags.FLAGS['steps'].value = 2
+    with pytest.raises(ZeroDivisionError):
+      example.main(asked[:1])
+    assert not (tmp_path / 'out' / 'robot-0.json').exists()
+    (tmp_path / 'out' / 'robot-0.json').write_bytes(kept)
+    (tmp_path / 'file').write_text('')
+    flags.FLAGS['out'].value = str(tmp_path / 'file')
+    with pytest.raises(SystemExit, match='exists'):
+      example.main(asked[:1])
+    with pytest.raises(flags.IllegalFlagValueError, match='between 0 and 1'):
+      flags.FLAGS(['x', '--learning_rate=nan'])
   finally:
     for name, value in saved.items():
       flags.FLAGS[name].value = value
