@@ -97,9 +97,11 @@ def test_settings_come_back_from_a_document_and_are_checked():
   held = {'text': 'b', 'maybe': None, 'number': 2, 'share': 1, 'sure': True, 'many': []}
   found = flags.of_document(Asked, held | {'some': ['z']})
   assert found == Asked(text='b', number=2, share=1, sure=True, many=(), some=('z',))
+  assert flags.of_document(Asked, {'size': 'all'}) == Asked(size='all')
   for wrong, message in (
     ({'colour': 1}, 'flags.colour is unknown'),
     ({'number': '2'}, "flags.number is '2', expected a whole number"),
+    ({'size': '7'}, "flags.size is '7', expected a whole number"),
     ({'sure': 1}, 'flags.sure is 1, expected true or false'),
     ({'many': 'xy'}, "flags.many is 'xy', expected a list"),
     ({'some': [1]}, 'flags.some[0] is 1, expected a text'),

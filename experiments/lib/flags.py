@@ -99,8 +99,9 @@ def _in_json(annotation: Any) -> Any:
 
 def _expected(field: dataclasses.Field[Any], annotation: Any, value: Any) -> Any:
   """The type that a field's value has in JSON, which may be a word in the place of a number."""
-  if field.metadata['words']:
-    return str if isinstance(value, str) else int
+  words = field.metadata['words']
+  if words:
+    return str if value in words else int
   return _in_json(annotation)
 
 
