@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import pathlib
 import sys
 import types
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ import pytest
 jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_default_matmul_precision', 'highest')
+
+MOST_MEMORY_MAPS = 20_000
+"""Of a process, before a module's tests begin."""
 
 # How long an example takes says nothing about its answer.
 hypothesis.settings.register_profile('untimed', deadline=None)
@@ -58,3 +62,15 @@ def sweep_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 def pytest_configure(config: pytest.Config) -> None:
   """Makes a warning that our own packages raise or cause an error."""
   config.addinivalue_line('filterwarnings', 'error:::(tetris_jax|ports|experiments)')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def bounded_memory_maps() -> Iterator[None]:
+  """Drops what was compiled before the kernel's limit of memory maps a process, about 65,000.
+
+  Every compiled program holds some, and a process that gets no more of them dies.
+  """
+  yield
+  maps = pathlib.Path('/proc/self/maps')
+  if maps.exists() and maps.read_bytes().count(b'\n') > MOST_MEMORY_MAPS:
+    jax.clear_caches()

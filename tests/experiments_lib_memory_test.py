@@ -102,6 +102,16 @@ def test_a_device_may_say_what_it_has():
   assert memory.device_room(jax.devices()[0]).of == memory.host_room().of
 
 
+def test_a_process_is_crowded_with_half_of_its_memory_maps(tmp_path, monkeypatch):
+  maps, most = tmp_path / 'maps', tmp_path / 'most'
+  monkeypatch.setattr(memory, '_MAPS', maps), monkeypatch.setattr(memory, '_MOST_MAPS', most)
+  assert not memory.crowded()
+  maps.write_text('0-1 r-xp\n' * 6)
+  for limit, crowded in (('10\n', True), ('12\n', False), ('no number\n', False)):
+    most.write_text(limit)
+    assert memory.crowded() == crowded
+
+
 def test_what_a_program_needs_is_what_its_compiler_says():
   square = lambda x: jnp.sort(x[:, None] * x[None], axis=0).sum(1)
   compiled = jax.jit(square).lower(jax.ShapeDtypeStruct((1000,), jnp.float32)).compile()

@@ -1,5 +1,7 @@
 """Programs: compiled once per shape, counted, and the same on all devices as on one."""
 
+import gc
+import pathlib
 import re
 import threading
 
@@ -84,6 +86,46 @@ def test_threads_that_ask_for_one_program_compile_it_once():
   for one in asking:
     one.join()
   assert made.spent.count == 1 and len(said) == 2
+
+
+def test_where_memory_maps_run_short_other_programs_are_let_go(monkeypatch):
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  broken = raising(ValueError('no such thing'))
+  with pytest.raises(ValueError, match='no such thing'):
+    made.call(said.append, broken, batch_of(1))
+
+  def areas():
+    with made.lease(), made.lease():
+      both = [made.call(said.append, doubled, batch_of(k)) for k in (1, 2)]
+    return both, [made.call(said.append, doubled, batch_of(k)) for k in (1, 2)]
+
+  first = areas()
+  assert made.spent.count == 2 and [len(lane.calls) for lane in made._lanes] == [2, 2]
+  monkeypatch.setattr(programs.memory, 'crowded', lambda: True)
+  jax.tree.map(np.testing.assert_array_equal, areas(), first)
+  assert made.spent.count == 2
+  made.call(said.append, doubled, batch_of(3))
+  assert made.spent.count == 3 and [len(lane.calls) for lane in made._lanes] == [1, 0]
+  # What is needed again is compiled again, and told as such; what is broken stays so.
+  jax.tree.map(np.testing.assert_array_equal, areas(), first)
+  assert made.spent.count == 7
+  with pytest.raises(ValueError, match='no such thing'):
+    made.call(said.append, broken, batch_of(1))
+  assert sum(line.startswith('compiling') for line in said) == 8
+
+
+@pytest.mark.skipif(not pathlib.Path('/proc/self/maps').exists(), reason='Linux counts memory maps')
+def test_a_program_that_is_let_go_gives_its_memory_maps_back(monkeypatch):
+  made = programs.Programs(toy.segmenter(), 0)
+  count = lambda: pathlib.Path('/proc/self/maps').read_bytes().count(b'\n')
+  before = count()
+  for size in range(1, 9):
+    made.call(lambda line: None, doubled, batch_of(size))
+  most = count()
+  monkeypatch.setattr(programs.memory, 'crowded', lambda: True)
+  made.call(lambda line: None, doubled, batch_of(9))
+  gc.collect()
+  assert before < most and count() - before < (most - before) / 2
 
 
 def test_few_numbers_of_slots_hold_any():

@@ -12,6 +12,7 @@ import jax
 __all__ = [
   'OutOfMemoryError',
   'Room',
+  'crowded',
   'device_room',
   'explained',
   'host_room',
@@ -32,6 +33,7 @@ _ADDRESSES = 'the limit on address space (ulimit -v)'
 _NO_LIMIT = 1 << 60
 _LONGEST_SAID = 120
 _GROUPS = pathlib.Path('/sys/fs/cgroup')
+_MAPS, _MOST_MAPS = pathlib.Path('/proc/self/maps'), pathlib.Path('/proc/sys/vm/max_map_count')
 
 
 class OutOfMemoryError(RuntimeError):
@@ -64,6 +66,16 @@ def resident() -> int:
   except OSError:
     return 0
   return int(pages) * resource.getpagesize()
+
+
+def crowded() -> bool:
+  """Whether half of the memory maps are in use that the kernel grants this process.
+
+  A compiled program for a CPU has about 1,000, Linux grants 65,530 of all kinds, and a process that
+  gets none ends. False where there is no such limit.
+  """
+  most, used = _text(_MOST_MAPS).strip(), _text(_MAPS)
+  return most.isdecimal() and used.count('\n') > int(most) // 2
 
 
 def host_room() -> Room | None:

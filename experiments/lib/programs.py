@@ -299,21 +299,34 @@ class Programs:
     with self._lock:
       lock = self._compiling.setdefault(name, threading.Lock())
     with lock:
-      if name not in self._compiled:
+      program = self._compiled.get(name)
+      if program is None:
+        self._make_room(name)
         try:
-          self._compiled[name] = compile_it()
+          program = compile_it()
         except Exception as error:  # It is as broken for the next batch, and may take minutes.
           if not keep:
             raise
-          self._compiled[name] = error
-      program = self._compiled[name]
-      if isinstance(program, Exception):
-        raise program
-    if name not in lane.calls:  # Beside the others, each for its own device.
+          program = error
+        self._compiled[name] = program
+    if isinstance(program, Exception):
+      raise program
+    call = lane.calls.get(name)
+    if call is None:  # Beside the others, each for its own device.
+      self._make_room(name)
       start = time.perf_counter()
-      lane.calls[name] = program.lower(lane).compile()
+      call = lane.calls[name] = program.lower(lane).compile()
       self._count(Spent(compile_seconds=time.perf_counter() - start))
-    return lane.calls[name], program.need
+    return call, program.need
+
+  def _make_room(self, name: Any) -> None:
+    """Lets go of all other programs where few memory maps are left for one more."""
+    if memory.crowded():
+      for other, program in list(self._compiled.items()):
+        if other != name and not isinstance(program, Exception):
+          self._compiled.pop(other, None)
+          for lane in self._lanes:
+            lane.calls.pop(other, None)
 
   def _compile(
     self,
