@@ -230,6 +230,27 @@ def test_too_little_memory_is_told_before_a_program_runs(monkeypatch):
       made.call(said.append, doubled, batch_of(4))
 
 
+def test_what_is_compiled_beside_a_batch_has_its_memory_too(monkeypatch):
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  made.call(said.append, doubled, batch_of(1))
+  ((name, call),) = made._lanes[0].calls.items()
+  monkeypatch.setattr(programs.memory, 'need_of', lambda *args: 600_000_000)
+  room = memory.Room(400_000_000, 10**12, 'this machine')
+  monkeypatch.setattr(programs.memory, 'device_room', lambda device: room)
+  made._compiled[name] = made._compiled[name]._replace(need=500_000_000)
+
+  def beside(*args):
+    made.ahead(said.append, doubled, batch_of(2))
+    return call(*args)
+
+  made._lanes[0].calls[name] = beside
+  made.call(said.append, doubled, batch_of(1))
+  # Two devices share what there is, and one of them has a batch in hand.
+  assert said[-1] == 'memory: 600 MB for 2 batches of 2, 650 MB are free'
+  made.call(said.append, doubled, batch_of(3))
+  assert said[-1].startswith('warning: the system may end this process: memory: 600 MB for 2')
+
+
 def test_memory_that_runs_out_is_told_with_a_batch_size_that_fits(monkeypatch):
   made = programs.Programs(toy.segmenter(), 0)
   made.call(print, doubled, batch_of(2))

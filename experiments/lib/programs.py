@@ -139,6 +139,7 @@ class Programs:
     self._compiling: dict[Any, threading.Lock] = {}
     self._lock = threading.Lock()
     self.spent, self._ahead = Spent(), Spent()
+    self._taken = 0  # Bytes, by calls in hand.
     STDERR.say(self._stated())
 
   @property
@@ -209,13 +210,25 @@ class Programs:
     call, need = self._compiled_for(lane, say, function, given, static)
     start = time.perf_counter()
     try:
-      found = jax.device_get(call(lane.params, given, lane.key))
+      with self._taking((need or 0) // self._sharing):
+        found = jax.device_get(call(lane.params, given, lane.key))
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       if not memory.ran_out(error):
         raise
       raise self._too_little(batch, need) from error
     self._count(Spent(seconds=time.perf_counter() - start))
     return found
+
+  @contextlib.contextmanager
+  def _taking(self, need: int) -> Iterator[None]:
+    """While a call takes so many bytes, which are free again after it."""
+    with self._lock:
+      self._taken += need
+    try:
+      yield
+    finally:
+      with self._lock:
+        self._taken -= need
 
   def ahead(
     self, say: Say, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
@@ -358,9 +371,10 @@ class Programs:
     if need is not None and room is not None:
       if need > room.most:
         raise self._too_little(batch, need)
-      small = '' if need <= room.free else 'warning: the system may end this process: '
+      free = min(room.free + self._taken, room.most)  # It begins when those in hand have ended.
+      small = '' if need <= free else 'warning: the system may end this process: '
       batches = f'{sharing} batches' if sharing > 1 else 'a batch'
-      said = f'{memory.shown(need)} for {batches} of {count}, {memory.shown(room.free)} are free'
+      said = f'{memory.shown(need)} for {batches} of {count}, {memory.shown(free)} are free'
       say(f'{small}memory: {said}')
     return need
 
