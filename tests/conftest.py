@@ -1,8 +1,10 @@
 """Every test runs with two CPU devices and with JAX's strict modes on."""
 
+import contextlib
+import ctypes
+import gc
 import importlib
 import os
-import pathlib
 import sys
 import types
 from collections.abc import Iterator
@@ -23,8 +25,10 @@ jax.config.update('jax_numpy_dtype_promotion', 'strict')
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 jax.config.update('jax_default_matmul_precision', 'highest')
 
-MOST_MEMORY_MAPS = 20_000
-"""Of a process, before a module's tests begin."""
+TESTS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+MOST_RESIDENT = 3_000_000_000
+"""Bytes that a process holds when a module's tests have ended, before it drops what it can."""
 
 # How long an example takes says nothing about its answer.
 hypothesis.settings.register_profile('untimed', deadline=None)
@@ -65,12 +69,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope='module', autouse=True)
-def bounded_memory_maps() -> Iterator[None]:
-  """Drops what was compiled before the kernel's limit of memory maps a process, about 65,000.
+def bounded_memory() -> Iterator[None]:
+  """Drops what tests have compiled and kept, where that has become much.
 
-  Every compiled program holds some, and a process that gets no more of them dies.
+  A process that gets no more memory maps from the kernel dies, as may one of several that together
+  take the machine's memory.
   """
   yield
-  maps = pathlib.Path('/proc/self/maps')
-  if maps.exists() and maps.read_bytes().count(b'\n') > MOST_MEMORY_MAPS:
-    jax.clear_caches()
+  from experiments.lib import memory
+
+  if not memory.crowded() and memory.resident() < MOST_RESIDENT:
+    return
+  modules = [one for one in sys.modules.values() if isinstance(one, types.ModuleType)]
+  for held in [vars(one) for one in modules]:
+    if str(held.get('__file__')).startswith(TESTS):
+      for cached in [value for value in held.values() if hasattr(value, 'cache_clear')]:
+        cached.cache_clear()
+  jax.clear_caches()
+  gc.collect()
+  with contextlib.suppress(OSError, AttributeError):  # Of glibc, which keeps what is freed.
+    ctypes.CDLL(None).malloc_trim(0)
