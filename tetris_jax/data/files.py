@@ -391,7 +391,7 @@ def _is_smaller(image: Any, size: tuple[int, int]) -> bool:
 def _pixels(image: Any) -> np.ndarray:
   image.load()
   deep = image.mode in (*DEEP_GREY, 'F')
-  return np.asarray(image if deep else image.convert('RGBA')).copy()
+  return np.asarray(image if deep else image.convert('RGBA'))
 
 
 def _is_alike(first: np.ndarray, other: np.ndarray) -> bool:
