@@ -314,7 +314,6 @@ class Programs:
     with lock:
       program = self._compiled.get(name)
       if program is None:
-        self._make_room(name)
         try:
           program = compile_it()
         except Exception as error:  # It is as broken for the next batch, and may take minutes.
@@ -324,22 +323,26 @@ class Programs:
         self._compiled[name] = program
     if isinstance(program, Exception):
       raise program
-    call = lane.calls.get(name)
-    if call is None:  # Beside the others, each for its own device.
-      self._make_room(name)
-      start = time.perf_counter()
-      call = lane.calls[name] = program.lower(lane).compile()
-      self._count(Spent(compile_seconds=time.perf_counter() - start))
-    return call, program.need
+    # Beside the others, each for its own device.
+    return lane.calls.get(name) or self._put(lane, name, program.lower), program.need
 
-  def _make_room(self, name: Any) -> None:
-    """Lets go of all other programs where few memory maps are left for one more."""
+  def _put(self, lane: _Lane, name: Any, lower: Callable[[_Lane], Any], count: int = 0) -> Any:
+    """Compiles a program for a device, where it stays, and counts what that took."""
     if memory.crowded():
-      for other, program in list(self._compiled.items()):
-        if other != name and not isinstance(program, Exception):
-          self._compiled.pop(other, None)
-          for lane in self._lanes:
-            lane.calls.pop(other, None)
+      self._let_go_of_all_but(name)
+    start = time.perf_counter()
+    compiled = lane.calls[name] = lower(lane).compile()
+    self._count(Spent(compile_seconds=time.perf_counter() - start, count=count))
+    return compiled
+
+  def _let_go_of_all_but(self, name: Any) -> None:
+    """Drops other programs on all devices; those that cannot be compiled stay known."""
+    for other, program in list(self._compiled.items()):
+      if other != name and not isinstance(program, Exception):
+        self._compiled.pop(other, None)
+    for lane in self._lanes:
+      for other in set(lane.calls) - {name}:
+        lane.calls.pop(other, None)
 
   def _compile(
     self,
@@ -354,14 +357,11 @@ class Programs:
     batch = given[0]
     height, width = batch.mask.shape[1:]
     lower = self._lowered(function, given, static)
-    start = time.perf_counter()
     try:
       with ticking(f'compiling for pictures up to {height} x {width}', say):
-        compiled = lower(lane).compile()
+        compiled = self._put(lane, name, lower, count=1)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       raise memory.explained(error, len(batch.size)) from error
-    self._count(Spent(compile_seconds=time.perf_counter() - start, count=1))
-    lane.calls[name] = compiled
     return _Program(self._check(say, batch, compiled), lower)
 
   def _check(self, say: Say, batch: types.Batch, compiled: Any) -> int | None:
