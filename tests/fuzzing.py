@@ -22,7 +22,7 @@ __all__ = ['Fuzzer']
 _PATIENCE = 120
 _WARMING = 240
 # Before a case that took too long is tried again, in seconds.
-_PAUSES = 1, 10
+_PAUSE = 10
 
 
 class Fuzzer:
@@ -39,17 +39,15 @@ class Fuzzer:
     self._said = folder / 'said.txt'
 
   def __call__(self, target: str, case: str) -> dict[str, Any]:
-    """What came of a case, see `fuzz_worker.one`; one that took too long is tried three times.
+    """What came of a case, see `fuzz_worker.one`; one that took too long is tried once more.
 
-    What a machine does beside makes a reader slower, never faster, and passes.
+    That is after a while, for what slows a machine down passes.
     """
     found = self._ask(target, case)
-    for pause in _PAUSES:
-      if found['outcome'] != 'fell' or 's of processor' not in found['why']:
-        break
-      time.sleep(pause)
-      found = self._ask(target, case)
-    return found
+    if found['outcome'] != 'fell' or 's of processor' not in found['why']:
+      return found
+    time.sleep(_PAUSE)
+    return self._ask(target, case)
 
   def _ask(self, target: str, case: str) -> dict[str, Any]:
     worker = self._worker or self._start()
