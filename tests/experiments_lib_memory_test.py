@@ -106,7 +106,7 @@ def test_a_process_is_crowded_with_half_of_its_memory_maps(tmp_path, monkeypatch
   maps, most = tmp_path / 'maps', tmp_path / 'most'
   monkeypatch.setattr(memory, '_MAPS', maps), monkeypatch.setattr(memory, '_MOST_MAPS', most)
   assert not memory.crowded()
-  maps.write_text('0-1 r-xp\n' * 6)
+  maps.write_bytes(b'0-1 r-xp Jos\xe9\n' * 6)
   for limit, crowded in (('10\n', True), ('12\n', False), ('no number\n', False)):
     most.write_text(limit)
     assert memory.crowded() == crowded

@@ -1,11 +1,13 @@
 """Programs: compiled once per shape, counted, and the same on all devices as on one."""
 
+import gc
 import os
 import pathlib
 import re
 import subprocess
 import sys
 import threading
+import weakref
 
 import jax
 import numpy as np
@@ -114,6 +116,38 @@ def test_where_memory_maps_run_short_other_programs_are_let_go(monkeypatch):
   with pytest.raises(ValueError, match='no such thing'):
     made.call(said.append, broken, batch_of(1))
   assert sum(line.startswith('compiling') for line in said) == 8
+
+
+def test_nothing_is_compiled_ahead_in_the_place_of_what_is_in_use(monkeypatch):
+  made, said = programs.Programs(toy.segmenter(), 0), []
+  made.call(said.append, doubled, batch_of(1))
+  monkeypatch.setattr(programs.memory, 'crowded', lambda: True)
+  made.ahead(said.append, doubled, batch_of(2))
+  assert len(said) == 2 and len(made._lanes[0].calls) == 1
+
+
+def test_what_is_refused_holds_neither_its_program_nor_its_batch(monkeypatch):
+  made = programs.Programs(toy.segmenter(), 0)
+  monkeypatch.setattr(programs.memory, 'need_of', lambda *args: 10**18)
+  batch = batch_of(1)
+  image = weakref.ref(batch.image)
+  for _ in range(2):
+    with pytest.raises(memory.OutOfMemoryError, match='no smaller batch would fit'):
+      made.call(lambda line: None, doubled, batch)
+  del batch
+  gc.collect()
+  assert image() is None and not made._lanes[0].calls and len(made._compiled) == 1
+
+
+def test_an_error_that_cannot_be_made_again_is_raised_as_it_is():
+  class Odd(Exception):
+    def __init__(self, one, other):
+      super().__init__(f'{one} {other}')
+
+  made = programs.Programs(toy.segmenter(), 0)
+  for _ in range(2):
+    with pytest.raises(Odd, match='it is odd'):
+      made.call(lambda line: None, raising(Odd('it is', 'odd')), batch_of(1))
 
 
 # In a process of its own: in others the maps of what other tests left come and go as well.
@@ -252,7 +286,8 @@ def test_what_is_compiled_beside_a_batch_has_its_memory_too(monkeypatch):
   made.call(said.append, doubled, batch_of(1))
   ((name, call),) = made._lanes[0].calls.items()
   monkeypatch.setattr(programs.memory, 'need_of', lambda *args: 600_000_000)
-  room = memory.Room(400_000_000, 10**12, 'this machine')
+  # As a device tells it, of which others have no share to give back.
+  room = memory.Room(400_000_000, 400_000_000, 'this machine')
   monkeypatch.setattr(programs.memory, 'device_room', lambda device: room)
   made._compiled[name] = made._compiled[name]._replace(need=500_000_000)
 
@@ -264,7 +299,13 @@ def test_what_is_compiled_beside_a_batch_has_its_memory_too(monkeypatch):
   made.call(said.append, doubled, batch_of(1))
   # Two devices share what there is, and one of them has a batch in hand.
   assert said[-1] == 'memory: 600 MB for 2 batches of 2, 650 MB are free'
-  made.call(said.append, doubled, batch_of(3))
+  count = made.spent.count
+  made.call(said.append, doubled, batch_of(2))
+  assert made.spent.count == count
+  with pytest.raises(memory.OutOfMemoryError):
+    made.call(said.append, doubled, batch_of(3))
+  monkeypatch.setattr(programs.memory, 'device_room', lambda device: room._replace(most=10**12))
+  made.call(said.append, doubled, batch_of(4))
   assert said[-1].startswith('warning: the system may end this process: memory: 600 MB for 2')
 
 

@@ -149,7 +149,7 @@ def _limits_of_groups() -> Iterator[tuple[int, int]]:
 
 def _text(path: pathlib.Path) -> str:
   try:
-    return path.read_text()
+    return path.read_text(errors='replace')  # Names of mapped files are any bytes.
   except OSError:  # Another system, or another version of it.
     return ''
 

@@ -9,6 +9,7 @@ finds in JAX's cache what the first has made, kernels that were chosen by trying
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import queue
 import threading
@@ -97,6 +98,14 @@ class _Program(NamedTuple):
 
   need: int | None
   lower: Callable[[_Lane], Any]
+
+
+def _bare(error: Exception) -> Exception:
+  """An error to be kept: without what raised it, which holds batches and programs."""
+  try:
+    return copy.copy(error)
+  except Exception:  # Of a class that is not made from what it says.
+    return error
 
 
 class _Lane:
@@ -210,7 +219,7 @@ class Programs:
     call, need = self._compiled_for(lane, say, function, given, static)
     start = time.perf_counter()
     try:
-      with self._taking((need or 0) // self._sharing):
+      with self._taking(lane, need):
         found = jax.device_get(call(lane.params, given, lane.key))
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       if not memory.ran_out(error):
@@ -220,15 +229,17 @@ class Programs:
     return found
 
   @contextlib.contextmanager
-  def _taking(self, need: int) -> Iterator[None]:
-    """While a call takes so many bytes, which are free again after it."""
+  def _taking(self, lane: _Lane, need: int | None) -> Iterator[None]:
+    """While a call takes memory of the first device, which is free again after it."""
+    shares = self.device.platform == 'cpu' or lane is self._lanes[0]
+    each = (need or 0) // self._sharing if shares else 0
     with self._lock:
-      self._taken += need
+      self._taken += each
     try:
       yield
     finally:
       with self._lock:
-        self._taken -= need
+        self._taken -= each
 
   def ahead(
     self, say: Say, function: Callable[..., Any], batch: types.Batch, *more: Any, **static: Any
@@ -236,7 +247,7 @@ class Programs:
     """Compiles for the first device what `call` is going to be asked for, while others measure.
 
     What cannot be compiled, perhaps for want of the memory that a batch takes now, is tried again
-    there.
+    there. Where memory maps are few, so that other programs would have to go, nothing is done.
 
     Args:
       say: as of `call`.
@@ -245,6 +256,8 @@ class Programs:
       *more: likewise.
       **static: as of `call`.
     """
+    if memory.crowded():
+      return
     held, beside = self._held(), Spent()
     held.append((self._lanes[0], beside))
     try:
@@ -317,21 +330,23 @@ class Programs:
         try:
           program = compile_it()
         except Exception as error:  # It is as broken for the next batch, and may take minutes.
-          if not keep:
-            raise
-          program = error
+          if keep:
+            self._compiled[name] = _bare(error)
+          raise
         self._compiled[name] = program
     if isinstance(program, Exception):
-      raise program
-    # Beside the others, each for its own device.
-    return lane.calls.get(name) or self._put(lane, name, program.lower), program.need
+      raise _bare(program)
+    call = lane.calls.get(name)
+    if call is None:  # Beside the others, each for its own device.
+      call = lane.calls[name] = self._built(lane, name, program.lower)
+    return call, program.need
 
-  def _put(self, lane: _Lane, name: Any, lower: Callable[[_Lane], Any], count: int = 0) -> Any:
-    """Compiles a program for a device, where it stays, and counts what that took."""
+  def _built(self, lane: _Lane, name: Any, lower: Callable[[_Lane], Any], count: int = 0) -> Any:
+    """Compiles a program for a device, and counts what that took."""
     if memory.crowded():
       self._let_go_of_all_but(name)
     start = time.perf_counter()
-    compiled = lane.calls[name] = lower(lane).compile()
+    compiled = lower(lane).compile()
     self._count(Spent(compile_seconds=time.perf_counter() - start, count=count))
     return compiled
 
@@ -359,19 +374,22 @@ class Programs:
     lower = self._lowered(function, given, static)
     try:
       with ticking(f'compiling for pictures up to {height} x {width}', say):
-        compiled = self._put(lane, name, lower, count=1)
+        compiled = self._built(lane, name, lower, count=1)
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
       raise memory.explained(error, len(batch.size)) from error
-    return _Program(self._check(say, batch, compiled), lower)
+    need = self._check(say, batch, compiled)
+    lane.calls[name] = compiled
+    return _Program(need, lower)
 
   def _check(self, say: Say, batch: types.Batch, compiled: Any) -> int | None:
     """Bytes that a program needs, which are said; raises OutOfMemoryError where they cannot be."""
     count, sharing = len(batch.size), self._sharing
     need, room = self._need(compiled), memory.device_room(self.device)
     if need is not None and room is not None:
-      if need > room.most:
+      # It begins when those in hand have ended.
+      free, most = room.free + self._taken, room.most + self._taken
+      if need > most:
         raise self._too_little(batch, need)
-      free = min(room.free + self._taken, room.most)  # It begins when those in hand have ended.
       small = '' if need <= free else 'warning: the system may end this process: '
       batches = f'{sharing} batches' if sharing > 1 else 'a batch'
       said = f'{memory.shown(need)} for {batches} of {count}, {memory.shown(free)} are free'
