@@ -72,10 +72,16 @@ def test_links_lead_to_pages_of_the_site(hooks, tmp_path):
   assert moved('[a](../BUILD.md)', 'docs/b.md', 'b.md') == '[a](design.md)'
   assert moved('[`m`](docs/measurements.md)', 'README.md', 'a.md') == '[`m`](measurements.md)'
   assert moved('[a](LICENSE), so', 'README.md', 'index.md') == 'a, so'
+  # Pages link to pages as they lie in the site, also to those that are brought in.
+  assert moved('[a](measurements.md#x)', 'docs/b.md', 'b.md') == '[a](measurements.md#x)'
+  assert moved('[a](../design.md)', 'docs/c/b.md', 'c/b.md') == '[a](../design.md)'
+  assert moved('[`a`](../LICENSE) so', 'docs/b.md', 'b.md') == '`a` so'
   for kept in ('[a](https://b.c/d)', '[a](#here)', '```\n[a](gone)\n```'):
     assert moved(kept, 'README.md', 'index.md') == kept
   with pytest.raises(texts.TextError, match=r'README\.md links to gone'):
     moved('[a](gone)', 'README.md', 'index.md')
+  with pytest.raises(texts.TextError, match=r'docs/b\.md links to gone\.md'):
+    moved('[a](gone.md)', 'docs/b.md', 'b.md')
 
 
 @pytest.mark.parametrize('page', PAGES)
@@ -216,7 +222,7 @@ def test_the_notebook_stops_where_weights_cannot_be_had(tmp_path):
 def test_the_site_is_built_strictly_and_loads_nothing_from_elsewhere(tmp_path):
   pytest.importorskip('mkdocs_jupyter')
   pytest.importorskip('mkdocstrings_handlers.python')
-  command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--quiet', '-d', str(tmp_path)]
+  command = [sys.executable, '-m', 'mkdocs', 'build', '--strict', '-d', str(tmp_path)]
   made = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
   assert made.returncode == 0, made.stderr
   for page in [*PAGES, NOTEBOOK.name]:

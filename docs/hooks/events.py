@@ -35,7 +35,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
-  """Carries out the directives of a page."""
+  """Carries out the directives of a page, and relinks it."""
   try:
     return texts.included(markdown, page.file.src_uri, _TOP, makers.MAKERS)
   except texts.TextError as error:

@@ -77,6 +77,12 @@ def whole(text: str, title: str | None) -> str:
   return text if title is None else section(text, title)
 
 
+def _page(file: str) -> str | None:
+  """The page of the site that shows a file of the repository, or None."""
+  own = file.removeprefix('docs/')
+  return own if own != file and own.endswith('.md') else PAGES.get(file)
+
+
 def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
   """Links to files of the repository, as links between pages of the site.
 
@@ -98,11 +104,14 @@ def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
     if not path or re.match(r'[a-z]+:', target):
       return match[0]
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-    if not (top / file).exists():
+    shown = _page(file)
+    if source.startswith('docs/') and file.removeprefix('docs/') in PAGES.values():
+      shown = file.removeprefix('docs/')  # Brought into the site from elsewhere.
+    elif not (top / file).exists():
       raise TextError(f'{source} links to {target}, and {file} does not exist')
-    if file not in PAGES:
+    if shown is None:
       return told
-    there = posixpath.relpath(PAGES[file], posixpath.dirname(page) or '.')
+    there = posixpath.relpath(shown, posixpath.dirname(page) or '.')
     return f'[{told}]({there}{mark}{anchor})'
 
   parts = re.split(r'(^ *```.*?^ *```$)', text, flags=re.MULTILINE | re.DOTALL)
@@ -112,7 +121,7 @@ def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
 def included(
   text: str, page: str, top: pathlib.Path, makers: Mapping[str, object]
 ) -> str:
-  """A page with its directives carried out.
+  """A page with its directives carried out, and its links to files of the repository replaced.
 
   Args:
     text: of the page.
@@ -121,7 +130,7 @@ def included(
     makers: by name, functions without arguments that make Markdown.
 
   Raises:
-    TextError: what a directive names is not there.
+    TextError: what a directive names, or where a link leads, is not there.
   """
 
   def one(match: re.Match[str]) -> str:
@@ -140,4 +149,4 @@ def included(
       raise TextError(f'{page} includes a part of {name}: {error}') from error
     return relinked(taken, name, page, top)
 
-  return DIRECTIVE.sub(one, text)
+  return DIRECTIVE.sub(one, relinked(text, f'docs/{page}', page, top))
