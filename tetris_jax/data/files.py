@@ -388,18 +388,32 @@ def _is_smaller(image: Any, size: tuple[int, int]) -> bool:
   return bool(kind & _REDUCED) or (image.size[0] < size[0] and image.size[1] < size[1])
 
 
-def _pixels(image: Any) -> np.ndarray:
+def _pixels(image: Any) -> Any:
+  """Of a page, an array where they are deep, else an image of Pillow in RGBA."""
   image.load()
   deep = image.mode in (*DEEP_GREY, 'F')
-  return np.asarray(image if deep else image.convert('RGBA'))
+  return np.asarray(image) if deep else image.convert('RGBA')
 
 
-def _is_alike(first: np.ndarray, other: np.ndarray) -> bool:
+def _is_alike(first: Any, other: Any) -> bool:
   """Whether a page says nothing that the first does not say."""
-  if first.shape == other.shape and np.array_equal(first, other):
-    return True
-  one_colour = other.reshape(-1, *other.shape[2:])
-  return bool((one_colour == one_colour[0]).all()) and not bool((first == first[0, 0]).all())
+  return _is_same(first, other) or (_is_one_colour(other) and not _is_one_colour(first))
+
+
+def _is_same(first: Any, other: Any) -> bool:
+  from PIL import ImageChops
+
+  if isinstance(first, np.ndarray) or isinstance(other, np.ndarray):
+    both = isinstance(first, np.ndarray) and isinstance(other, np.ndarray)
+    return both and np.array_equal(first, other)
+  # Without turning either to an array, which takes Pillow longer than to decode it.
+  return ImageChops.difference(first, other).getbbox(alpha_only=False) is None
+
+
+def _is_one_colour(page: Any) -> bool:
+  if isinstance(page, np.ndarray):
+    return bool((page == page[0, 0]).all())
+  return all(low == high for low, high in page.getextrema())
 
 
 def name_of(path: Source) -> str:
