@@ -8,6 +8,7 @@ import os
 import sys
 import types
 from collections.abc import Iterator
+from typing import Any
 
 # Before the first import of jax. Most tests compile far more than they compute, which takes half as
 # long without LLVM's optimisations; TESTS_OPTIMISE=1 has them, for parity with real checkpoints.
@@ -66,6 +67,13 @@ def sweep_models(monkeypatch: pytest.MonkeyPatch) -> Iterator[types.ModuleType]:
 def pytest_configure(config: pytest.Config) -> None:
   """Makes a warning that our own packages raise or cause an error."""
   config.addinivalue_line('filterwarnings', 'error:::(tetris_jax|ports|experiments)')
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+  """Gives a process tests that stand together, which share what they compile and set up."""
+  from xdist.scheduler import WorkStealingScheduling
+
+  return WorkStealingScheduling(config, log) if config.getvalue('dist') == 'load' else None
 
 
 @pytest.fixture(scope='module', autouse=True)

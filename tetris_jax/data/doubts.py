@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tetris_jax.data import files, headers
+from tetris_jax.data import files, headers, pages
 from tetris_jax.data.sample import Sample
 
 __all__ = ['about']
@@ -82,6 +82,6 @@ def _of_header(path: pathlib.Path) -> tuple[int, int]:
       return 0, 0
     with files.header(path) as (image, _):
       bits = image.tag_v2.get(headers.BITS_PER_SAMPLE, (1,))[0]
-      return bits, files.further_pages(image)
+      return bits, pages.further_pages(image)
   except Exception:  # What of a file is not understood here was not needed to read its picture.
     return 0, 0

@@ -34,11 +34,10 @@ __all__ = [
   'alpha_of',
   'decoded',
   'deep_colours',
-  'further_pages',
+  'guarded',
   'header',
   'name_of',
   'orientation',
-  'pages',
 ]
 
 # Only these decoders of Pillow are let near a file; EPS, for one, would start another program.
@@ -57,9 +56,6 @@ DEEP_GREY = ('I', 'I;16', 'I;16B', 'I;16L', 'I;16N')
 # Of numbers that a PPM writes in letters: more take seconds, those of a bitmap Pillow's way.
 _MOST_PLAIN, _MOST_PLAIN_BITS = 8_000_000, 1_000_000
 _MODES = ('1', 'CMYK', 'F', 'L', 'LA', 'La', 'P', 'PA', 'RGB', 'RGBA', 'RGBX', 'RGBa', 'YCbCr')
-# Pages beyond these are not looked at, so that no file keeps a reader busy.
-_MOST_PAGES = 64
-_REDUCED = 1  # Of TIFF's NewSubfileType: a smaller version of another page.
 _lock = threading.RLock()
 
 
@@ -171,11 +167,11 @@ def _decoded(path: Source, change: Callable[[str], str], largest_side: int = 0) 
   with header(path, largest_side=largest_side) as (image, file):
     if image.format == 'PNG':
       # Decoding does not compare the checksums of pixel data; only this does.
-      _guarded(image.verify, path)
+      guarded(image.verify, path)
     elif image.format == 'PPM':
       path = _in_binary(path, file)
   with header(path) as (image, file):
-    about = _guarded(lambda: headers.about(image, file), path)
+    about = guarded(lambda: headers.about(image, file), path)
     turned = orientation(image)
     _mend_planes(image)
     layout = _layout(image)
@@ -187,7 +183,7 @@ def _decoded(path: Source, change: Callable[[str], str], largest_side: int = 0) 
       lenient = ImageFile.LOAD_TRUNCATED_IMAGES
       ImageFile.LOAD_TRUNCATED_IMAGES = False
       try:
-        _guarded(image.load, path)
+        guarded(image.load, path)
       finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
     if image.mode not in _MODES and image.mode not in DEEP_GREY:
@@ -262,7 +258,7 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
   if isinstance(path, Encoded):
     length, opened = len(path.data), functools.partial(io.BytesIO, path.data)
   else:
-    about = _guarded(lambda: os.stat(path), path)
+    about = guarded(lambda: os.stat(path), path)
     if not stat.S_ISREG(about.st_mode):
       raise UnreadableImage(f'{name_of(path)} is not a regular file')
     # Given a path, Pillow 13.0 maps uncompressed TIFF into memory and then turns it wrongly.
@@ -270,10 +266,10 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
   if not length:
     raise UnreadableImage(f'{name_of(path)} is empty (0 bytes)')
   with contextlib.ExitStack() as open_files:
-    file = open_files.enter_context(_guarded(opened, path))
-    if found := _guarded(lambda: headers.excess(file), path):
+    file = open_files.enter_context(guarded(opened, path))
+    if found := guarded(lambda: headers.excess(file), path):
       raise UnreadableImage(f'{name_of(path)} is damaged: it has {found}')
-    image = _guarded(lambda: Image.open(file, formats=FORMATS), path, file)
+    image = guarded(lambda: Image.open(file, formats=FORMATS), path, file=file)
     open_files.enter_context(image)
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -294,8 +290,20 @@ def header(path: Source, *, largest_side: int = 0) -> Iterator[tuple[Any, IO[byt
     yield image, file
 
 
-def _guarded(call: Any, path: Source, file: IO[bytes] | None = None) -> Any:
-  """Calls Pillow; whatever a damaged file makes it raise becomes `UnreadableImage`."""
+def guarded(call: Any, path: Source, *, file: IO[bytes] | None = None) -> Any:
+  """Calls Pillow; whatever a damaged file makes it raise becomes `UnreadableImage`.
+
+  Args:
+    call: without arguments.
+    path: of the file, or its bytes; for the message.
+    file: where it is open, to say what it is when no decoder takes it.
+
+  Returns:
+    What `call` returns.
+
+  Raises:
+    UnreadableImage: the file is damaged, too large, or cannot be read.
+  """
   from PIL import Image
 
   try:
@@ -327,93 +335,6 @@ def orientation(image: Any) -> int:
   except Exception:  # A picture with unreadable EXIF is still a picture, and viewers show it as is.
     return 1
   return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def pages(path: Source) -> tuple[int, bool]:
-  """How many pages or frames a file holds, and whether the first says what all of them do.
-
-  It does where each of the others is the same, of one colour, or a smaller version. At most 64
-  pages and `MAX_PIXELS` pixels are looked at. A JPEG has one page: what phones append to it is
-  made for displays.
-
-  Raises:
-    UnreadableImage: as `decoded`, of any page.
-  """
-  with header(path) as (image, _):
-    if image.format in ('JPEG', 'MPO') or not _guarded(lambda: _is_several(image), path):
-      return 1, True
-    size, first, alike = image.size, _guarded(lambda: _pixels(image), path), True
-    count, spent = 1, size[0] * size[1]
-    while count < _MOST_PAGES and spent <= MAX_PIXELS:
-      try:
-        image.seek(count)
-      except EOFError:
-        break
-      except Exception as error:  # As of the first page, anything.
-        raise UnreadableImage(
-          f'{name_of(path)} is damaged: page {count + 1} cannot be read ({error})'
-        ) from error
-      count, spent = count + 1, spent + image.size[0] * image.size[1]
-      if image.format == 'GIF' and image.size != size:  # To seek on decodes it, whatever its size.
-        raise UnreadableImage(
-          f'{name_of(path)} holds pages that differ: page {count} has {image.size[1]} x '
-          f'{image.size[0]} pixels, the first {size[1]} x {size[0]}'
-        )
-      if spent <= MAX_PIXELS and alike and not _is_smaller(image, size):
-        alike = image.size == size and _is_alike(first, _guarded(lambda: _pixels(image), path))
-    return count, alike and count < _MOST_PAGES and spent <= MAX_PIXELS
-
-
-def further_pages(image: Any) -> int:
-  """How many pages as large as the first follow it in a TIFF, up to 64, by their headers alone."""
-  if image.format != 'TIFF':
-    return 0
-  size, count = image.size, 0
-  for page in range(1, _MOST_PAGES):
-    try:
-      image.seek(page)
-    except EOFError:
-      break
-    count += image.size == size and not _is_smaller(image, size)
-  return count
-
-
-def _is_several(image: Any) -> bool:
-  return bool(getattr(image, 'is_animated', False))
-
-
-def _is_smaller(image: Any, size: tuple[int, int]) -> bool:
-  """Whether a page is a smaller version of the first, as thumbnails and pyramids are."""
-  kind = image.tag_v2.get(headers.SUBFILE_TYPE, 0) if image.format == 'TIFF' else 0
-  return bool(kind & _REDUCED) or (image.size[0] < size[0] and image.size[1] < size[1])
-
-
-def _pixels(image: Any) -> Any:
-  """Of a page, an array where they are deep, else an image of Pillow in RGBA."""
-  image.load()
-  deep = image.mode in (*DEEP_GREY, 'F')
-  return np.asarray(image) if deep else image.convert('RGBA')
-
-
-def _is_alike(first: Any, other: Any) -> bool:
-  """Whether a page says nothing that the first does not say."""
-  return _is_same(first, other) or (_is_one_colour(other) and not _is_one_colour(first))
-
-
-def _is_same(first: Any, other: Any) -> bool:
-  from PIL import ImageChops
-
-  if isinstance(first, np.ndarray) or isinstance(other, np.ndarray):
-    both = isinstance(first, np.ndarray) and isinstance(other, np.ndarray)
-    return both and np.array_equal(first, other)
-  # Without turning either to an array, which takes Pillow longer than to decode it.
-  return ImageChops.difference(first, other).getbbox(alpha_only=False) is None
-
-
-def _is_one_colour(page: Any) -> bool:
-  if isinstance(page, np.ndarray):
-    return bool((page == page[0, 0]).all())
-  return all(low == high for low, high in page.getextrema())
 
 
 def name_of(path: Source) -> str:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tetris_jax.data import files, levels
+from tetris_jax.data import files, levels, pages
 from tetris_jax.data.files import FORMATS, MAX_PIXELS, SUFFIXES, Encoded, Source, UnreadableImage
 from tetris_jax.data.mask_files import read_mask
 
@@ -64,7 +64,7 @@ def _refuse_lost(found: files.Decoded, path: Source) -> None:
       f'{files.name_of(path)} has one colour all over, and a picture or a mask in its '
       'transparency, which is not read; save it without alpha'
     )
-  count, alike = files.pages(path)
+  count, alike = pages.pages(path)
   if not alike:
     raise UnreadableImage(
       f'{files.name_of(path)} holds {count} pages or frames, the first of one colour; keep the one '

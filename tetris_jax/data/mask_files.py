@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tetris_jax.data import files, levels, smoothing
+from tetris_jax.data import files, levels, pages, smoothing
 from tetris_jax.data.files import Decoded, Source, UnreadableImage, name_of
 
 __all__ = ['read_mask']
@@ -56,7 +56,7 @@ def read_mask(
   if objects not in ('binary', 'ids'):
     raise ValueError(f"objects={objects!r}; expected 'binary' or 'ids'")
   found = files.decoded(path, largest_side=largest_side)
-  count, alike = files.pages(path)
+  count, alike = pages.pages(path)
   if not alike:
     raise UnreadableImage(
       f'{name_of(path)} holds {count} pages or frames that differ; which is the mask nobody can '
