@@ -52,7 +52,9 @@ def settings(checkpoint, data_dir, workdir, **changes):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('preset', 'zoom'), [('tetris', 'exact'), ('baseline', 'fixed')])
+@pytest.mark.parametrize(('preset', 'zoom'), [
+  pytest.param('tetris', 'exact', marks=pytest.mark.nightly), ('baseline', 'fixed'),
+])  # fmt: skip
 def test_a_checkpoint_is_attacked_end_to_end(checkpoint, data_dir, tmp_path, preset, zoom):
   asked = settings(checkpoint, data_dir, tmp_path, preset=preset, zoom=zoom)
   assert attack.execute(asked) == 0

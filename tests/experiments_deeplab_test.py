@@ -27,7 +27,9 @@ FAMILIES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(('family', 'preset'), [('cdnet', 'tetris'), ('gpcis', 'strong_v1_16')])
+@pytest.mark.parametrize(('family', 'preset'), [
+  pytest.param('cdnet', 'tetris', marks=pytest.mark.nightly), ('gpcis', 'strong_v1_16'),
+])  # fmt: skip
 def test_a_checkpoint_is_attacked_end_to_end(family, preset, tmp_path, monkeypatch):
   model, size, config, listing = FAMILIES[family]
   segmenter = importlib.import_module(f'ports.{family}.segmenter')

@@ -65,7 +65,9 @@ def left(work):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('program', PROGRAMS)
+@pytest.mark.parametrize('program', [
+  pytest.param(name, marks=pytest.mark.nightly) if name == 'heatmap' else name for name in PROGRAMS
+])
 def test_a_mended_data_set_resumes_to_what_a_fresh_run_leaves(
   program, folder, tmp_path, monkeypatch, capsys
 ):

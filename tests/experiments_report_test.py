@@ -247,6 +247,7 @@ def test_shard_flags_are_checked(changes, message):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_and_resumed_shard_changes_no_byte(tmp_path):
   toy.write_folder(tmp_path / 'dev', SIZES)
   whole, cut = tmp_path / 'whole', tmp_path / 'cut'

@@ -34,6 +34,7 @@ def small(monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_checkpoint_is_attacked_end_to_end(state, tmp_path):
   checkpoint = tp.write_published(tmp_path / 'sbd_vit_xtiny.pth', state)
   toy.write_folder(tmp_path / 'd', ((40, 56),))

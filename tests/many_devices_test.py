@@ -60,11 +60,13 @@ def ended(process, code=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('batch_size', [1, 2])
-def test_any_number_of_devices_writes_the_rows_of_one(tmp_path, batch_size):
+@pytest.mark.parametrize(('batch_size', 'counts'), [
+  (1, (1, 2, 8)), pytest.param(2, (1, 2, 4, 8), marks=pytest.mark.nightly),
+])  # fmt: skip
+def test_any_number_of_devices_writes_the_rows_of_one(tmp_path, batch_size, counts):
   toy.write_folder(tmp_path / 'd', SIZES)
   written = []
-  for count in (1, 2, 4, 8):
+  for count in counts:
     said, _ = ended(start(tmp_path, f'run{count}', count, batch_size))
     assert said.startswith(f'{count}\n')
     written.append((tmp_path / f'run{count}' / 'rows.jsonl').read_bytes())

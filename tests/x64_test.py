@@ -205,6 +205,7 @@ def test_a_model_of_64_bits_is_judged_in_float32(name):
 
 
 @pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_of_the_program_writes_the_same_rows(tmp_path):
   toy.write_folder(tmp_path / 'd', ((40, 56), (48, 48)))
   code = 'import sys; from experiments.lib import opening; import toy; opening.zoo = toy; '
