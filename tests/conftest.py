@@ -10,12 +10,13 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-# Before the first import of jax. Most tests compile far more than they compute, which takes half as
-# long without LLVM's optimisations; TESTS_OPTIMISE=1 has them, for parity with real checkpoints.
+import compiling
+
+# Before the first import of jax.
 os.environ['XLA_FLAGS'] = ' '.join([
   os.environ.get('XLA_FLAGS', ''),
   '--xla_force_host_platform_device_count=2',
-  *([] if os.environ.get('TESTS_OPTIMISE') == '1' else ['--xla_backend_optimization_level=0']),
+  compiling.FLAGS,
 ])
 
 import hypothesis
@@ -69,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
   config.addinivalue_line('filterwarnings', 'error:::(tetris_jax|ports|experiments)')
 
 
+@pytest.hookimpl(optionalhook=True)  # There may be no xdist.
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
   """Gives a process tests that stand together, which share what they compile and set up."""
   from xdist.scheduler import WorkStealingScheduling

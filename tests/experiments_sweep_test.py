@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 
+import compiling
 import pytest
 import toy
 
@@ -21,7 +22,7 @@ APART = 'speed.json', 'report.html', 'report.md', 'config.json'
 def environment(folder, **more):
   return os.environ | more | {
     'PYTHONPATH': os.pathsep.join([str(TESTS), str(TESTS.parent)]),
-    'XLA_FLAGS': '--xla_backend_optimization_level=0',
+    'XLA_FLAGS': compiling.FLAGS,
     'JAX_PLATFORMS': 'cpu',
     'TETRIS_CACHE': str(folder / 'cache'),
   }

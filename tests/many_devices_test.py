@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import compiling
 import pytest
 import toy
 
@@ -39,7 +40,7 @@ sys.exit(attack.main(['attack', '--model=toy', '--dataset=folder', '--data_dir={
 
 
 def environment(folder, devices, **more):
-  flags = f'--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0'
+  flags = f'--xla_force_host_platform_device_count={devices} {compiling.FLAGS}'
   return os.environ | {'XLA_FLAGS': flags, 'TETRIS_CACHE': str(folder / 'cache')} | more
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import attack_test
+import compiling
 import jax
 import numpy as np
 import pytest
@@ -80,7 +81,7 @@ for kind in (AxisType.Auto, AxisType.Explicit):
 
 @pytest.mark.slow
 def test_each_of_eight_devices_works_on_its_own_instances():
-  flags = '--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0'
+  flags = f'--xla_force_host_platform_device_count=8 {compiling.FLAGS}'
   tests = os.path.dirname(__file__)
   done = subprocess.run(
     [sys.executable, '-c', DIVIDED.format(tests=tests)], capture_output=True, text=True,
