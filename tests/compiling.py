@@ -8,11 +8,14 @@ parity with real checkpoints.
 import importlib.metadata
 import os
 
-__all__ = ['FLAGS']
+__all__ = ['FLAGS', 'UNOPTIMISED']
 
-QUICK = ['--xla_backend_optimization_level=0']
+UNOPTIMISED = '--xla_backend_optimization_level=0'
+"""Alone, for tests that compare bytes of whole runs: with fusions as users have them."""
+
+_QUICK = [UNOPTIMISED]
 if importlib.metadata.version('jaxlib').startswith('0.10.'):
-  QUICK.append('--xla_cpu_use_fusion_emitters=false')
+  _QUICK.append('--xla_cpu_use_fusion_emitters=false')
 
-FLAGS = '' if os.environ.get('TESTS_OPTIMISE') == '1' else ' '.join(QUICK)
+FLAGS = '' if os.environ.get('TESTS_OPTIMISE') == '1' else ' '.join(_QUICK)
 """For XLA_FLAGS, before the first import of jax."""

@@ -9,6 +9,7 @@ from tetris_jax.data import files, pages
 
 GREY = shades()
 BLANK = np.zeros(SIZE, np.uint8)
+DEEP = GREY.astype(np.uint16) << 8
 
 
 @pytest.mark.parametrize(('others', 'alike'), [
@@ -21,9 +22,6 @@ BLANK = np.zeros(SIZE, np.uint8)
 def test_pages_that_say_the_same_are_told_from_others(tmp_path, others, alike):
   path = write_tiff(tmp_path / 'a.tif', [GREY, *others])
   assert pages.pages(path) == (1 + len(others), alike)
-
-
-DEEP = GREY.astype(np.uint16) << 8
 
 
 @pytest.mark.parametrize(('one', 'other', 'alike'), [
@@ -39,9 +37,9 @@ def test_pages_of_any_depth_are_compared(tmp_path, one, other, alike):
 
 
 def test_clear_pixels_of_other_colours_differ(tmp_path):
-  path, clear = tmp_path / 'a.png', np.zeros(SIZE, np.uint8)
-  clear = [Image.fromarray(np.dstack([one] * 3 + [clear])) for one in (GREY, GREY[::-1])]
-  clear[0].save(path, save_all=True, append_images=clear[1:], disposal=0, blend=0)
+  path = tmp_path / 'a.png'
+  first, other = (Image.fromarray(np.dstack([one] * 3 + [BLANK])) for one in (GREY, GREY[::-1]))
+  first.save(path, save_all=True, append_images=[other], disposal=0, blend=0)
   assert pages.pages(path) == (2, False)
 
 

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import compiling
 import jax
 import jax.extend.core
 import jax.numpy as jnp
@@ -222,9 +223,8 @@ def test_a_run_of_the_program_writes_the_same_rows(tmp_path):
         cwd=REPOSITORY,
         env={
           **os.environ, 'JAX_ENABLE_X64': x64, 'TETRIS_CACHE': str(tmp_path / 'cache'),
-          # Fusions as users have them: XLA's earlier ones round otherwise with 64 bits.
-          'XLA_FLAGS': '--xla_force_host_platform_device_count=2 '
-          '--xla_backend_optimization_level=0',
+          # XLA's earlier fusions round otherwise with 64 bits.
+          'XLA_FLAGS': f'--xla_force_host_platform_device_count=2 {compiling.UNOPTIMISED}',
           'PYTHONPATH': os.pathsep.join((str(REPOSITORY), str(REPOSITORY / 'tests'))),
         },
       )

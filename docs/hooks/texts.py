@@ -22,11 +22,10 @@ PAGES = {
   'CITATION.cff': 'cite.md',
   'CONTRIBUTING.md': 'contributing.md',
   'README.md': 'index.md',
-  'docs/measurements.md': 'measurements.md',
   'examples/first_attack.ipynb': 'first_attack.ipynb',
   'ports/README.md': 'models.md',
 }
-"""Files of the repository, and the pages of the site that show them."""
+"""Files of the repository outside docs/, and the pages of the site that show them."""
 
 _LINK = re.compile(r'\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)')
 _HEADING = re.compile(r'(#{1,6}) (.+)')
@@ -77,12 +76,6 @@ def whole(text: str, title: str | None) -> str:
   return text if title is None else section(text, title)
 
 
-def _page(file: str) -> str | None:
-  """The page of the site that shows a file of the repository, or None."""
-  own = file.removeprefix('docs/')
-  return own if own != file and own.endswith('.md') else PAGES.get(file)
-
-
 def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
   """Links to files of the repository, as links between pages of the site.
 
@@ -104,11 +97,12 @@ def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
     if not path or re.match(r'[a-z]+:', target):
       return match[0]
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-    shown = _page(file)
-    if source.startswith('docs/') and file.removeprefix('docs/') in PAGES.values():
-      shown = file.removeprefix('docs/')  # Brought into the site from elsewhere.
-    elif not (top / file).exists():
+    # A page links to pages where they lie in the site, also to those brought in from elsewhere.
+    own = file.removeprefix('docs/')
+    brought = source.startswith('docs/') and file != own and own in PAGES.values()
+    if not brought and not (top / file).exists():
       raise TextError(f'{source} links to {target}, and {file} does not exist')
+    shown = own if brought or (file != own and own.endswith('.md')) else PAGES.get(file)
     if shown is None:
       return told
     there = posixpath.relpath(shown, posixpath.dirname(page) or '.')
