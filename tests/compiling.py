@@ -11,7 +11,7 @@ import os
 __all__ = ['FLAGS', 'UNOPTIMISED']
 
 UNOPTIMISED = '--xla_backend_optimization_level=0'
-"""Alone, for tests that compare bytes of whole runs: with fusions as users have them."""
+"""Alone, for processes of whole runs whose bytes are compared: fusions are as users have them."""
 
 _QUICK = [UNOPTIMISED]
 if importlib.metadata.version('jaxlib').startswith('0.10.'):

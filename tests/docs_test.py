@@ -76,6 +76,9 @@ def test_links_lead_to_pages_of_the_site(hooks, tmp_path):
   assert moved('[a](measurements.md#x)', 'docs/b.md', 'b.md') == '[a](measurements.md#x)'
   assert moved('[a](../design.md)', 'docs/c/b.md', 'c/b.md') == '[a](../design.md)'
   assert moved('[`a`](../LICENSE) so', 'docs/b.md', 'b.md') == '`a` so'
+  (tmp_path / 'docs' / 'c.csv').touch()
+  assert moved('[a](c.csv)', 'docs/b.md', 'b.md') == '[a](c.csv)'
+  assert moved('![a](c.png), ![b](LICENSE)', 'docs/b.md', 'b.md') == '![a](c.png), ![b](LICENSE)'
   for kept in ('[a](https://b.c/d)', '[a](#here)', '```\n[a](gone)\n```'):
     assert moved(kept, 'README.md', 'index.md') == kept
   with pytest.raises(texts.TextError, match=r'README\.md links to gone'):

@@ -143,7 +143,6 @@ def test_only_a_whole_file_of_the_same_settings_is_taken_over(example, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_the_program_leaves_weights_that_the_zoo_reads(example, tmp_path, monkeypatch, capsys):
   """A reduced SAM with made-up weights in place of MobileSAM, and one step of each training."""
   before = sam_golden.params('sam_reduced')

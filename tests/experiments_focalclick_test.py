@@ -17,7 +17,6 @@ MODEL = 'focalclick_segformer_b0_s1_cl'
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_a_checkpoint_is_attacked_end_to_end(tmp_path, monkeypatch):
   monkeypatch.setenv('TETRIS_CACHE', str(tmp_path / 'cache'))
   zoom_in = Zoom(target=64, skip_clicks=1, min_crop=10, keep_iou=2.0, threshold=0.49)

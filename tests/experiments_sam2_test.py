@@ -30,7 +30,6 @@ def small(monkeypatch, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.nightly
 def test_a_checkpoint_is_attacked_end_to_end(tmp_path):
   checkpoint = tp.write_nested(tmp_path / f'{MODEL}.pt', 'model', sam2_golden.state(MODEL))
   toy.write_folder(tmp_path / 'd', ((40, 56), (48, 60)))

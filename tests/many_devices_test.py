@@ -40,7 +40,7 @@ sys.exit(attack.main(['attack', '--model=toy', '--dataset=folder', '--data_dir={
 
 
 def environment(folder, devices, **more):
-  flags = f'--xla_force_host_platform_device_count={devices} {compiling.FLAGS}'
+  flags = f'--xla_force_host_platform_device_count={devices} {compiling.UNOPTIMISED}'
   return os.environ | {'XLA_FLAGS': flags, 'TETRIS_CACHE': str(folder / 'cache')} | more
 
 

@@ -81,7 +81,7 @@ for kind in (AxisType.Auto, AxisType.Explicit):
 
 @pytest.mark.slow
 def test_each_of_eight_devices_works_on_its_own_instances():
-  flags = f'--xla_force_host_platform_device_count=8 {compiling.FLAGS}'
+  flags = f'--xla_force_host_platform_device_count=8 {compiling.UNOPTIMISED}'
   tests = os.path.dirname(__file__)
   done = subprocess.run(
     [sys.executable, '-c', DIVIDED.format(tests=tests)], capture_output=True, text=True,

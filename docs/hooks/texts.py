@@ -27,7 +27,7 @@ PAGES = {
 }
 """Files of the repository outside docs/, and the pages of the site that show them."""
 
-_LINK = re.compile(r'\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)')
+_LINK = re.compile(r'(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^()\s]+)\)')
 _HEADING = re.compile(r'(#{1,6}) (.+)')
 
 
@@ -79,7 +79,7 @@ def whole(text: str, title: str | None) -> str:
 def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
   """Links to files of the repository, as links between pages of the site.
 
-  A file that is no page of the site is named without a link.
+  A file that is not in the site is named without a link; pictures are left to mkdocs.
 
   Args:
     text: of `source`.
@@ -97,12 +97,13 @@ def relinked(text: str, source: str, page: str, top: pathlib.Path) -> str:
     if not path or re.match(r'[a-z]+:', target):
       return match[0]
     file = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-    # A page links to pages where they lie in the site, also to those brought in from elsewhere.
+    # What lies in docs/ lies in the site likewise; pages link to those brought in as if they did.
     own = file.removeprefix('docs/')
-    brought = source.startswith('docs/') and file != own and own in PAGES.values()
+    inside = file != own
+    brought = inside and source.startswith('docs/') and own in PAGES.values()
     if not brought and not (top / file).exists():
       raise TextError(f'{source} links to {target}, and {file} does not exist')
-    shown = own if brought or (file != own and own.endswith('.md')) else PAGES.get(file)
+    shown = own if brought or (inside and (top / file).is_file()) else PAGES.get(file)
     if shown is None:
       return told
     there = posixpath.relpath(shown, posixpath.dirname(page) or '.')
